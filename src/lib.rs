@@ -1,0 +1,17 @@
+//! One instrumented HTTP service watched by pull (Prometheus) and by push (OTLP, then Graphite) at once,
+//! from one set of OpenTelemetry instruments.
+//!
+//! # Layout
+//!
+//! Imports point down only.
+//!
+//! - `cli`: one file per command; the only place that installs globals.
+//! - `console`: the web page that shows both views.
+//! - `service`: the three routes and their database, an ordinary axum application.
+//! - `collector`: receivers, the pipeline, the series table, exporters.
+//! - `telemetry`: resource, providers, the one reader, the push loop, logs, the guard.
+//! - `http`: the Tower layer for HTTP servers.
+//! - `exposition`: families and their encodings.
+//! - `naming`: OpenTelemetry names to Prometheus names and Graphite paths.
+//! - `net`: listeners and bounded serving.
+//! - `config`: typed settings from flags and variables.
