@@ -1,0 +1,128 @@
+//! What a receiver hands to the pipeline, and what the pipeline answers.
+//!
+//! It must not know a transport: each receiver maps the answers to its own codes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::{
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
+    metrics::v1::metric::Data,
+};
+
+/// One of OTLP's three kinds of telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Signal {
+    /// Data points.
+    Metrics,
+    /// Spans.
+    Traces,
+    /// Log records.
+    Logs,
+}
+
+impl Signal {
+    /// All three, in the order in which they are listed to people.
+    pub const ALL: [Self; 3] = [Self::Metrics, Self::Traces, Self::Logs];
+
+    /// The name in paths and labels: `metrics`, `traces`, `logs`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+        }
+    }
+}
+
+/// One decoded export request.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Data points by resource and scope.
+    Metrics(ExportMetricsServiceRequest),
+    /// Spans by resource and scope.
+    Traces(ExportTraceServiceRequest),
+    /// Log records by resource and scope.
+    Logs(ExportLogsServiceRequest),
+}
+
+impl Request {
+    /// The kind of telemetry in it.
+    #[must_use]
+    pub const fn signal(&self) -> Signal {
+        match self {
+            Self::Metrics(_) => Signal::Metrics,
+            Self::Traces(_) => Signal::Traces,
+            Self::Logs(_) => Signal::Logs,
+        }
+    }
+
+    /// How many data points, spans or log records it holds.
+    #[must_use]
+    pub fn items(&self) -> u64 {
+        let items: usize = match self {
+            Self::Metrics(request) => request
+                .resource_metrics
+                .iter()
+                .flat_map(|resource| &resource.scope_metrics)
+                .flat_map(|scope| &scope.metrics)
+                .map(|metric| metric.data.as_ref().map_or(0, points))
+                .sum(),
+            Self::Traces(request) => request
+                .resource_spans
+                .iter()
+                .flat_map(|resource| &resource.scope_spans)
+                .map(|scope| scope.spans.len())
+                .sum(),
+            Self::Logs(request) => request
+                .resource_logs
+                .iter()
+                .flat_map(|resource| &resource.scope_logs)
+                .map(|scope| scope.log_records.len())
+                .sum(),
+        };
+        items as u64
+    }
+}
+
+fn points(data: &Data) -> usize {
+    match data {
+        Data::Gauge(gauge) => gauge.data_points.len(),
+        Data::Sum(sum) => sum.data_points.len(),
+        Data::Histogram(histogram) => histogram.data_points.len(),
+        Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
+        Data::Summary(summary) => summary.data_points.len(),
+    }
+}
+
+/// A request with the bytes it came as.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The decoded form.
+    pub request: Request,
+    /// Its protobuf encoding, uncompressed, where the receiver has it: forwarded as it is.
+    pub wire: Option<Bytes>,
+}
+
+/// The batch was taken; some of its items may have been refused for good (OTLP's partial success).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Data points, spans or log records that were refused.
+    pub rejected: u64,
+    /// Why, for the sender's log; empty where nothing was refused.
+    pub message: String,
+}
+
+/// A sink had no room: nothing of the batch was kept, and the sender may send it again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{sink} has no room for this batch; send it again in {retry_after:?}")]
+pub struct Refused {
+    /// The sink without room.
+    pub sink: String,
+    /// When to try again.
+    pub retry_after: Duration,
+}
