@@ -18,5 +18,9 @@
 
 #[cfg(feature = "cli")]
 pub mod collector;
+#[cfg(feature = "exposition")]
+pub mod exposition;
+#[cfg(any(feature = "exposition", feature = "cli"))]
+pub mod naming;
 #[cfg(feature = "cli")]
 pub mod net;

@@ -1,0 +1,7 @@
+//! Metric families and their encoding for a scrape.
+//!
+//! It must not know where families come from (a service's SDK, a collector's table) nor how they are served.
+
+pub mod family;
+pub mod sdk;
+pub mod text;

@@ -1,0 +1,209 @@
+//! Families, samples and labels: Prometheus's data model, ready to be encoded.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use crate::naming::prometheus::label_name;
+
+/// All samples of one name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// The family's name, `_total` of a counter included.
+    pub name: String,
+    /// One line of text about it.
+    pub help: String,
+    /// The type on its `# TYPE` line.
+    pub kind: Kind,
+    /// One entry for each label set.
+    pub samples: Vec<Sample>,
+}
+
+/// A family's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A sum that only grows.
+    Counter,
+    /// A value that may fall.
+    Gauge,
+    /// Counts by bucket.
+    Histogram,
+    /// Quantiles that were computed before.
+    Summary,
+}
+
+impl Kind {
+    /// The word on the `# TYPE` line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Summary => "summary",
+        }
+    }
+}
+
+/// The value of one label set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Its labels.
+    pub labels: Labels,
+    /// Its value, of the family's kind.
+    pub value: Value,
+}
+
+/// A sample's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Of a counter or a gauge.
+    Number(Number),
+    /// Of a histogram.
+    Histogram(Histogram),
+    /// Of a summary.
+    Summary(Summary),
+}
+
+/// A number that keeps the exactness of its origin: integers beyond 2^53 are written in full.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A signed integer.
+    Int(i64),
+    /// An unsigned integer.
+    Uint(u64),
+    /// A double.
+    Float(f64),
+}
+
+impl Number {
+    /// As Prometheus and Graphite will read it.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "both hold doubles only")]
+    pub const fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(value) => value as f64,
+            Self::Uint(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+}
+
+/// A histogram with explicit bounds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// Upper bounds, inclusive, strictly increasing, without infinity.
+    pub bounds: Arc<[f64]>,
+    /// Counts by bucket, not cumulative; one more than `bounds`.
+    pub counts: Vec<u64>,
+    /// The sum of all values, where it is known.
+    pub sum: Option<Number>,
+    /// The number of all values.
+    pub count: u64,
+}
+
+/// Quantiles with their values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Quantile (0 to 1) and value.
+    pub quantiles: Vec<(f64, f64)>,
+    /// The sum of all values.
+    pub sum: f64,
+    /// The number of all values.
+    pub count: u64,
+}
+
+/// A label set, sorted by name and already escaped: `a="1",b="x\"y"`. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Labels(Arc<str>);
+
+impl Labels {
+    /// Labels of attributes: keys become label names, the values of keys that become equal are joined by
+    /// `;`, empty values are left out.
+    #[must_use]
+    pub fn new<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut pairs: Vec<_> = attributes
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (label_name(key), key, value))
+            .collect();
+        pairs.sort();
+        let mut text = String::new();
+        let mut last: Option<&str> = None;
+        for (name, _, value) in &pairs {
+            if last == Some(name) {
+                // The closing quote makes way for the joined value.
+                text.pop();
+                text.push(';');
+            } else {
+                let comma = if last.is_some() { "," } else { "" };
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{comma}{name}=\"");
+            }
+            escape(value, &mut text);
+            text.push('"');
+            last = Some(name);
+        }
+        Self(text.into())
+    }
+
+    /// As between the braces of a sample; empty where there are no labels.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names and unescaped values.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        let mut rest = self.as_str();
+        while let Some((name, quoted)) = rest.split_once("=\"") {
+            let mut value = String::new();
+            let mut characters = quoted.char_indices();
+            let mut end = quoted.len();
+            while let Some((at, c)) = characters.next() {
+                match c {
+                    '"' => {
+                        end = at + 1;
+                        break;
+                    }
+                    '\\' => match characters.next() {
+                        Some((_, 'n')) => value.push('\n'),
+                        Some((_, escaped)) => value.push(escaped),
+                        None => {}
+                    },
+                    c => value.push(c),
+                }
+            }
+            pairs.push((name.to_owned(), value));
+            rest = quoted[end..].trim_start_matches(',');
+        }
+        pairs
+    }
+}
+
+fn escape(value: &str, text: &mut String) {
+    for c in value.chars() {
+        match c {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            c => text.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_escaped_and_joined() {
+        let labels = Labels::new([("z", "1"), ("a.b", "x\"\\\ny"), ("a_b", "2"), ("none", "")]);
+        assert_eq!(labels.as_str(), r#"a_b="x\"\\\ny;2",z="1""#);
+        assert_eq!(
+            labels.pairs(),
+            [("a_b".to_owned(), "x\"\\\ny;2".to_owned()), ("z".to_owned(), "1".to_owned())]
+        );
+        assert_eq!(Labels::new([]).pairs(), []);
+    }
+}
