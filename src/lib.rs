@@ -18,6 +18,8 @@
 
 #[cfg(feature = "cli")]
 pub mod collector;
+#[cfg(feature = "cli")]
+pub mod config;
 #[cfg(feature = "exposition")]
 pub mod exposition;
 #[cfg(any(feature = "exposition", feature = "cli"))]
