@@ -22,6 +22,8 @@ pub mod collector;
 pub mod config;
 #[cfg(feature = "exposition")]
 pub mod exposition;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(any(feature = "exposition", feature = "cli"))]
 pub mod naming;
 #[cfg(feature = "cli")]
