@@ -15,3 +15,6 @@
 //! - `naming`: OpenTelemetry names to Prometheus names and Graphite paths.
 //! - `net`: listeners and bounded serving.
 //! - `config`: typed settings from flags and variables.
+
+#[cfg(feature = "cli")]
+pub mod config;
