@@ -171,10 +171,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 impl Reader<'_> {
     fn settings(&mut self, name: Name) -> Option<Settings> {
         let log = self.read(&flags::LOG, |given| {
-            values::word(
-                given.text,
-                &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-            )
+            values::word(given.text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
         });
         let command = match name {
             Name::Serve => self.serve().map(Command::Serve),
@@ -183,37 +180,22 @@ impl Reader<'_> {
                 .read_health_url(|given| targets::health(given.text))
                 .map(|url| Command::Health(Health { url })),
         };
-        Some(Settings {
-            log: log?,
-            command: command?,
-        })
+        Some(Settings { log: log?, command: command? })
     }
 
     fn serve(&mut self) -> Option<Serve> {
         let listen = self.listen(&flags::LISTEN);
-        let console = self.read(&flags::CONSOLE, |given| {
-            listen::console(&flags::CONSOLE, given)
-        });
+        let console = self.read(&flags::CONSOLE, |given| listen::console(&flags::CONSOLE, given));
         let stop_within = self.stop_within(&flags::STOP_WITHIN);
         let database = self.read_if_given(&flags::DATABASE, |given| targets::database(given.text));
-        let database_pool = self.read(&flags::DATABASE_POOL, |given| {
-            values::count(given.text, 1..=1024)
-        });
-        let database_queue = self.read(&flags::DATABASE_QUEUE, |given| {
-            values::count(given.text, 0..=100_000)
-        });
+        let database_pool = self.read(&flags::DATABASE_POOL, |given| values::count(given.text, 1..=1024));
+        let database_queue =
+            self.read(&flags::DATABASE_QUEUE, |given| values::count(given.text, 0..=100_000));
         let database_timeout = self.time(&flags::DATABASE_TIMEOUT, Duration::from_millis(1));
-        let database_work = self.read(&flags::DATABASE_WORK, |given| {
-            values::positive(given.text, 1000.0)
-        });
+        let database_work = self.read(&flags::DATABASE_WORK, |given| values::positive(given.text, 1000.0));
         // A default port of the embedded collector or of the console gives way where it is taken.
-        let others = [
-            listen.as_ref(),
-            console
-                .as_ref()
-                .and_then(Option::as_ref)
-                .filter(|listen| listen.given),
-        ];
+        let others =
+            [listen.as_ref(), console.as_ref().and_then(Option::as_ref).filter(|listen| listen.given)];
         let collector = self.collector(|listen| listen.given, others);
         Some(Serve {
             listen: listen?,
@@ -233,16 +215,11 @@ impl Reader<'_> {
     }
 
     fn collect(&mut self) -> Option<Collect> {
-        let console = self.read(&flags::COLLECT_CONSOLE, |given| {
-            listen::console(&flags::COLLECT_CONSOLE, given)
-        });
+        let console =
+            self.read(&flags::COLLECT_CONSOLE, |given| listen::console(&flags::COLLECT_CONSOLE, given));
         let stop_within = self.stop_within(&flags::COLLECT_STOP_WITHIN);
         let collector = self.collector(|_| true, [console.as_ref().and_then(Option::as_ref), None]);
-        Some(Collect {
-            collector: collector?,
-            console: console?,
-            stop_within: stop_within?,
-        })
+        Some(Collect { collector: collector?, console: console?, stop_within: stop_within? })
     }
 
     /// The settings of a collector. Those of its addresses that are `fixed` must differ from each other and from
@@ -258,18 +235,13 @@ impl Reader<'_> {
             listen::listen_or_off(&flags::STATSD, given, flags::STATSD.example())
         });
         let statsd_flush = self.time(&flags::STATSD_FLUSH, Duration::from_millis(10));
-        let queue_limit = self.read(&flags::QUEUE_LIMIT, |given| {
-            values::size(given.text, 64 << 10..=64 << 30)
-        });
-        let max_series = self.read(&flags::MAX_SERIES, |given| {
-            values::count(given.text, 1..=100_000_000)
-        });
-        let histogram_bounds =
-            self.read(&flags::HISTOGRAM_BOUNDS, |given| values::bounds(given.text));
+        let queue_limit =
+            self.read(&flags::QUEUE_LIMIT, |given| values::size(given.text, 64 << 10..=64 << 30));
+        let max_series = self.read(&flags::MAX_SERIES, |given| values::count(given.text, 1..=100_000_000));
+        let histogram_bounds = self.read(&flags::HISTOGRAM_BOUNDS, |given| values::bounds(given.text));
         let exposition = self.listen(&flags::EXPOSITION);
         let graphite = self.read_all(&flags::GRAPHITE, |given| targets::graphite(given.text));
-        let receivers =
-            [&otlp_grpc, &otlp_http].map(|listen| listen.as_ref().filter(|listen| fixed(listen)));
+        let receivers = [&otlp_grpc, &otlp_http].map(|listen| listen.as_ref().filter(|listen| fixed(listen)));
         let forward = self.read_all(&flags::FORWARD, |given| {
             targets::forward(given.text).and_then(|target| foreign(target, receivers))
         });
@@ -277,20 +249,11 @@ impl Reader<'_> {
             .as_ref()
             .is_some_and(|targets| targets.len() > 1 && targets.contains(&GraphiteTarget::Stdout))
         {
-            let fault = Fault::new(
-                "stands beside other targets",
-                "give - alone, or addresses alone",
-            );
-            self.problems
-                .push(fault.of(flags::GRAPHITE.long, Some("-")));
+            let fault = Fault::new("stands beside other targets", "give - alone, or addresses alone");
+            self.problems.push(fault.of(flags::GRAPHITE.long, Some("-")));
         }
         let exposed = exposition.as_ref().filter(|listen| fixed(listen));
-        let tcp: Vec<&Listen> = others
-            .into_iter()
-            .chain(receivers)
-            .chain([exposed])
-            .flatten()
-            .collect();
+        let tcp: Vec<&Listen> = others.into_iter().chain(receivers).chain([exposed]).flatten().collect();
         self.problems.extend(listen::conflicts(&tcp));
         Some(CollectorSettings {
             otlp_grpc: otlp_grpc?,
@@ -322,9 +285,7 @@ impl Reader<'_> {
 /// Refuses a target that is a receiver of the same collector: what it sends would come back for ever.
 fn foreign(target: ForwardTarget, receivers: [Option<&Listen>; 2]) -> Result<ForwardTarget, Fault> {
     let address = local(&target.url);
-    let own = |receiver: &&Listen| {
-        address.is_some_and(|address| listen::overlap(receiver.address, address))
-    };
+    let own = |receiver: &&Listen| address.is_some_and(|address| listen::overlap(receiver.address, address));
     match receivers.into_iter().flatten().find(own) {
         None => Ok(target),
         Some(receiver) => Err(Fault::new(

@@ -94,15 +94,8 @@ impl<T> Layer<T> {
     /// Routes `/metrics` and `/metrics/` are left out of the metrics, none is left out of the traces, and no parent
     /// is taken from a request's headers.
     pub fn new(meter: &Meter, tracer: T) -> Self {
-        let targets =
-            Targets::new(Arc::new(Instruments::new(meter))).without_metrics_for(&WITHOUT_METRICS);
-        Self {
-            shared: Arc::new(Shared {
-                tracer: Arc::new(tracer),
-                propagator: None,
-                targets,
-            }),
-        }
+        let targets = Targets::new(Arc::new(Instruments::new(meter))).without_metrics_for(&WITHOUT_METRICS);
+        Self { shared: Arc::new(Shared { tracer: Arc::new(tracer), propagator: None, targets }) }
     }
 
     /// Replaces the list of route templates (as in `/users/{id}`) that are left out of `http.server.*`.
@@ -136,17 +129,13 @@ impl<T> Layer<T> {
             targets: self.shared.targets.unlearned(),
         };
         change(&mut shared);
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 }
 
 impl<T> Clone for Layer<T> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -160,10 +149,7 @@ impl<S, T> tower_layer::Layer<S> for Layer<T> {
     type Service = Service<S, T>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Service {
-            inner,
-            shared: Arc::clone(&self.shared),
-        }
+        Service { inner, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -175,18 +161,13 @@ pub struct Service<S, T> {
 
 impl<S: Clone, T> Clone for Service<S, T> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            shared: Arc::clone(&self.shared),
-        }
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<S: fmt::Debug, T> fmt::Debug for Service<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Service")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("Service").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 

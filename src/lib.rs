@@ -28,3 +28,5 @@ pub mod http;
 pub mod naming;
 #[cfg(feature = "cli")]
 pub mod net;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;

@@ -30,9 +30,7 @@ use tokio::io::AsyncWriteExt;
 use tower_layer::Layer as _;
 use tracing_subscriber::layer::SubscriberExt;
 
-use support::{
-    Failing, PanicsInCall, Scripted, Server, Step, Telemetry, attributes, eventually, read_until,
-};
+use support::{Failing, PanicsInCall, Scripted, Server, Step, Telemetry, attributes, eventually, read_until};
 
 /// An application with one layer around `routes`.
 async fn serve<T>(routes: Router, layer: Layer<T>) -> Server
@@ -85,9 +83,7 @@ async fn a_whole_request_has_all_attributes_and_one_clock() {
 
     assert_eq!(
         telemetry.durations()[0].bounds,
-        [
-            0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0
-        ]
+        [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]
     );
     for sizes in [telemetry.request_sizes(), telemetry.response_sizes()] {
         assert_eq!((sizes.len(), sizes[0].count, sizes[0].sum), (1, 1, 5.0));
@@ -110,10 +106,7 @@ async fn a_request_is_active_until_its_body_ends() {
     eventually("the request is active", || telemetry.active_now() == 1).await;
     let active = telemetry.active().into_keys().next().unwrap();
     let of = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    assert_eq!(
-        active,
-        [of("http.request.method", "GET"), of("url.scheme", "http")]
-    );
+    assert_eq!(active, [of("http.request.method", "GET"), of("url.scheme", "http")]);
     assert_eq!(telemetry.ended(), 0);
 
     go_on.notify_one();
@@ -153,31 +146,20 @@ async fn statuses_and_routes_are_those_that_matched() {
         ("BREW", "/a", "HTTP /a", Some("/a"), "405"),
         ("GET", "/absent/1234", "GET", None, "404"),
         ("get", "/absent/1234", "HTTP", None, "404"),
-        (
-            "GET",
-            "/nested/b/9",
-            "GET /nested/b/{id}",
-            Some("/nested/b/{id}"),
-            "200",
-        ),
+        ("GET", "/nested/b/9", "GET /nested/b/{id}", Some("/nested/b/{id}"), "200"),
         ("GET", "/nested/absent", "GET", None, "404"),
         ("GET", "/inner/c", "GET", None, "200"),
         ("GET", "/fails", "GET /fails", Some("/fails"), "503"),
     ];
     for (done, (method, path, name, route, status)) in sent.into_iter().enumerate() {
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
         server.send(&request).await;
         telemetry.settled(done as u64 + 1).await;
         let span = telemetry.server_spans().pop().unwrap();
         assert_eq!(span.name, name);
         let on_span = attributes(span.attributes.iter());
         let found = |key: &str| on_span.get(key).map(String::as_str);
-        let label = if name.starts_with("HTTP") {
-            "_OTHER"
-        } else {
-            method
-        };
+        let label = if name.starts_with("HTTP") { "_OTHER" } else { method };
         assert_eq!(found("http.request.method"), Some(label));
         let original = (label == "_OTHER").then_some(method);
         assert_eq!(found("http.request.method_original"), original);
@@ -200,9 +182,7 @@ async fn statuses_and_routes_are_those_that_matched() {
 async fn head_has_no_body_and_is_complete() {
     let telemetry = Telemetry::new();
     let server = serve_script(&telemetry, || vec![Step::Data("never sent"), Step::Hang]).await;
-    let answer = server
-        .send("HEAD / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-        .await;
+    let answer = server.send("HEAD / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     telemetry.assert_only(Some("200"), None).await;
     assert_eq!(telemetry.response_sizes()[0].sum, 0.0);
@@ -222,11 +202,7 @@ async fn a_status_without_body_is_complete() {
 #[tokio::test]
 async fn an_empty_body_is_complete() {
     let telemetry = Telemetry::new();
-    let server = serve(
-        Router::new().route("/", get(async || ())),
-        telemetry.layer(),
-    )
-    .await;
+    let server = serve(Router::new().route("/", get(async || ())), telemetry.layer()).await;
     server.get("/").await;
     telemetry.assert_only(Some("200"), None).await;
     assert_eq!(telemetry.response_sizes()[0].sum, 0.0);
@@ -238,15 +214,9 @@ async fn a_streamed_body_is_complete_at_its_end_on_every_version() {
     for version in ["1.0", "1.1"] {
         let telemetry = Telemetry::new();
         let server = serve_script(&telemetry, || vec![Step::Data("one,"), Step::Data("two")]).await;
-        let answer = server
-            .send(&format!(
-                "GET / HTTP/{version}\r\nHost: test\r\nConnection: close\r\n\r\n"
-            ))
-            .await;
-        assert!(
-            answer.contains("one,") && answer.contains("two"),
-            "{answer}"
-        );
+        let answer =
+            server.send(&format!("GET / HTTP/{version}\r\nHost: test\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.contains("one,") && answer.contains("two"), "{answer}");
         telemetry.assert_only(Some("200"), None).await;
         let (on_metric, _) = telemetry.only_request().await;
         assert_eq!(on_metric["network.protocol.version"], version);
@@ -367,16 +337,13 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send,
 {
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
-        .await
-        .unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let served = tokio::spawn(async move {
         let (connection, _) = listener.accept().await.unwrap();
         let service = hyper_util::service::TowerToHyperService::new(service);
         let connection = hyper_util::rt::TokioIo::new(connection);
-        let server =
-            hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+        let server = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
         let _ = server.serve_connection(connection, service).await;
     });
     let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -384,10 +351,7 @@ where
     client.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let read = tokio::io::AsyncReadExt::read_to_string(&mut client, &mut answer);
-    tokio::time::timeout(support::DEADLINE, read)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(support::DEADLINE, read).await.unwrap().unwrap();
     let _ = served.await;
     answer
 }
@@ -411,78 +375,47 @@ async fn http2_streams_end_by_themselves() {
     let telemetry = Telemetry::new();
     let routes = Router::new()
         .route("/whole", get(async || "whole"))
-        .route(
-            "/hangs",
-            get(async || Scripted::body([Step::Data("begin"), Step::Hang])),
-        )
+        .route("/hangs", get(async || Scripted::body([Step::Data("begin"), Step::Hang])))
         .route("/panics", get(async || Scripted::body([Step::Panic])))
         .route("/upload", post(async |body: Bytes| body.len().to_string()));
     let server = serve(routes, telemetry.layer()).await;
     let connection = hyper_util::rt::TokioIo::new(server.connect().await);
     let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, connection)
-        .await
-        .unwrap();
+    let (mut client, connection) = hyper::client::conn::http2::handshake(executor, connection).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = |method: &str, path: &str, body: Body| {
         let uri = format!("http://test{path}");
-        http::Request::builder()
-            .method(method)
-            .uri(uri)
-            .body(body)
-            .unwrap()
+        http::Request::builder().method(method).uri(uri).body(body).unwrap()
     };
 
     // The stream that hangs is reset when the client drops the response; the others are not touched by it.
-    let hangs = client
-        .send_request(request("GET", "/hangs", Body::empty()))
-        .await
-        .unwrap();
-    let whole = client
-        .send_request(request("GET", "/whole", Body::empty()))
-        .await
-        .unwrap();
-    let whole = http_body_util::BodyExt::collect(whole.into_body())
-        .await
-        .unwrap();
+    let hangs = client.send_request(request("GET", "/hangs", Body::empty())).await.unwrap();
+    let whole = client.send_request(request("GET", "/whole", Body::empty())).await.unwrap();
+    let whole = http_body_util::BodyExt::collect(whole.into_body()).await.unwrap();
     assert_eq!(whole.to_bytes(), "whole");
     eventually("the whole one has ended", || telemetry.ended() == 1).await;
     assert_eq!(telemetry.active_now(), 1);
     drop(hangs);
     eventually("the reset has ended its request", || telemetry.ended() == 2).await;
-    let panics = client
-        .send_request(request("GET", "/panics", Body::empty()))
-        .await;
+    let panics = client.send_request(request("GET", "/panics", Body::empty())).await;
     assert!(match panics {
-        Ok(response) => http_body_util::BodyExt::collect(response.into_body())
-            .await
-            .is_err(),
+        Ok(response) => http_body_util::BodyExt::collect(response.into_body()).await.is_err(),
         Err(_) => true,
     });
     let upload = Scripted::body([Step::Data("four"), Step::Data("five.")]);
-    let upload = client
-        .send_request(request("POST", "/upload", upload))
-        .await
-        .unwrap();
+    let upload = client.send_request(request("POST", "/upload", upload)).await.unwrap();
     assert_eq!(upload.status(), 200);
     telemetry.settled(4).await;
 
     let ended_as = |route: &str| {
         let durations = telemetry.durations();
-        let mut points = durations
-            .into_iter()
-            .filter(|point| point.attributes["http.route"] == route);
+        let mut points = durations.into_iter().filter(|point| point.attributes["http.route"] == route);
         points.next().unwrap().attributes.remove("error.type")
     };
     assert_eq!(ended_as("/hangs").as_deref(), Some("cancelled"));
     assert_eq!(ended_as("/panics").as_deref(), Some("panic"));
     assert_eq!(ended_as("/upload"), None);
-    assert!(
-        telemetry
-            .durations()
-            .iter()
-            .all(|point| point.attributes["network.protocol.version"] == "2")
-    );
+    assert!(telemetry.durations().iter().all(|point| point.attributes["network.protocol.version"] == "2"));
     let sizes = telemetry.request_sizes();
     assert!(sizes.iter().any(|point| point.sum == 9.0), "{sizes:?}");
     connection.abort();
@@ -505,22 +438,13 @@ async fn routes_are_left_out_of_metrics_and_of_traces_apart() {
     telemetry.settled(1).await;
     assert_eq!(telemetry.durations()[0].attributes["http.route"], "/");
     let names = |telemetry: &Telemetry| -> Vec<_> {
-        telemetry
-            .server_spans()
-            .into_iter()
-            .map(|span| span.name.into_owned())
-            .collect()
+        telemetry.server_spans().into_iter().map(|span| span.name.into_owned()).collect()
     };
-    assert_eq!(
-        names(&telemetry),
-        ["GET /metrics", "GET /metrics/", "GET /"]
-    );
+    assert_eq!(names(&telemetry), ["GET /metrics", "GET /metrics/", "GET /"]);
 
     let telemetry = Telemetry::new();
-    let layer = telemetry
-        .layer()
-        .without_metrics_for(&["/health"])
-        .without_traces_for(&["/metrics", "/health"]);
+    let layer =
+        telemetry.layer().without_metrics_for(&["/health"]).without_traces_for(&["/metrics", "/health"]);
     let server = serve(routes(), layer).await;
     for path in ["/metrics", "/health", "/"] {
         server.get(path).await;
@@ -532,10 +456,7 @@ async fn routes_are_left_out_of_metrics_and_of_traces_apart() {
         .into_iter()
         .map(|mut point| point.attributes.remove("http.route").unwrap())
         .collect();
-    assert!(
-        counted.contains(&"/".to_owned()) && counted.contains(&"/metrics".to_owned()),
-        "{counted:?}"
-    );
+    assert!(counted.contains(&"/".to_owned()) && counted.contains(&"/metrics".to_owned()), "{counted:?}");
 }
 
 #[tokio::test]
@@ -553,10 +474,7 @@ async fn the_parent_is_the_callers_span_with_a_propagator_only() {
         let (_, span) = telemetry.only_request().await;
         let trace = span.span_context.trace_id().to_string();
         assert_eq!(trace == "0af7651916cd43dd8448eb211c80319c", propagates);
-        assert_eq!(
-            span.parent_span_id.to_string() == "b7ad6b7169203331",
-            propagates
-        );
+        assert_eq!(span.parent_span_id.to_string() == "b7ad6b7169203331", propagates);
         assert_eq!(span.parent_span_is_remote, propagates);
     }
 }
@@ -572,11 +490,7 @@ async fn more_routes_than_are_remembered_are_still_counted() {
     for round in 1..=2 {
         let mut requests = String::new();
         for n in 0..1_100 {
-            let close = if n == 1_099 {
-                "Connection: close\r\n"
-            } else {
-                ""
-            };
+            let close = if n == 1_099 { "Connection: close\r\n" } else { "" };
             requests.push_str(&format!("GET /{n} HTTP/1.1\r\nHost: test\r\n{close}\r\n"));
         }
         let answer = server.send(&requests).await;
@@ -592,9 +506,8 @@ async fn more_routes_than_are_remembered_are_still_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_connections_lose_no_count() {
     let telemetry = Telemetry::new();
-    let routes = Router::new()
-        .route("/a", get(async || "a"))
-        .route("/b/{id}", get(async || StatusCode::BAD_GATEWAY));
+    let routes =
+        Router::new().route("/a", get(async || "a")).route("/b/{id}", get(async || StatusCode::BAD_GATEWAY));
     let server = Arc::new(serve(routes, telemetry.layer()).await);
     let clients: Vec<_> = (0..20)
         .map(|n| {
@@ -612,10 +525,7 @@ async fn concurrent_connections_lose_no_count() {
     telemetry.settled(300).await;
     let durations = telemetry.durations();
     assert_eq!(durations.len(), 3);
-    assert!(
-        durations.iter().all(|point| point.count == 100),
-        "{durations:?}"
-    );
+    assert!(durations.iter().all(|point| point.count == 100), "{durations:?}");
 }
 
 /// Where the tests of ids put a span and a log: each is named after the place.
@@ -638,9 +548,7 @@ impl Drop for ReportsDrop {
 async fn spans_and_logs_inside_carry_the_requests_ids() {
     let telemetry = Telemetry::new();
     let logs = InMemoryLogExporter::default();
-    let loggers = SdkLoggerProvider::builder()
-        .with_simple_exporter(logs.clone())
-        .build();
+    let loggers = SdkLoggerProvider::builder().with_simple_exporter(logs.clone()).build();
     let subscriber = tracing_subscriber::registry()
         .with(tracing_opentelemetry::layer().with_tracer(telemetry.tracer()))
         .with(opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge::new(&loggers));
@@ -674,10 +582,7 @@ async fn spans_and_logs_inside_carry_the_requests_ids() {
         let never = Step::Do(Box::new(move || drop(held)));
         Scripted::body([Step::Data("begin"), Step::Hang, never])
     });
-    let routes = Router::new()
-        .route("/", handler)
-        .route("/cancelled", cancelled)
-        .route("/hangs", hangs);
+    let routes = Router::new().route("/", handler).route("/cancelled", cancelled).route("/hangs", hangs);
     let server = serve(routes, telemetry.layer()).await;
     server.get("/").await;
     telemetry.settled(1).await;
@@ -703,11 +608,8 @@ async fn spans_and_logs_inside_carry_the_requests_ids() {
     };
     let logs = logs.get_emitted_logs().unwrap();
     let ids_of_log = |text: &str| {
-        let has_text =
-            |body: &AnyValue| matches!(body, AnyValue::String(body) if body.as_str() == text);
-        let log = logs
-            .iter()
-            .find(|log| log.record.body().is_some_and(has_text));
+        let has_text = |body: &AnyValue| matches!(body, AnyValue::String(body) if body.as_str() == text);
+        let log = logs.iter().find(|log| log.record.body().is_some_and(has_text));
         let context = log.unwrap().record.trace_context().expect(text);
         (context.trace_id, context.span_id)
     };

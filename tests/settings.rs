@@ -6,21 +6,14 @@ use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use pushpull::config::{
-    Collect, Command, Console, ForwardProtocol, GraphiteTarget, Invalid, LogFormat, Outcome, Serve,
-    Settings, from_args,
+    Collect, Command, Console, ForwardProtocol, GraphiteTarget, Invalid, LogFormat, Outcome, Serve, Settings,
+    from_args,
 };
 
 /// The outcome of a line such as `collect --statsd off`, with these variables and no others.
 fn outcome(line: &str, variables: &[(&str, &str)]) -> Result<Outcome, Invalid> {
-    let arguments = std::iter::once("pushpull")
-        .chain(line.split_whitespace())
-        .map(OsString::from);
-    from_args(
-        arguments,
-        variables
-            .iter()
-            .map(|(name, value)| (name.into(), value.into())),
-    )
+    let arguments = std::iter::once("pushpull").chain(line.split_whitespace()).map(OsString::from);
+    from_args(arguments, variables.iter().map(|(name, value)| (name.into(), value.into())))
 }
 
 fn settings(line: &str, variables: &[(&str, &str)]) -> Settings {
@@ -54,12 +47,7 @@ fn printed(line: &str) -> String {
 /// The lines of the error, without the first, which counts them.
 fn problems(line: &str, variables: &[(&str, &str)]) -> Vec<String> {
     match outcome(line, variables) {
-        Err(invalid) => invalid
-            .to_string()
-            .lines()
-            .skip(1)
-            .map(|line| line.trim().to_owned())
-            .collect(),
+        Err(invalid) => invalid.to_string().lines().skip(1).map(|line| line.trim().to_owned()).collect(),
         Ok(outcome) => panic!("{line}: {outcome:?}"),
     }
 }
@@ -88,11 +76,8 @@ fn help_of_health() {
 #[test]
 fn help_fits_a_terminal_and_holds_nothing_of_the_environment() {
     for line in ["--help", "collect --help", "health --help"] {
-        let wide: Vec<_> = printed(line)
-            .lines()
-            .filter(|line| line.chars().count() > 100)
-            .map(str::to_owned)
-            .collect();
+        let wide: Vec<_> =
+            printed(line).lines().filter(|line| line.chars().count() > 100).map(str::to_owned).collect();
         assert!(wide.is_empty(), "{line}: {wide:#?}");
     }
     let with = outcome("--help", &[("PUSHPULL_LISTEN", "10.9.8.7:6543")]);
@@ -102,24 +87,14 @@ fn help_fits_a_terminal_and_holds_nothing_of_the_environment() {
 #[test]
 fn version_is_the_same_everywhere() {
     let version = format!("pushpull {}\n", env!("CARGO_PKG_VERSION"));
-    for line in [
-        "--version",
-        "-V",
-        "serve --version",
-        "collect -V",
-        "health --version",
-    ] {
+    for line in ["--version", "-V", "serve --version", "collect -V", "health --version"] {
         assert_eq!(printed(line), version, "{line}");
     }
 }
 
 #[test]
 fn defaults() {
-    insta::assert_debug_snapshot!([
-        settings("", &[]),
-        settings("collect", &[]),
-        settings("health", &[])
-    ]);
+    insta::assert_debug_snapshot!([settings("", &[]), settings("collect", &[]), settings("health", &[])]);
     assert_eq!(settings("", &[]), settings("serve", &[]));
 }
 
@@ -134,37 +109,22 @@ fn serve_is_the_default_command() {
 
 #[test]
 fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
-    let variables = [
-        ("PUSHPULL_LISTEN", "127.0.0.1:2"),
-        ("PUSHPULL_OTLP_GRPC", ""),
-        ("PUSHPULL_LOG", "json"),
-    ];
+    let variables =
+        [("PUSHPULL_LISTEN", "127.0.0.1:2"), ("PUSHPULL_OTLP_GRPC", ""), ("PUSHPULL_LOG", "json")];
     let both = serve("--listen 127.0.0.1:1", &variables);
     assert_eq!(both.listen.address.port(), 1);
     assert!(!both.collector.otlp_grpc.given);
     let variable = serve("", &variables);
-    assert_eq!(
-        (variable.listen.address.port(), variable.listen.given),
-        (2, true)
-    );
+    assert_eq!((variable.listen.address.port(), variable.listen.given), (2, true));
     assert_eq!(settings("health", &variables).log, LogFormat::Json);
-    assert_eq!(
-        settings("--log text health", &variables).log,
-        LogFormat::Text
-    );
+    assert_eq!(settings("--log text health", &variables).log, LogFormat::Text);
 }
 
 #[test]
 fn the_database_has_two_variables() {
-    let both = [
-        ("DATABASE_URL", "sqlite:c.db"),
-        ("PUSHPULL_DATABASE", "sqlite:b.db"),
-    ];
+    let both = [("DATABASE_URL", "sqlite:c.db"), ("PUSHPULL_DATABASE", "sqlite:b.db")];
     let database = |line, variables| serve(line, variables).database.map(|url| url.to_string());
-    assert_eq!(
-        database("--database sqlite:a.db", &both).as_deref(),
-        Some("sqlite:a.db")
-    );
+    assert_eq!(database("--database sqlite:a.db", &both).as_deref(), Some("sqlite:a.db"));
     assert_eq!(database("", &both).as_deref(), Some("sqlite:b.db"));
     assert_eq!(database("", &both[..1]).as_deref(), Some("sqlite:c.db"));
     assert_eq!(database("", &[("DATABASE_URL", "")]), None);
@@ -178,25 +138,14 @@ fn what_can_be_given_several_times() {
     );
     let variables = collect(
         "collect",
-        &[
-            ("PUSHPULL_GRAPHITE", "a:2003, b:2003,"),
-            ("PUSHPULL_FORWARD", "grpc://c:4317,http://d:4318"),
-        ],
+        &[("PUSHPULL_GRAPHITE", "a:2003, b:2003,"), ("PUSHPULL_FORWARD", "grpc://c:4317,http://d:4318")],
     );
     assert_eq!(flags, variables);
     let graphite = ["a:2003", "b:2003"].map(|address| GraphiteTarget::Address(address.to_owned()));
     assert_eq!(flags.collector.graphite, graphite);
-    let protocols: Vec<_> = flags
-        .collector
-        .forward
-        .iter()
-        .map(|target| target.protocol)
-        .collect();
+    let protocols: Vec<_> = flags.collector.forward.iter().map(|target| target.protocol).collect();
     assert_eq!(protocols, [ForwardProtocol::Grpc, ForwardProtocol::Http]);
-    assert_eq!(
-        collect("collect --graphite -", &[]).collector.graphite,
-        [GraphiteTarget::Stdout]
-    );
+    assert_eq!(collect("collect --graphite -", &[]).collector.graphite, [GraphiteTarget::Stdout]);
 }
 
 #[test]
@@ -208,22 +157,13 @@ fn values_of_every_kind() {
     );
     assert_eq!(all.console, Console::Off);
     assert_eq!((all.database_pool, all.database_queue), (2, 0));
-    assert_eq!(
-        (all.database_timeout, all.stop_within),
-        (Duration::from_millis(500), Duration::from_secs(2))
-    );
+    assert_eq!((all.database_timeout, all.stop_within), (Duration::from_millis(500), Duration::from_secs(2)));
     assert_eq!(all.database_work, 0.25);
     let collector = all.collector;
-    assert_eq!(
-        (collector.statsd, collector.statsd_flush),
-        (None, Duration::from_millis(100))
-    );
+    assert_eq!((collector.statsd, collector.statsd_flush), (None, Duration::from_millis(100)));
     assert_eq!((collector.queue_limit, collector.max_series), (1 << 20, 7));
     assert_eq!(collector.histogram_bounds, [1.0, 2.0]);
-    assert!(matches!(
-        serve("--console localhost:0", &[]).console,
-        Console::Given(_)
-    ));
+    assert!(matches!(serve("--console localhost:0", &[]).console, Console::Given(_)));
     assert!(collect("collect --console [::1]:0", &[]).console.is_some());
 }
 
@@ -239,10 +179,7 @@ fn every_bad_setting_is_named_at_once() {
             ("PUSHPULL_STATSD_FLUSH", "10"),
             ("PUSHPULL_QUEUE_LIMIT", "1TB"),
             ("PUSHPULL_LOG", "xml"),
-            (
-                "DATABASE_URL",
-                "postgres://user:secret@db/app?password=secret",
-            ),
+            ("DATABASE_URL", "postgres://user:secret@db/app?password=secret"),
         ],
     );
     let message = bad.expect_err("nothing here is good").to_string();
@@ -253,30 +190,12 @@ fn every_bad_setting_is_named_at_once() {
 #[test]
 fn arguments_that_are_not_understood() {
     for (line, expected) in [
-        (
-            "colect",
-            r#""colect": unknown command; did you mean collect?"#,
-        ),
-        (
-            "reconcile",
-            r#""reconcile": unknown command; `pushpull --help` lists the commands and flags"#,
-        ),
-        (
-            "--bogus=1",
-            "--bogus: unknown flag; `pushpull --help` lists the commands and flags",
-        ),
-        (
-            "--bogus 1 collect",
-            "--bogus: unknown flag; `pushpull collect --help` lists the flags",
-        ),
-        (
-            "-xyz",
-            "-x: unknown flag; `pushpull --help` lists the commands and flags",
-        ),
-        (
-            "collect --otlp-gprc 1",
-            "--otlp-gprc: unknown flag; did you mean --otlp-grpc?",
-        ),
+        ("colect", r#""colect": unknown command; did you mean collect?"#),
+        ("reconcile", r#""reconcile": unknown command; `pushpull --help` lists the commands and flags"#),
+        ("--bogus=1", "--bogus: unknown flag; `pushpull --help` lists the commands and flags"),
+        ("--bogus 1 collect", "--bogus: unknown flag; `pushpull collect --help` lists the flags"),
+        ("-xyz", "-x: unknown flag; `pushpull --help` lists the commands and flags"),
+        ("collect --otlp-gprc 1", "--otlp-gprc: unknown flag; did you mean --otlp-grpc?"),
         (
             "collect --listen 127.0.0.1:1",
             "--listen: `pushpull collect` has no such flag; it belongs to `pushpull serve`",
@@ -297,30 +216,12 @@ fn arguments_that_are_not_understood() {
             "health http://a http://b",
             r#""http://b": unexpected argument; `pushpull health --help` lists the flags"#,
         ),
-        (
-            "--listen --console off",
-            "--listen: needs a value; `pushpull --help` lists the commands and flags",
-        ),
-        (
-            "--listen=",
-            r#"--listen "": empty; give a value, or leave it out for the default"#,
-        ),
-        (
-            "--log text --log json",
-            r#"--log "text" "json": given 2 times; give it once"#,
-        ),
-        (
-            "--log text collect --log json",
-            r#"--log "text" "json": given 2 times; give it once"#,
-        ),
-        (
-            "-- --listen",
-            r#""--listen": unknown command; `pushpull --help` lists the commands and flags"#,
-        ),
-        (
-            "--help=1",
-            "--help: takes no value; `pushpull --help` lists the commands and flags",
-        ),
+        ("--listen --console off", "--listen: needs a value; `pushpull --help` lists the commands and flags"),
+        ("--listen=", r#"--listen "": empty; give a value, or leave it out for the default"#),
+        ("--log text --log json", r#"--log "text" "json": given 2 times; give it once"#),
+        ("--log text collect --log json", r#"--log "text" "json": given 2 times; give it once"#),
+        ("-- --listen", r#""--listen": unknown command; `pushpull --help` lists the commands and flags"#),
+        ("--help=1", "--help: takes no value; `pushpull --help` lists the commands and flags"),
     ] {
         assert_eq!(problems(line, &[]), [expected], "{line}");
     }
@@ -352,18 +253,11 @@ fn unknown_variables() {
         "PUSHPULL_SERVICE_PORT_HTTP",
         "PUSHPULL_PORT_5000_TCP",
     ] {
-        settings(
-            "",
-            &[(name, "10.0.0.1"), ("PUSHPULL_PORT", "tcp://10.0.0.1:5000")],
-        );
+        settings("", &[(name, "10.0.0.1"), ("PUSHPULL_PORT", "tcp://10.0.0.1:5000")]);
     }
     settings(
         "collect",
-        &[
-            ("PUSHPULL_LISTEN", "nonsense"),
-            ("PUSHPULLX", "1"),
-            ("OTEL_BSP_SCHEDULE_DELAY", "x"),
-        ],
+        &[("PUSHPULL_LISTEN", "nonsense"), ("PUSHPULLX", "1"), ("OTEL_BSP_SCHEDULE_DELAY", "x")],
     );
 }
 
@@ -376,29 +270,14 @@ fn listeners_that_want_the_same_address() {
             "--exposition \"127.0.0.1:7\": the same address as --listen 127.0.0.1:7; give one of them another port"
         ]
     );
-    assert_eq!(
-        conflict("--console 127.0.0.1:5000").len(),
-        1,
-        "the service's default port is fixed"
-    );
-    assert_eq!(
-        conflict("collect --exposition 127.0.0.1:4317").len(),
-        1,
-        "so are all of collect's"
-    );
+    assert_eq!(conflict("--console 127.0.0.1:5000").len(), 1, "the service's default port is fixed");
+    assert_eq!(conflict("collect --exposition 127.0.0.1:4317").len(), 1, "so are all of collect's");
     assert_eq!(conflict("collect --console 127.0.0.1:8889").len(), 1);
-    assert_eq!(
-        conflict("--listen 0.0.0.0:7 --console 127.0.0.1:7").len(),
-        1,
-        "a wildcard covers it"
-    );
+    assert_eq!(conflict("--listen 0.0.0.0:7 --console 127.0.0.1:7").len(), 1, "a wildcard covers it");
     // An embedded default gives way, UDP is another matter, and port 0 is never taken.
     serve("--listen 127.0.0.1:4317 --exposition 127.0.0.1:5001", &[]);
     serve("--listen 127.0.0.1:7 --statsd 127.0.0.1:7", &[]);
-    serve(
-        "--listen 127.0.0.1:0 --console 127.0.0.1:0 --otlp-grpc 127.0.0.1:0 --otlp-http 127.0.0.1:0",
-        &[],
-    );
+    serve("--listen 127.0.0.1:0 --console 127.0.0.1:0 --otlp-grpc 127.0.0.1:0 --otlp-http 127.0.0.1:0", &[]);
 }
 
 #[test]
@@ -408,14 +287,7 @@ fn a_collector_does_not_forward_to_itself() {
         problems("collect --forward grpc://localhost:4317", &[]),
         [format!("--forward \"grpc://localhost:4317\": {own}")]
     );
-    assert_eq!(
-        problems(
-            "collect --otlp-http 0.0.0.0:7 --forward http://127.0.0.1:7",
-            &[]
-        )
-        .len(),
-        1
-    );
+    assert_eq!(problems("collect --otlp-http 0.0.0.0:7 --forward http://127.0.0.1:7", &[]).len(), 1);
     collect("collect --forward http://127.0.0.2:4317", &[]);
     // The embedded default may give way to the very collector that is meant here.
     serve("--forward http://127.0.0.1:4317", &[]);
@@ -426,21 +298,12 @@ fn text_that_is_not_utf_8() {
     let strange = || OsString::from_vec(b"127.0.0.1:\xff".to_vec());
     let invalid = |arguments: Vec<OsString>, variables: Vec<(OsString, OsString)>| {
         let all = std::iter::once("pushpull".into()).chain(arguments);
-        from_args(all, variables)
-            .expect_err("not UTF-8")
-            .to_string()
+        from_args(all, variables).expect_err("not UTF-8").to_string()
     };
-    let expected =
-        "1 invalid setting:\n  --listen \"127.0.0.1:\u{fffd}\": not UTF-8; give plain text";
-    assert_eq!(
-        invalid(vec!["--listen".into(), strange()], vec![]),
-        expected
-    );
+    let expected = "1 invalid setting:\n  --listen \"127.0.0.1:\u{fffd}\": not UTF-8; give plain text";
+    assert_eq!(invalid(vec!["--listen".into(), strange()], vec![]), expected);
     let expected = expected.replace("--listen", "PUSHPULL_LISTEN");
-    assert_eq!(
-        invalid(vec![], vec![("PUSHPULL_LISTEN".into(), strange())]),
-        expected
-    );
+    assert_eq!(invalid(vec![], vec![("PUSHPULL_LISTEN".into(), strange())]), expected);
     assert!(invalid(vec![strange()], vec![]).contains("unknown command"));
     let flag = OsString::from_vec(b"--\xff".to_vec());
     assert!(invalid(vec![flag, "--log".into(), "xml".into()], vec![]).starts_with("2 invalid"));

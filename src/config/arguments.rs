@@ -47,10 +47,7 @@ pub(super) fn parse(mut arguments: Vec<OsString>, problems: &mut Vec<Problem>) -
             Ok(matches) => return Some(Request::Run(chosen(matches, problems))),
             Err(error) => error,
         };
-        if matches!(
-            error.kind(),
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-        ) {
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return Some(Request::Print(error.render().to_string()));
         }
         let bad = offender(&error);
@@ -77,19 +74,12 @@ fn chosen(mut matches: ArgMatches, problems: &mut Vec<Problem>) -> Arguments {
         .and_then(|(text, _)| Name::ALL.into_iter().find(|name| name.text() == text))
         .unwrap_or(Name::Serve);
     let foreign = SERVE.iter().filter(|flag| {
-        matches.contains_id(flag.name())
-            && command.flags().iter().all(|known| known.long != flag.long)
+        matches.contains_id(flag.name()) && command.flags().iter().all(|known| known.long != flag.long)
     });
     problems.extend(foreign.map(|flag| {
-        Fault::new(
-            format!("`pushpull {}` has no such flag", command.text()),
-            owner(flag),
-        )
-        .of(flag.long, None)
+        Fault::new(format!("`pushpull {}` has no such flag", command.text()), owner(flag)).of(flag.long, None)
     }));
-    let levels = std::iter::once(matches)
-        .chain(named.map(|(_, below)| below))
-        .collect();
+    let levels = std::iter::once(matches).chain(named.map(|(_, below)| below)).collect();
     Arguments { command, levels }
 }
 
@@ -109,11 +99,9 @@ fn offender(error: &Error) -> String {
         .find_map(|kind| text(error, kind));
     match error.kind() {
         // Here clap gives the flag as the help shows it, `--listen <ADDRESS>`.
-        ErrorKind::InvalidValue | ErrorKind::TooManyValues => named
-            .as_deref()
-            .and_then(|flag| flag.split([' ', '=']).next())
-            .unwrap_or_default()
-            .to_owned(),
+        ErrorKind::InvalidValue | ErrorKind::TooManyValues => {
+            named.as_deref().and_then(|flag| flag.split([' ', '=']).next()).unwrap_or_default().to_owned()
+        }
         _ => named.unwrap_or_default(),
     }
 }
@@ -133,26 +121,17 @@ fn position(arguments: &[OsString], bad: &str) -> Option<usize> {
         let argument = argument.to_string_lossy();
         let short = bad.starts_with('-') && !bad.starts_with("--");
         argument == bad
-            || bad.starts_with("--")
-                && argument
-                    .strip_prefix(bad)
-                    .is_some_and(|rest| rest.starts_with('='))
+            || bad.starts_with("--") && argument.strip_prefix(bad).is_some_and(|rest| rest.starts_with('='))
             || short
                 && !argument.starts_with("--")
                 && argument.starts_with('-')
                 && argument.contains(&bad[1..])
     };
-    if bad.starts_with('-') {
-        arguments.iter().rposition(is_bad)
-    } else {
-        arguments.iter().position(is_bad)
-    }
+    if bad.starts_with('-') { arguments.iter().rposition(is_bad) } else { arguments.iter().position(is_bad) }
 }
 
 fn command_in(arguments: &[OsString]) -> Option<Name> {
-    Name::ALL
-        .into_iter()
-        .find(|name| arguments.iter().any(|argument| argument == name.text()))
+    Name::ALL.into_iter().find(|name| arguments.iter().any(|argument| argument == name.text()))
 }
 
 fn problem(error: &Error, bad: &str, command: Option<Name>) -> Problem {
@@ -162,34 +141,22 @@ fn problem(error: &Error, bad: &str, command: Option<Name>) -> Problem {
     };
     let similar = text(error, ContextKind::SuggestedArg)
         .or_else(|| text(error, ContextKind::SuggestedSubcommand))
-        .map_or_else(
-            || help.clone(),
-            |similar| format!("did you mean {similar}?"),
-        );
+        .map_or_else(|| help.clone(), |similar| format!("did you mean {similar}?"));
     let elsewhere = SERVE.iter().find(|flag| flag.long == bad);
     match error.kind() {
         ErrorKind::InvalidValue => Fault::new("needs a value", help).of(bad, None),
         ErrorKind::TooManyValues => Fault::new("takes no value", help).of(bad, None),
-        ErrorKind::InvalidSubcommand => {
-            Fault::new("unknown command", similar).of(&shown(bad), None)
-        }
+        ErrorKind::InvalidSubcommand => Fault::new("unknown command", similar).of(&shown(bad), None),
         ErrorKind::UnknownArgument => match (elsewhere, command) {
-            (Some(flag), Some(name)) => Fault::new(
-                format!("`pushpull {}` has no such flag", name.text()),
-                owner(flag),
-            )
-            .of(bad, None),
+            (Some(flag), Some(name)) => {
+                Fault::new(format!("`pushpull {}` has no such flag", name.text()), owner(flag)).of(bad, None)
+            }
             _ if bad.starts_with('-') => Fault::new("unknown flag", similar).of(&named(bad), None),
             _ => Fault::new("unexpected argument", help).of(&shown(bad), None),
         },
         _ => {
             let reason = error.render().to_string();
-            let reason = reason
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .trim_start_matches("error: ")
-                .to_owned();
+            let reason = reason.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
             Fault::new(reason, help).of("command line", None)
         }
     }

@@ -36,15 +36,7 @@ impl Flag {
         default: &'static str,
         help: &'static str,
     ) -> Self {
-        Self {
-            long,
-            value,
-            heading,
-            default: Default::Text(default),
-            also: None,
-            repeatable: false,
-            help,
-        }
+        Self { long, value, heading, default: Default::Text(default), also: None, repeatable: false, help }
     }
 
     const fn absent(mut self, words: &'static str) -> Self {
@@ -85,24 +77,13 @@ impl Flag {
             Some(also) => format!("{}, then {also}", self.variable()),
             None => self.variable(),
         };
-        let commas = if self.repeatable {
-            "; commas between several"
-        } else {
-            ""
-        };
-        let gap = if default.len() + variable.len() > 60 {
-            '\n'
-        } else {
-            ' '
-        };
+        let commas = if self.repeatable { "; commas between several" } else { "" };
+        let gap = if default.len() + variable.len() > 60 { '\n' } else { ' ' };
         Arg::new(self.name())
             .long(self.name())
             .value_name(self.value)
             .help_heading(self.heading)
-            .help(format!(
-                "{}\n[default: {default}]{gap}[variable: {variable}{commas}]",
-                self.help
-            ))
+            .help(format!("{}\n[default: {default}]{gap}[variable: {variable}{commas}]", self.help))
             .next_line_help(true)
             .num_args(1)
             .allow_negative_numbers(true)
@@ -159,13 +140,8 @@ pub(super) static DATABASE: Flag = Flag::new(
 )
 .absent("a temporary SQLite file, removed at exit")
 .also("DATABASE_URL");
-pub(super) static DATABASE_POOL: Flag = Flag::new(
-    DATABASE_,
-    "--database-pool",
-    "COUNT",
-    "8",
-    "Connections to the database, 1 to 1024",
-);
+pub(super) static DATABASE_POOL: Flag =
+    Flag::new(DATABASE_, "--database-pool", "COUNT", "8", "Connections to the database, 1 to 1024");
 pub(super) static DATABASE_QUEUE: Flag = Flag::new(
     DATABASE_,
     "--database-queue",
@@ -188,13 +164,8 @@ pub(super) static DATABASE_WORK: Flag = Flag::new(
     "Work of the expensive query, above 0 and up to 1000; 1 is about 250 ms",
 );
 
-pub(super) static OTLP_GRPC: Flag = Flag::new(
-    COLLECTOR_,
-    "--otlp-grpc",
-    "ADDRESS",
-    "127.0.0.1:4317",
-    "Address that receives OTLP over gRPC",
-);
+pub(super) static OTLP_GRPC: Flag =
+    Flag::new(COLLECTOR_, "--otlp-grpc", "ADDRESS", "127.0.0.1:4317", "Address that receives OTLP over gRPC");
 pub(super) static OTLP_HTTP: Flag = Flag::new(
     COLLECTOR_,
     "--otlp-http",

@@ -17,9 +17,7 @@ impl fmt::Display for Invalid {
             1 => write!(f, "1 invalid setting:")?,
             n => write!(f, "{n} invalid settings:")?,
         }
-        self.0
-            .iter()
-            .try_for_each(|problem| write!(f, "\n  {problem}"))
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }
 
@@ -57,10 +55,7 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            remedy: remedy.into(),
-        }
+        Self { reason: reason.into(), remedy: remedy.into() }
     }
 
     pub(super) fn of(self, setting: &str, value: Option<&str>) -> Problem {
@@ -94,14 +89,8 @@ pub(super) fn named(name: &str) -> String {
 ///
 /// A password may itself hold `/`, `?` or `@` by mistake, so all up to the last `@` counts as user information.
 pub(super) fn redacted(text: &str) -> String {
-    let (scheme, rest) = text
-        .split_once("//")
-        .map_or(("", text), |(scheme, rest)| (scheme, rest));
-    let slashes = if scheme.len() + rest.len() < text.len() {
-        "//"
-    } else {
-        ""
-    };
+    let (scheme, rest) = text.split_once("//").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let slashes = if scheme.len() + rest.len() < text.len() { "//" } else { "" };
     let rest = match rest.rsplit_once('@') {
         Some((_, host)) => format!("…@{host}"),
         None => rest.to_owned(),
@@ -116,11 +105,7 @@ pub(super) fn redacted(text: &str) -> String {
 fn without_secret(parameter: &str) -> String {
     const SECRETS: [&str; 5] = ["pass", "secret", "token", "key", "auth"];
     match parameter.split_once('=') {
-        Some((name, _))
-            if SECRETS
-                .iter()
-                .any(|secret| name.to_lowercase().contains(secret)) =>
-        {
+        Some((name, _)) if SECRETS.iter().any(|secret| name.to_lowercase().contains(secret)) => {
             format!("{name}=…")
         }
         _ => parameter.to_owned(),
@@ -134,20 +119,11 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         for (text, safe) in [
-            (
-                "postgres://user:secret@db:5432/app",
-                "postgres://…@db:5432/app",
-            ),
+            ("postgres://user:secret@db:5432/app", "postgres://…@db:5432/app"),
             ("postgres://user:se/c?r@et@db/app", "postgres://…@db/app"),
             ("user:secret@db", "…@db"),
-            (
-                "postgres://db/app?sslmode=on&Password=secret",
-                "postgres://db/app?sslmode=on&Password=…",
-            ),
-            (
-                "sqlite://data/app.db?mode=rwc",
-                "sqlite://data/app.db?mode=rwc",
-            ),
+            ("postgres://db/app?sslmode=on&Password=secret", "postgres://db/app?sslmode=on&Password=…"),
+            ("sqlite://data/app.db?mode=rwc", "sqlite://data/app.db?mode=rwc"),
             ("127.0.0.1:5000", "127.0.0.1:5000"),
         ] {
             assert_eq!(redacted(text), safe);

@@ -37,28 +37,17 @@ pub(super) fn listen(flag: &Flag, given: &Given<'_>, example: &str) -> Result<Li
         Some(ip) => SocketAddr::new(ip, port),
         None => resolved(host, port)?,
     };
-    Ok(Listen {
-        address,
-        given: given.given,
-        flag: flag.long,
-    })
+    Ok(Listen { address, given: given.given, flag: flag.long })
 }
 
 /// An address to listen on, or `off`.
-pub(super) fn listen_or_off(
-    flag: &Flag,
-    given: &Given<'_>,
-    example: &str,
-) -> Result<Option<Listen>, Fault> {
+pub(super) fn listen_or_off(flag: &Flag, given: &Given<'_>, example: &str) -> Result<Option<Listen>, Fault> {
     if given.text == "off" {
         return Ok(None);
     }
     match listen(flag, given, example) {
         Ok(listen) => Ok(Some(listen)),
-        Err(fault) => Err(Fault {
-            remedy: format!("{}, or off", fault.remedy),
-            ..fault
-        }),
+        Err(fault) => Err(Fault { remedy: format!("{}, or off", fault.remedy), ..fault }),
     }
 }
 
@@ -67,26 +56,18 @@ pub(super) fn console(flag: &Flag, given: &Given<'_>) -> Result<Option<Listen>, 
     const EXAMPLE: &str = "127.0.0.1:5001";
     let listen = listen_or_off(flag, given, EXAMPLE)?;
     match &listen {
-        Some(Listen { address, .. }) if !address.ip().to_canonical().is_loopback() => {
-            Err(Fault::new(
-                "not a loopback address, and the console has no login",
-                format!(
-                    "give {EXAMPLE} or off; from elsewhere it can be reached through an SSH tunnel"
-                ),
-            ))
-        }
+        Some(Listen { address, .. }) if !address.ip().to_canonical().is_loopback() => Err(Fault::new(
+            "not a loopback address, and the console has no login",
+            format!("give {EXAMPLE} or off; from elsewhere it can be reached through an SSH tunnel"),
+        )),
         _ => Ok(listen),
     }
 }
 
 /// Splits `HOST:PORT`. The host is an IPv4 address, an IPv6 address in brackets, or a well-formed name.
 pub(super) fn host_and_port<'a>(text: &'a str, example: &str) -> Result<(&'a str, u16), Fault> {
-    let fault = |reason| {
-        Fault::new(
-            reason,
-            format!("give IP:PORT, [IPv6]:PORT or NAME:PORT, such as {example}"),
-        )
-    };
+    let fault =
+        |reason| Fault::new(reason, format!("give IP:PORT, [IPv6]:PORT or NAME:PORT, such as {example}"));
     if text.contains("://") {
         return Err(fault("a URL, not an address"));
     }
@@ -112,21 +93,12 @@ pub(super) fn host_and_port<'a>(text: &'a str, example: &str) -> Result<(&'a str
         return Err(fault("not an IPv6 address in brackets"));
     }
     // A resolver would read 127.1 as 127.0.0.1.
-    if host
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.')
-    {
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(fault("not an IP address"));
     }
     let well_formed = host.len() <= 253
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-    if well_formed {
-        Ok((host, port))
-    } else {
-        Err(fault("not a host name"))
-    }
+        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    if well_formed { Ok((host, port)) } else { Err(fault("not a host name")) }
 }
 
 fn port_is_plain(port: u16, text: &str) -> bool {
@@ -135,10 +107,7 @@ fn port_is_plain(port: u16, text: &str) -> bool {
 
 /// An IPv4 address, or an IPv6 address in brackets.
 fn ip(host: &str) -> Option<IpAddr> {
-    match host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) => inner.parse().ok().map(IpAddr::V6),
         None => host.parse().ok().map(IpAddr::V4),
     }
@@ -146,20 +115,13 @@ fn ip(host: &str) -> Option<IpAddr> {
 
 /// A name's address; an IPv4 one where it has both, since that is what the defaults are.
 fn resolved(host: &str, port: u16) -> Result<SocketAddr, Fault> {
-    let fault = |reason| {
-        Fault::new(
-            reason,
-            "give a name that this machine can resolve, or an IP address",
-        )
-    };
+    let fault = |reason| Fault::new(reason, "give a name that this machine can resolve, or an IP address");
     let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|error| fault(format!("the name cannot be resolved ({error})")))?
         .collect();
     let v4 = addresses.iter().find(|address| address.is_ipv4());
-    v4.or(addresses.first())
-        .copied()
-        .ok_or_else(|| fault("the name has no address".to_owned()))
+    v4.or(addresses.first()).copied().ok_or_else(|| fault("the name has no address".to_owned()))
 }
 
 /// One problem for each two TCP listeners that want the same address.
@@ -182,8 +144,7 @@ pub(super) fn conflicts(listeners: &[&Listen]) -> Vec<Problem> {
 
 /// Whether both cannot be listened on at once; a wildcard address covers the others of its kind.
 pub(super) fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let covers =
-        |wide: IpAddr, ip: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4());
+    let covers = |wide: IpAddr, ip: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || ip.is_ipv4());
     a.port() != 0
         && a.port() == b.port()
         && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
@@ -196,9 +157,7 @@ mod tests {
 
     fn parsed(text: &str) -> Result<SocketAddr, String> {
         let listen = listen(&LISTEN, &Given { text, given: true }, "127.0.0.1:5000");
-        listen
-            .map(|listen| listen.address)
-            .map_err(|fault| fault.reason)
+        listen.map(|listen| listen.address).map_err(|fault| fault.reason)
     }
 
     #[test]
@@ -209,10 +168,7 @@ mod tests {
             ("[::1]:5000", "[::1]:5000"),
             ("localhost:80", "127.0.0.1:80"),
         ] {
-            assert_eq!(
-                parsed(text).map(|address| address.to_string()),
-                Ok(address.to_owned())
-            );
+            assert_eq!(parsed(text).map(|address| address.to_string()), Ok(address.to_owned()));
         }
         for (text, reason) in [
             ("127.0.0.1", "no port"),
@@ -220,10 +176,7 @@ mod tests {
             ("localhost", "no port"),
             ("5000", "no host"),
             (":5000", "no host"),
-            (
-                "127.0.0.1:65536",
-                "the port is not a number from 0 to 65535",
-            ),
+            ("127.0.0.1:65536", "the port is not a number from 0 to 65535"),
             ("127.0.0.1:+80", "the port is not a number from 0 to 65535"),
             ("127.0.0.1:", "the port is not a number from 0 to 65535"),
             ("::1:5000x", "the port is not a number from 0 to 65535"),
@@ -249,11 +202,7 @@ mod tests {
             ("127.0.0.1:1", "127.0.0.2:1", false),
         ] {
             let [first, second] = [a, b].map(|text| text.parse().unwrap());
-            assert_eq!(
-                (overlap(first, second), overlap(second, first)),
-                (expected, expected),
-                "{a} {b}"
-            );
+            assert_eq!((overlap(first, second), overlap(second, first)), (expected, expected), "{a} {b}");
         }
     }
 }

@@ -45,9 +45,7 @@ impl Name {
             Self::Serve => {
                 "The service, the default; with its own collector where no OTLP endpoint is configured"
             }
-            Self::Collect => {
-                "The collector by itself: OTLP and StatsD in; Prometheus, Graphite and OTLP out"
-            }
+            Self::Collect => "The collector by itself: OTLP and StatsD in; Prometheus, Graphite and OTLP out",
             Self::Health => "Ask a running service whether it is well: exit code 0 if so, else 1",
         }
     }
@@ -58,12 +56,9 @@ impl Name {
             Self::Serve => command.after_help(ENDPOINT_NOTE),
             Self::Collect => command,
             Self::Health => command.arg(
-                Arg::new(HEALTH_URL)
-                    .value_name(HEALTH_URL)
-                    .value_parser(ValueParser::os_string())
-                    .help(format!(
-                        "What to ask, http:// or https://; 200 is well\n[default: {HEALTH_DEFAULT}]"
-                    )),
+                Arg::new(HEALTH_URL).value_name(HEALTH_URL).value_parser(ValueParser::os_string()).help(
+                    format!("What to ask, http:// or https://; 200 is well\n[default: {HEALTH_DEFAULT}]"),
+                ),
             ),
         }
     }
@@ -82,9 +77,7 @@ pub(super) fn command_line() -> Command {
     let root = Command::new("pushpull")
         .bin_name("pushpull")
         .version(env!("CARGO_PKG_VERSION"))
-        .about(
-            "One service watched by pull and by push at once, and the bridge from OTLP to Graphite",
-        )
+        .about("One service watched by pull and by push at once, and the bridge from OTLP to Graphite")
         .override_usage("pushpull [serve] [OPTIONS]\n       pushpull <COMMAND> [OPTIONS]")
         .after_help(ENDPOINT_NOTE)
         .no_binary_name(true)
@@ -120,24 +113,13 @@ fn with_flags(command: Command, flags: &[&Flag]) -> Command {
 
 /// The variable that was probably meant by one that nobody knows; clap judges the likeness.
 pub(super) fn similar_variable(unknown: &str) -> Option<String> {
-    let flag = format!(
-        "--{}",
-        unknown
-            .strip_prefix(PREFIX)?
-            .to_lowercase()
-            .replace('_', "-")
-    );
-    let error = command_line()
-        .try_get_matches_from([OsString::from(flag)])
-        .err()?;
+    let flag = format!("--{}", unknown.strip_prefix(PREFIX)?.to_lowercase().replace('_', "-"));
+    let error = command_line().try_get_matches_from([OsString::from(flag)]).err()?;
     let similar = match error.get(clap::error::ContextKind::SuggestedArg)? {
         clap::error::ContextValue::String(similar) => similar.as_str(),
         _ => return None,
     };
-    SERVE
-        .iter()
-        .find(|flag| flag.long == similar)
-        .map(|flag| flag.variable())
+    SERVE.iter().find(|flag| flag.long == similar).map(|flag| flag.variable())
 }
 
 #[cfg(test)]
@@ -152,26 +134,14 @@ mod tests {
     #[test]
     fn serve_knows_the_variables_of_every_command() {
         for flag in COLLECT.iter().chain(&HEALTH) {
-            assert!(
-                SERVE
-                    .iter()
-                    .any(|known| known.variable() == flag.variable()),
-                "{}",
-                flag.long
-            );
+            assert!(SERVE.iter().any(|known| known.variable() == flag.variable()), "{}", flag.long);
         }
     }
 
     #[test]
     fn a_misspelt_variable_finds_its_like() {
-        assert_eq!(
-            similar_variable("PUSHPULL_LISTN"),
-            Some("PUSHPULL_LISTEN".to_owned())
-        );
-        assert_eq!(
-            similar_variable("PUSHPULL_STOPWITHIN"),
-            Some("PUSHPULL_STOP_WITHIN".to_owned())
-        );
+        assert_eq!(similar_variable("PUSHPULL_LISTN"), Some("PUSHPULL_LISTEN".to_owned()));
+        assert_eq!(similar_variable("PUSHPULL_STOPWITHIN"), Some("PUSHPULL_STOP_WITHIN".to_owned()));
         assert_eq!(similar_variable("PUSHPULL_ZZZ"), None);
     }
 }

@@ -45,9 +45,8 @@ impl Variables {
 /// beside a service that is called pushpull; they are no mistake of anyone's.
 fn is_service_link(name: &str, value: &OsStr) -> bool {
     let rest = name.strip_prefix(PREFIX).unwrap_or_default();
-    let address = value
-        .to_str()
-        .is_some_and(|value| value.starts_with("tcp://") || value.starts_with("udp://"));
+    let address =
+        value.to_str().is_some_and(|value| value.starts_with("tcp://") || value.starts_with("udp://"));
     rest == "SERVICE_HOST"
         || rest == "SERVICE_PORT"
         || rest.starts_with("SERVICE_PORT_")
@@ -78,11 +77,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(arguments: &'a Arguments, variables: &'a Variables) -> Self {
-        Self {
-            arguments,
-            variables,
-            problems: Vec::new(),
-        }
+        Self { arguments, variables, problems: Vec::new() }
     }
 
     /// A setting with a default.
@@ -125,10 +120,7 @@ impl<'a> Reader<'a> {
             found = self.by_variable(flag).into_iter().flat_map(split).collect();
         }
         // All are parsed before the first bad one ends it, so that each bad one is noted.
-        let parsed: Vec<Option<T>> = found
-            .iter()
-            .map(|found| self.parsed(found, &parse))
-            .collect();
+        let parsed: Vec<Option<T>> = found.iter().map(|found| self.parsed(found, &parse)).collect();
         parsed.into_iter().collect()
     }
 
@@ -139,71 +131,44 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let text = self.arguments.values(HEALTH_URL).next().cloned();
         let text = text.unwrap_or_else(|| HEALTH_DEFAULT.into());
-        self.parsed(
-            &Found {
-                setting: HEALTH_URL.to_owned(),
-                text,
-            },
-            parse,
-        )
+        self.parsed(&Found { setting: HEALTH_URL.to_owned(), text }, parse)
     }
 
     fn by_flag(&self, flag: &Flag) -> Vec<Found> {
         let values = self.arguments.values(flag.name());
-        values
-            .map(|text| Found {
-                setting: flag.long.to_owned(),
-                text: text.clone(),
-            })
-            .collect()
+        values.map(|text| Found { setting: flag.long.to_owned(), text: text.clone() }).collect()
     }
 
     fn by_variable(&self, flag: &Flag) -> Option<Found> {
-        std::iter::once(flag.variable())
-            .chain(flag.also.map(str::to_owned))
-            .find_map(|setting| {
-                self.variables.0.get(&setting).map(|text| Found {
-                    text: text.clone(),
-                    setting,
-                })
-            })
+        std::iter::once(flag.variable()).chain(flag.also.map(str::to_owned)).find_map(|setting| {
+            self.variables.0.get(&setting).map(|text| Found { text: text.clone(), setting })
+        })
     }
 
     /// The one value of a flag that takes one; `Some(None)` where none is given.
     fn only(&mut self, flag: &Flag) -> Option<Option<Found>> {
         let mut found = self.by_flag(flag);
         if found.len() > 1 {
-            let values: Vec<String> = found
-                .iter()
-                .map(|found| shown(&found.text.to_string_lossy()))
-                .collect();
+            let values: Vec<String> =
+                found.iter().map(|found| shown(&found.text.to_string_lossy())).collect();
             self.problems.push(Problem {
                 value: Some(values.join(" ")),
-                ..Fault::new(format!("given {} times", found.len()), "give it once")
-                    .of(flag.long, None)
+                ..Fault::new(format!("given {} times", found.len()), "give it once").of(flag.long, None)
             });
             return None;
         }
         Some(found.pop().or_else(|| self.by_variable(flag)))
     }
 
-    fn parsed<T>(
-        &mut self,
-        found: &Found,
-        parse: impl FnOnce(&Given<'_>) -> Result<T, Fault>,
-    ) -> Option<T> {
+    fn parsed<T>(&mut self, found: &Found, parse: impl FnOnce(&Given<'_>) -> Result<T, Fault>) -> Option<T> {
         let parsed = match found.text.to_str().map(str::trim) {
             None => Err(Fault::new("not UTF-8", "give plain text")),
-            Some("") => Err(Fault::new(
-                "empty",
-                "give a value, or leave it out for the default",
-            )),
+            Some("") => Err(Fault::new("empty", "give a value, or leave it out for the default")),
             Some(text) => parse(&Given { text, given: true }),
         };
         parsed
             .map_err(|fault| {
-                self.problems
-                    .push(fault.of(&found.setting, Some(&found.text.to_string_lossy())))
+                self.problems.push(fault.of(&found.setting, Some(&found.text.to_string_lossy())))
             })
             .ok()
     }
@@ -213,14 +178,6 @@ fn split(list: Found) -> Vec<Found> {
     let Some(text) = list.text.to_str() else {
         return vec![list];
     };
-    let pieces = text
-        .split(',')
-        .map(str::trim)
-        .filter(|piece| !piece.is_empty());
-    pieces
-        .map(|piece| Found {
-            setting: list.setting.clone(),
-            text: piece.into(),
-        })
-        .collect()
+    let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
+    pieces.map(|piece| Found { setting: list.setting.clone(), text: piece.into() }).collect()
 }

@@ -65,8 +65,7 @@ pub enum ForwardProtocol {
 
 /// A database's URL, as far as it can be judged without opening it.
 pub(super) fn database(text: &str) -> Result<DatabaseUrl, Fault> {
-    const REMEDY: &str =
-        "give sqlite://PATH, such as sqlite://pushpull.db?mode=rwc, or leave it out";
+    const REMEDY: &str = "give sqlite://PATH, such as sqlite://pushpull.db?mode=rwc, or leave it out";
     let Some((scheme, _)) = text.split_once(':') else {
         return Err(Fault::new("not a URL", REMEDY));
     };
@@ -81,10 +80,9 @@ pub(super) fn database(text: &str) -> Result<DatabaseUrl, Fault> {
     match SqliteConnectOptions::from_str(text) {
         Ok(_) => Ok(DatabaseUrl(text.to_owned())),
         // It may hold a name out of the URL, decoded.
-        Err(sqlx::Error::Configuration(error)) => Err(Fault::new(
-            error.to_string().replace(char::is_control, " "),
-            REMEDY,
-        )),
+        Err(sqlx::Error::Configuration(error)) => {
+            Err(Fault::new(error.to_string().replace(char::is_control, " "), REMEDY))
+        }
         Err(_) => Err(Fault::new("not a SQLite URL", REMEDY)),
     }
 }
@@ -95,12 +93,8 @@ pub(super) fn graphite(text: &str) -> Result<GraphiteTarget, Fault> {
     if text == "-" {
         return Ok(GraphiteTarget::Stdout);
     }
-    let fault = |reason| {
-        Fault::new(
-            reason,
-            format!("give HOST:PORT, such as {EXAMPLE}, or - to print the lines"),
-        )
-    };
+    let fault =
+        |reason| Fault::new(reason, format!("give HOST:PORT, such as {EXAMPLE}, or - to print the lines"));
     match host_and_port(text, EXAMPLE) {
         Ok((_, 0)) => Err(fault("port 0 cannot be connected to".to_owned())),
         Ok(_) => Ok(GraphiteTarget::Address(text.to_owned())),
@@ -111,12 +105,7 @@ pub(super) fn graphite(text: &str) -> Result<GraphiteTarget, Fault> {
 /// One `--forward`.
 pub(super) fn forward(text: &str) -> Result<ForwardTarget, Fault> {
     const GRPC_PORT: u16 = 4317;
-    let fault = |reason| {
-        Fault::new(
-            reason,
-            "give a URL such as grpc://HOST:4317 or http://HOST:4318",
-        )
-    };
+    let fault = |reason| Fault::new(reason, "give a URL such as grpc://HOST:4317 or http://HOST:4318");
     let url = plain_url(text).map_err(fault)?;
     let (protocol, web) = match url.scheme() {
         "grpc" => (ForwardProtocol::Grpc, Some("http")),
@@ -126,18 +115,12 @@ pub(super) fn forward(text: &str) -> Result<ForwardTarget, Fault> {
         _ => return Err(fault("neither grpc://, grpcs://, http:// nor https://")),
     };
     if protocol == ForwardProtocol::Grpc && !matches!(url.path(), "" | "/") {
-        return Err(fault(
-            "OTLP over gRPC (which port 4317 means too) has no path",
-        ));
+        return Err(fault("OTLP over gRPC (which port 4317 means too) has no path"));
     }
     if protocol == ForwardProtocol::Http
-        && ["metrics", "traces", "logs"]
-            .iter()
-            .any(|signal| ends_with(&url, signal))
+        && ["metrics", "traces", "logs"].iter().any(|signal| ends_with(&url, signal))
     {
-        return Err(fault(
-            "not the base URL: /v1/metrics, /v1/traces and /v1/logs are appended to it",
-        ));
+        return Err(fault("not the base URL: /v1/metrics, /v1/traces and /v1/logs are appended to it"));
     }
     let url = match web {
         None => url,
@@ -152,19 +135,13 @@ pub(super) fn forward(text: &str) -> Result<ForwardTarget, Fault> {
 }
 
 fn ends_with(url: &Url, signal: &str) -> bool {
-    url.path()
-        .trim_end_matches('/')
-        .ends_with(&format!("/v1/{signal}"))
+    url.path().trim_end_matches('/').ends_with(&format!("/v1/{signal}"))
 }
 
 /// The URL of `health`.
 pub(super) fn health(text: &str) -> Result<Url, Fault> {
-    let fault = |reason| {
-        Fault::new(
-            reason,
-            "give an http:// or https:// URL, such as http://127.0.0.1:5000/healthz",
-        )
-    };
+    let fault =
+        |reason| Fault::new(reason, "give an http:// or https:// URL, such as http://127.0.0.1:5000/healthz");
     match plain_url(text).map_err(fault)? {
         url if matches!(url.scheme(), "http" | "https") => Ok(url),
         _ => Err(fault("neither http:// nor https://")),
@@ -195,37 +172,17 @@ mod tests {
 
     #[test]
     fn databases() {
-        for text in [
-            "sqlite:app.db",
-            "sqlite://data/app.db?mode=rwc",
-            "sqlite::memory:",
-        ] {
-            assert_eq!(
-                database(text).map(|url| url.as_str().to_owned()),
-                Ok(text.to_owned())
-            );
+        for text in ["sqlite:app.db", "sqlite://data/app.db?mode=rwc", "sqlite::memory:"] {
+            assert_eq!(database(text).map(|url| url.as_str().to_owned()), Ok(text.to_owned()));
         }
         for (text, reason) in [
             ("app.db", "not a URL"),
-            (
-                "postgres://user:secret@db/app",
-                "PostgreSQL is not supported, only SQLite is",
-            ),
-            (
-                "redis://db",
-                "not a SQLite URL, and only SQLite is supported",
-            ),
-            (
-                "sqlite:app.db?a%0Ab=1",
-                "unknown query parameter `a b` while parsing connection URL",
-            ),
+            ("postgres://user:secret@db/app", "PostgreSQL is not supported, only SQLite is"),
+            ("redis://db", "not a SQLite URL, and only SQLite is supported"),
+            ("sqlite:app.db?a%0Ab=1", "unknown query parameter `a b` while parsing connection URL"),
             ("sqlite:app.db?mode=x", "unknown value \"x\" for `mode`"),
         ] {
-            assert_eq!(
-                database(text).map_err(|fault| fault.reason),
-                Err(reason.to_owned()),
-                "{text}"
-            );
+            assert_eq!(database(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
         }
     }
 
@@ -251,58 +208,32 @@ mod tests {
             ("grpc://[::1]:4317", "http://[::1]:4317/", Grpc),
         ] {
             let target = forward(text).unwrap();
-            assert_eq!(
-                (target.url.as_str(), target.protocol),
-                (url, protocol),
-                "{text}"
-            );
+            assert_eq!((target.url.as_str(), target.protocol), (url, protocol), "{text}");
         }
         for (text, reason) in [
             ("host:4317", "a URL without a host"),
             ("127.0.0.1:4317", "not a URL"),
             ("grpc://host", "no port"),
             ("grpc://:4317", "not a URL"),
-            (
-                "ftp://host:1",
-                "neither grpc://, grpcs://, http:// nor https://",
-            ),
-            (
-                "http://host:4317/v1/metrics",
-                "OTLP over gRPC (which port 4317 means too) has no path",
-            ),
+            ("ftp://host:1", "neither grpc://, grpcs://, http:// nor https://"),
+            ("http://host:4317/v1/metrics", "OTLP over gRPC (which port 4317 means too) has no path"),
             ("http://host:0", "port 0 cannot be connected to"),
-            (
-                "http://user:secret@host",
-                "a URL with a user or a password, which is not supported",
-            ),
-            (
-                "http://host?token=secret",
-                "a URL with a query or a fragment, which is not supported",
-            ),
+            ("http://user:secret@host", "a URL with a user or a password, which is not supported"),
+            ("http://host?token=secret", "a URL with a query or a fragment, which is not supported"),
             (
                 "http://host:4318/v1/traces",
                 "not the base URL: /v1/metrics, /v1/traces and /v1/logs are appended to it",
             ),
         ] {
-            assert_eq!(
-                forward(text).map_err(|fault| fault.reason),
-                Err(reason.to_owned()),
-                "{text}"
-            );
+            assert_eq!(forward(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
         }
     }
 
     #[test]
     fn graphite_targets() {
         assert_eq!(graphite("-"), Ok(GraphiteTarget::Stdout));
-        assert_eq!(
-            graphite("carbon:2003"),
-            Ok(GraphiteTarget::Address("carbon:2003".to_owned()))
-        );
-        assert_eq!(
-            graphite("[::1]:2003"),
-            Ok(GraphiteTarget::Address("[::1]:2003".to_owned()))
-        );
+        assert_eq!(graphite("carbon:2003"), Ok(GraphiteTarget::Address("carbon:2003".to_owned())));
+        assert_eq!(graphite("[::1]:2003"), Ok(GraphiteTarget::Address("[::1]:2003".to_owned())));
         for text in ["carbon", "carbon:0", "http://carbon:2003", "car bon:2003"] {
             assert!(graphite(text).is_err(), "{text}");
         }
@@ -311,12 +242,7 @@ mod tests {
     #[test]
     fn health_pages() {
         assert!(health("https://host/healthz").is_ok());
-        for text in [
-            "127.0.0.1:5000",
-            "grpc://host:1",
-            "http://user@host",
-            "healthz",
-        ] {
+        for text in ["127.0.0.1:5000", "grpc://host:1", "http://user@host", "healthz"] {
             assert!(health(text).is_err(), "{text}");
         }
     }

@@ -9,16 +9,8 @@ use super::invalid::{Fault, shown};
 
 /// A whole number within the range.
 pub(super) fn count<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, Fault> {
-    let fault = |reason| {
-        Fault::new(
-            reason,
-            format!(
-                "give a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ),
-        )
-    };
+    let fault =
+        |reason| Fault::new(reason, format!("give a whole number from {} to {}", range.start(), range.end()));
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(fault("not a whole number"));
     }
@@ -46,12 +38,8 @@ pub(super) fn positive(text: &str, most: f64) -> Result<f64, Fault> {
 /// A time such as `5s` or `500ms`, within the range.
 pub(super) fn time(text: &str, range: RangeInclusive<Duration>) -> Result<Duration, Fault> {
     let fault = |reason| {
-        let [least, most] =
-            [range.start(), range.end()].map(|bound| humantime::format_duration(*bound));
-        Fault::new(
-            reason,
-            format!("give a time such as 5s or 500ms, from {least} to {most}"),
-        )
+        let [least, most] = [range.start(), range.end()].map(|bound| humantime::format_duration(*bound));
+        Fault::new(reason, format!("give a time such as 5s or 500ms, from {least} to {most}"))
     };
     match humantime::parse_duration(text) {
         Ok(time) if range.contains(&time) => Ok(time),
@@ -78,9 +66,7 @@ pub(super) fn size(text: &str, range: RangeInclusive<u64>) -> Result<usize, Faul
         let [least, most] = [*range.start(), *range.end()].map(binary_size);
         Fault::new(
             reason,
-            format!(
-                "give a size such as 64MiB, 100kB or a number of bytes, from {least} to {most}"
-            ),
+            format!("give a size such as 64MiB, 100kB or a number of bytes, from {least} to {most}"),
         )
     };
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -92,10 +78,7 @@ pub(super) fn size(text: &str, range: RangeInclusive<u64>) -> Result<usize, Faul
     if number.is_empty() {
         return Err(fault("not a size"));
     }
-    let bytes = number
-        .parse::<u64>()
-        .unwrap_or(u64::MAX)
-        .saturating_mul(*factor);
+    let bytes = number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(*factor);
     match usize::try_from(bytes) {
         Ok(size) if range.contains(&bytes) => Ok(size),
         _ if bytes < *range.start() => Err(fault("too small")),
@@ -107,20 +90,14 @@ fn binary_size(bytes: u64) -> String {
     [(30, "GiB"), (20, "MiB"), (10, "KiB")]
         .into_iter()
         .find(|(shift, _)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift)
-        .map_or_else(
-            || format!("{bytes}B"),
-            |(shift, unit)| format!("{}{unit}", bytes >> shift),
-        )
+        .map_or_else(|| format!("{bytes}B"), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
 /// Bucket bounds in seconds: numbers with commas between, none negative, each above the one before.
 pub(super) fn bounds(text: &str) -> Result<Vec<f64>, Fault> {
     const MOST: usize = 200;
     let fault = |reason: String| {
-        Fault::new(
-            reason,
-            format!("give up to {MOST} ascending numbers of seconds, such as 0.01,0.1,1,10"),
-        )
+        Fault::new(reason, format!("give up to {MOST} ascending numbers of seconds, such as 0.01,0.1,1,10"))
     };
     let mut bounds: Vec<f64> = Vec::new();
     for piece in text.split(',').map(str::trim) {
@@ -128,10 +105,7 @@ pub(super) fn bounds(text: &str) -> Result<Vec<f64>, Fault> {
             // Adding zero turns -0 into 0, which is how the bound is to be printed.
             Ok(bound) if bound.is_finite() && bound >= 0.0 => bound + 0.0,
             _ => {
-                return Err(fault(format!(
-                    "{} is not a number of seconds",
-                    shown(piece)
-                )));
+                return Err(fault(format!("{} is not a number of seconds", shown(piece))));
             }
         };
         match bounds.last() {
@@ -149,14 +123,10 @@ pub(super) fn bounds(text: &str) -> Result<Vec<f64>, Fault> {
 
 /// One of a few words.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Fault> {
-    words
-        .iter()
-        .find(|(word, _)| *word == text)
-        .map(|(_, value)| *value)
-        .ok_or_else(|| {
-            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            Fault::new("unknown", format!("give {}", known.join(" or ")))
-        })
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        Fault::new("unknown", format!("give {}", known.join(" or ")))
+    })
 }
 
 #[cfg(test)]
@@ -200,18 +170,10 @@ mod tests {
     #[test]
     fn times() {
         let range = Duration::from_millis(10)..=Duration::from_secs(3600);
-        for (text, milliseconds) in [
-            ("5s", 5000),
-            ("500ms", 500),
-            ("0.5s", 500),
-            ("1h", 3_600_000),
-            ("1m 30s", 90_000),
-        ] {
-            assert_eq!(
-                time(text, range.clone()),
-                Ok(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+        for (text, milliseconds) in
+            [("5s", 5000), ("500ms", 500), ("0.5s", 500), ("1h", 3_600_000), ("1m 30s", 90_000)]
+        {
+            assert_eq!(time(text, range.clone()), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         for (text, expected) in [
             ("0s", "too short"),
@@ -250,10 +212,7 @@ mod tests {
         ] {
             assert_eq!(reason(size(text, range.clone())), expected, "{text}");
         }
-        assert_eq!(
-            [1 << 36, 65_536, 1000].map(binary_size),
-            ["64GiB", "64KiB", "1000B"]
-        );
+        assert_eq!([1 << 36, 65_536, 1000].map(binary_size), ["64GiB", "64KiB", "1000B"]);
     }
 
     #[test]

@@ -37,10 +37,7 @@ pub(super) fn client_address(extensions: &Extensions) -> Option<IpAddr> {
 pub(super) fn count_body<B: 'static>(body: &mut B) -> Option<Arc<AtomicU64>> {
     let body = (body as &mut dyn Any).downcast_mut::<Body>()?;
     let bytes = Arc::new(AtomicU64::new(0));
-    *body = Body::new(CountedBody {
-        inner: mem::take(body),
-        bytes: Arc::clone(&bytes),
-    });
+    *body = Body::new(CountedBody { inner: mem::take(body), bytes: Arc::clone(&bytes) });
     Some(bytes)
 }
 

@@ -106,11 +106,7 @@ impl<B: Body> ResponseBody<B> {
         } else {
             Some(exchange)
         };
-        response.map(|inner| Self {
-            inner: Some(inner),
-            exchange,
-            expected,
-        })
+        response.map(|inner| Self { inner: Some(inner), exchange, expected })
     }
 }
 

@@ -83,17 +83,12 @@ impl Exchange {
         B: Body + 'static,
     {
         let started = Instant::now();
-        let target = shared
-            .targets
-            .find(Labels::of(request), adapter::route(request.extensions()));
+        let target = shared.targets.find(Labels::of(request), adapter::route(request.extensions()));
         let traced = target.traced.then(|| {
             let started_at = SystemTime::now();
             let propagator = shared.propagator.as_deref();
             let tracer = &*shared.tracer;
-            Traced {
-                context: span::start(tracer, propagator, &target, request, started_at),
-                started_at,
-            }
+            Traced { context: span::start(tracer, propagator, &target, request, started_at), started_at }
         });
         target.start();
         Self {
@@ -154,14 +149,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        let outcome = Outcome {
-            status: self.status,
-            ending: if self.running {
-                Ending::Panic
-            } else {
-                self.ending
-            },
-        };
+        let outcome =
+            Outcome { status: self.status, ending: if self.running { Ending::Panic } else { self.ending } };
         let measured = Measured {
             duration,
             request_size: self.request_size.bytes(),

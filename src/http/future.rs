@@ -36,10 +36,7 @@ pin_project! {
 
 impl<F> ResponseFuture<F> {
     pub(super) fn new(inner: F, exchange: Exchange) -> Self {
-        Self {
-            inner: Some(inner),
-            exchange: Some(exchange),
-        }
+        Self { inner: Some(inner), exchange: Some(exchange) }
     }
 }
 

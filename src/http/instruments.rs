@@ -10,9 +10,8 @@ use opentelemetry::{
 };
 
 /// The boundaries of the conventions, in seconds.
-const DURATION_BOUNDARIES: [f64; 14] = [
-    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
-];
+const DURATION_BOUNDARIES: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// Boundaries of body sizes in bytes: an empty body by itself, then powers of four from 64 B to 64 MiB.
 ///
@@ -81,8 +80,7 @@ impl Instruments {
 
     /// Records with a look-up of the attributes in each instrument.
     pub(super) fn record(&self, measured: Measured, attributes: &[KeyValue]) {
-        self.duration
-            .record(measured.duration.as_secs_f64(), attributes);
+        self.duration.record(measured.duration.as_secs_f64(), attributes);
         if let Some(bytes) = measured.request_size {
             self.request_size.record(bytes, attributes);
         }
@@ -95,12 +93,8 @@ impl Instruments {
     pub(super) fn bind(&self, measured: Measured, attributes: &[KeyValue]) -> BoundInstruments {
         BoundInstruments {
             duration: self.duration.bind(attributes),
-            request_size: measured
-                .request_size
-                .map(|_| self.request_size.bind(attributes)),
-            response_size: measured
-                .response_size
-                .map(|_| self.response_size.bind(attributes)),
+            request_size: measured.request_size.map(|_| self.request_size.bind(attributes)),
+            response_size: measured.response_size.map(|_| self.response_size.bind(attributes)),
         }
     }
 }

@@ -22,11 +22,7 @@ impl Labels {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
         Self {
             method: method(request.method().as_str()),
-            scheme: if request.uri().scheme() == Some(&Scheme::HTTPS) {
-                "https"
-            } else {
-                "http"
-            },
+            scheme: if request.uri().scheme() == Some(&Scheme::HTTPS) { "https" } else { "http" },
             version: version(request.version()),
         }
     }
@@ -65,20 +61,14 @@ mod tests {
     use super::*;
 
     fn labels(method: &str, uri: &str, version: Version) -> Labels {
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
-            .version(version)
-            .body(())
-            .unwrap();
+        let request = Request::builder().method(method).uri(uri).version(version).body(()).unwrap();
         Labels::of(&request)
     }
 
     #[test]
     fn methods_are_a_closed_set() {
-        for known in [
-            "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
-        ] {
+        for known in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"]
+        {
             assert_eq!(labels(known, "/", Version::HTTP_11).method, known);
         }
         for unknown in ["get", "BREW", "_OTHER", "PROPFIND"] {
@@ -92,9 +82,6 @@ mod tests {
         assert_eq!((plain.scheme, plain.version), ("http", Some("1.0")));
         let secure = labels("GET", "https://example.com/x", Version::HTTP_2);
         assert_eq!((secure.scheme, secure.version), ("https", Some("2")));
-        assert_eq!(
-            labels("GET", "ftp://example.com/x", Version::HTTP_11).scheme,
-            "http"
-        );
+        assert_eq!(labels("GET", "ftp://example.com/x", Version::HTTP_11).scheme, "http");
     }
 }

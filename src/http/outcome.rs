@@ -60,21 +60,9 @@ mod tests {
         for fine in [101, 200, 304, 404, 499] {
             assert_eq!(error_type(Some(fine), Ending::Complete), None);
         }
-        assert_eq!(
-            error_type(Some(500), Ending::Complete).as_deref(),
-            Some("500")
-        );
-        assert_eq!(
-            error_type(Some(599), Ending::Complete).as_deref(),
-            Some("599")
-        );
-        assert_eq!(
-            error_type(None, Ending::Cancelled).as_deref(),
-            Some("cancelled")
-        );
-        assert_eq!(
-            error_type(Some(500), Ending::BodyError).as_deref(),
-            Some("body_error")
-        );
+        assert_eq!(error_type(Some(500), Ending::Complete).as_deref(), Some("500"));
+        assert_eq!(error_type(Some(599), Ending::Complete).as_deref(), Some("599"));
+        assert_eq!(error_type(None, Ending::Cancelled).as_deref(), Some("cancelled"));
+        assert_eq!(error_type(Some(500), Ending::BodyError).as_deref(), Some("body_error"));
     }
 }

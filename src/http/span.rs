@@ -50,10 +50,7 @@ where
 pub(super) fn end(context: &Context, outcome: Outcome, ended_at: SystemTime) {
     let span = context.span();
     if let Some(status) = outcome.status {
-        span.set_attribute(KeyValue::new(
-            "http.response.status_code",
-            i64::from(status.as_u16()),
-        ));
+        span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
     }
     if let Some(error_type) = outcome.error_type() {
         span.set_attribute(KeyValue::new("error.type", error_type));
@@ -72,10 +69,7 @@ fn attributes<B>(target: &Target, request: &Request<B>) -> Vec<KeyValue> {
         attributes.push(KeyValue::new("http.request.method_original", original));
     }
     attributes.push(KeyValue::new("url.scheme", labels.scheme));
-    attributes.push(KeyValue::new(
-        "url.path",
-        cut(request.uri().path(), LONGEST_URL_PART),
-    ));
+    attributes.push(KeyValue::new("url.path", cut(request.uri().path(), LONGEST_URL_PART)));
     if let Some(query) = request.uri().query() {
         attributes.push(KeyValue::new("url.query", cut(query, LONGEST_URL_PART)));
     }
@@ -91,10 +85,7 @@ fn attributes<B>(target: &Target, request: &Request<B>) -> Vec<KeyValue> {
     if let Some(agent) = request.headers().get(USER_AGENT) {
         let bytes = agent.as_bytes();
         let agent = String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_WORD)]);
-        attributes.push(KeyValue::new(
-            "user_agent.original",
-            cut(&agent, LONGEST_WORD),
-        ));
+        attributes.push(KeyValue::new("user_agent.original", cut(&agent, LONGEST_WORD)));
     }
     attributes
 }

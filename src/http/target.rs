@@ -77,17 +77,11 @@ impl Targets {
     }
 
     pub(super) fn without_metrics_for(&self, routes: &[&str]) -> Self {
-        Self {
-            without_metrics: routes.iter().map(|&route| route.into()).collect(),
-            ..self.unlearned()
-        }
+        Self { without_metrics: routes.iter().map(|&route| route.into()).collect(), ..self.unlearned() }
     }
 
     pub(super) fn without_traces_for(&self, routes: &[&str]) -> Self {
-        Self {
-            without_traces: routes.iter().map(|&route| route.into()).collect(),
-            ..self.unlearned()
-        }
+        Self { without_traces: routes.iter().map(|&route| route.into()).collect(), ..self.unlearned() }
     }
 
     /// What a request of these labels to this route is counted and named by.
@@ -120,8 +114,7 @@ impl Targets {
     }
 
     fn target(&self, labels: Labels, route: Option<&str>, remembered: bool) -> Target {
-        let is_in =
-            |routes: &[Box<str>]| route.is_some_and(|route| routes.iter().any(|r| **r == *route));
+        let is_in = |routes: &[Box<str>]| route.is_some_and(|route| routes.iter().any(|r| **r == *route));
         let counted = (!is_in(&self.without_metrics)).then(|| Counted {
             instruments: Arc::clone(&self.instruments),
             active: self.instruments.active.bind(&[
@@ -144,11 +137,7 @@ impl Targets {
 
 /// `METHOD route`, or the method alone; the conventions ask for `HTTP` in place of a method that is not known.
 fn span_name(method: &'static str, route: Option<&str>) -> String {
-    let method = if method == OTHER_METHOD {
-        "HTTP"
-    } else {
-        method
-    };
+    let method = if method == OTHER_METHOD { "HTTP" } else { method };
     match route {
         Some(route) => format!("{method} {route}"),
         None => method.to_owned(),
@@ -197,17 +186,13 @@ impl Target {
         };
         counted.active.add(-1);
         let request_sized = measured.request_size.is_some();
-        let is_same = |known: &&Arc<BoundOutcome>| {
-            known.outcome == outcome && known.request_sized == request_sized
-        };
+        let is_same =
+            |known: &&Arc<BoundOutcome>| known.outcome == outcome && known.request_sized == request_sized;
         if let Some(known) = counted.outcomes.load().iter().find(is_same) {
             return known.instruments.record(measured);
         }
         let attributes = self.attributes(outcome);
-        let _learning = counted
-            .learning
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _learning = counted.learning.lock().unwrap_or_else(PoisonError::into_inner);
         let outcomes = counted.outcomes.load();
         if let Some(known) = outcomes.iter().find(is_same) {
             return known.instruments.record(measured);
@@ -218,11 +203,7 @@ impl Target {
         let instruments = counted.instruments.bind(measured, &attributes);
         instruments.record(measured);
         let mut outcomes = Vec::clone(&outcomes);
-        outcomes.push(Arc::new(BoundOutcome {
-            outcome,
-            request_sized,
-            instruments,
-        }));
+        outcomes.push(Arc::new(BoundOutcome { outcome, request_sized, instruments }));
         counted.outcomes.store(Arc::new(outcomes));
     }
 
@@ -237,10 +218,7 @@ impl Target {
             attributes.push(KeyValue::new("network.protocol.version", version));
         }
         if let Some(status) = outcome.status {
-            attributes.push(KeyValue::new(
-                "http.response.status_code",
-                i64::from(status.as_u16()),
-            ));
+            attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
         }
         if let Some(error_type) = outcome.error_type() {
             attributes.push(KeyValue::new("error.type", error_type));
@@ -253,10 +231,8 @@ impl Counted {
     /// Takes a place among the bound outcomes; false where there is none left.
     fn reserve(&self) -> bool {
         let one_more = |bound| (bound < REMEMBERED).then_some(bound + 1);
-        self.bound.as_ref().is_some_and(|bound| {
-            bound
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
-                .is_ok()
-        })
+        self.bound
+            .as_ref()
+            .is_some_and(|bound| bound.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok())
     }
 }

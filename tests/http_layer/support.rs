@@ -57,9 +57,7 @@ impl Telemetry {
                 .with_reader(PeriodicReader::builder(metrics.clone()).build())
                 .build(),
             metrics,
-            tracers: SdkTracerProvider::builder()
-                .with_simple_exporter(spans.clone())
-                .build(),
+            tracers: SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build(),
             spans,
         }
     }
@@ -187,10 +185,7 @@ impl Telemetry {
         for (name, value) in &point.attributes {
             assert_eq!(on_span.get(name), Some(value), "{name} on the span");
         }
-        assert_eq!(
-            on_span.get("error.type"),
-            point.attributes.get("error.type")
-        );
+        assert_eq!(on_span.get("error.type"), point.attributes.get("error.type"));
         let is_error = matches!(span.status, opentelemetry::trace::Status::Error { .. });
         assert_eq!(is_error, on_span.contains_key("error.type"));
         (point.attributes.clone(), span.clone())
@@ -205,9 +200,7 @@ impl Telemetry {
     }
 }
 
-pub(crate) fn attributes<'a>(
-    attributes: impl Iterator<Item = &'a KeyValue>,
-) -> BTreeMap<String, String> {
+pub(crate) fn attributes<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> BTreeMap<String, String> {
     let mut map = BTreeMap::new();
     for KeyValue { key, value, .. } in attributes {
         let twice = map.insert(key.to_string(), value.to_string());
@@ -255,10 +248,7 @@ impl Server {
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
-        self.send(&format!(
-            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
-        ))
-        .await
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")).await
     }
 }
 
