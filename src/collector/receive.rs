@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::batch::{Accepted, Batch, Refused};
 
 pub mod otlp;
+pub mod otlp_grpc;
 
 /// Where a receiver hands its batches: into every sink, or into none ([`Refused`]: the sender may try
 /// again). In the product this is the pipeline's own `accept`.
