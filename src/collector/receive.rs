@@ -6,6 +6,7 @@ use super::batch::{Accepted, Batch, Refused};
 
 pub mod otlp;
 pub mod otlp_grpc;
+pub mod otlp_http;
 
 /// Where a receiver hands its batches: into every sink, or into none ([`Refused`]: the sender may try
 /// again). In the product this is the pipeline's own `accept`.
