@@ -6,3 +6,4 @@ pub mod batch;
 pub mod pipeline;
 pub mod receive;
 pub mod stats;
+pub mod view;

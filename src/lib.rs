@@ -18,5 +18,7 @@
 
 #[cfg(feature = "cli")]
 pub mod collector;
+#[cfg(feature = "exposition")]
+pub mod exposition;
 #[cfg(feature = "cli")]
 pub mod net;
