@@ -18,6 +18,8 @@
 
 #[cfg(feature = "cli")]
 pub mod collector;
+#[cfg(feature = "cli")]
+pub mod console;
 #[cfg(feature = "exposition")]
 pub mod exposition;
 #[cfg(feature = "cli")]
