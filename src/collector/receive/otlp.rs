@@ -273,7 +273,6 @@ impl Intake {
             items,
         })?;
         self.count(Event::Accepted, signal, "", items.saturating_sub(accepted.rejected));
-        self.count(Event::Refused, signal, "rejected", accepted.rejected);
         Ok(accepted)
     }
 
