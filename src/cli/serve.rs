@@ -17,7 +17,8 @@ use tokio::{
 use url::Url;
 
 use super::{
-    Failure, logs, signals,
+    Failure, logs,
+    signals::Signals,
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page},
 };
@@ -48,6 +49,11 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let environment = Environment::of(environment);
     let Some(bound) = Bound::bind(&settings, &environment)? else { return Ok(()) };
+    let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
+    let signals = {
+        let _entered = foreground.enter();
+        Signals::listen()?
+    };
     // A runtime of its own, so that exports neither trace themselves nor wait for requests.
     let background = Builder::new_multi_thread()
         .worker_threads(2)
@@ -64,7 +70,6 @@ pub(super) fn run(
     for warning in environment.warnings() {
         tracing::warn!("{warning}");
     }
-    let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
     let database = foreground.block_on(open(&settings))?;
 
     let page = bound.page(&settings, &environment);
@@ -74,7 +79,8 @@ pub(super) fn run(
         .with_propagator(Arc::new(TraceContextPropagator::new()));
     let router = service::router(&telemetry.meter(NAME), layer, telemetry.reader().clone(), database);
     let deadlines =
-        foreground.block_on(serve(bound.service.0, router, settings.stop_within, || page.print(log)))?;
+        foreground
+            .block_on(serve(bound.service.0, router, settings.stop_within, signals, || page.print(log)))?;
 
     // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
     foreground.shutdown_background();
@@ -216,13 +222,14 @@ async fn serve(
     listener: TcpListener,
     router: axum::Router,
     stop_within: Duration,
+    signals: Signals,
     ready: impl FnOnce(),
 ) -> Result<Deadlines, Failure> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let stop = Stop::default();
     let mut served = tokio::spawn(net::serve(listener, router, stop.clone()));
     ready();
-    signals::stop().await?;
+    signals.first().await;
     let at = |share: f64| Instant::now() + stop_within.mul_f64(share);
     let (drained, deadlines) = (at(DRAINED), Deadlines { flushed: at(FLUSHED), collected: at(COLLECTED) });
     stop.drain();
