@@ -88,7 +88,8 @@ pub(super) fn run(
         tracing::warn!(signals = undelivered.join(", "), "stopped before all telemetry was delivered");
     }
     background.block_on(watching.stop(deadlines.collected));
-    background.shutdown_background();
+    // Exporters that still try find their runtime alive until the process ends, and say nothing more.
+    std::mem::forget(background);
     Ok(())
 }
 
