@@ -146,7 +146,7 @@ impl Pipeline {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
-        let plan = table.plan(&request, Instant::now());
+        let mut plan = table.plan(&request, Instant::now());
         let rejected = plan.rejected_points();
         let lines = match &inner.graphite {
             Some(queue) if plan.line_bytes > 0 => {
@@ -156,7 +156,7 @@ impl Pipeline {
         };
         let items = plan.points() - rejected;
         let wire = if rejected > 0 {
-            series::retain_planned(&mut request, &plan);
+            series::retain_planned(&mut request, &mut plan);
             None
         } else {
             wire

@@ -325,8 +325,9 @@ impl Table {
     }
 }
 
-/// Leaves out of `request` the points that `plan` refuses.
-pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &Plan) {
+/// Leaves out of `request` the points that `plan` refuses, and their places out of `plan`, so that both
+/// still go together.
+pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &mut Plan) {
     let mut slots = plan.slots.iter();
     for resource in &mut request.resource_metrics {
         for scope in &mut resource.scope_metrics {
@@ -335,6 +336,7 @@ pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &Plan) {
             }
         }
     }
+    plan.slots.retain(Option::is_some);
 }
 
 fn for_each_metric<'a>(
