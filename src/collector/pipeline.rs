@@ -47,6 +47,9 @@ struct Inner {
     stats: Arc<Stats>,
 }
 
+/// Room in each forwarding queue, with what is to go there.
+type Reserved = Vec<(Reservation<Export>, Export)>;
+
 /// A forwarding sink.
 #[derive(Clone, Debug)]
 pub struct Forward {
@@ -147,25 +150,12 @@ impl Pipeline {
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
         let mut plan = table.plan(&request, Instant::now());
-        let rejected = plan.rejected_points();
-        let lines = match &inner.graphite {
-            Some(queue) if plan.line_bytes > 0 => {
-                Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
+        let (lines, forwards) = match self.reserve(&mut request, &mut plan, wire) {
+            Ok(reserved) => reserved,
+            Err(refused) => {
+                table.abandon(plan);
+                return Err(refused);
             }
-            _ => None,
-        };
-        let items = plan.points() - rejected;
-        let wire = if rejected > 0 {
-            series::retain_planned(&mut request, &mut plan);
-            None
-        } else {
-            wire
-        };
-        let forwards = if inner.forwards.is_empty() || items == 0 {
-            Vec::new()
-        } else {
-            let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
-            self.reserve_forwards(Signal::Metrics, items, &wire)?
         };
         let applied = table.apply(&request, &plan, lines.is_some());
         if let Some(lines) = lines {
@@ -179,6 +169,36 @@ impl Pipeline {
         }
         self.heard(&request);
         Ok(self.partial(&plan))
+    }
+
+    /// Room in every sink for what is planned; takes out of `request` the points that are refused for good.
+    fn reserve(
+        &self,
+        request: &mut ExportMetricsServiceRequest,
+        plan: &mut Plan,
+        wire: Option<Bytes>,
+    ) -> Result<(Option<Reservation<Lines>>, Reserved), Refused> {
+        let lines = match &self.inner.graphite {
+            Some(queue) if plan.line_bytes > 0 => {
+                Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
+            }
+            _ => None,
+        };
+        let rejected = plan.rejected_points();
+        let items = plan.points() - rejected;
+        let wire = if rejected > 0 {
+            series::retain_planned(request, plan);
+            None
+        } else {
+            wire
+        };
+        let forwards = if self.inner.forwards.is_empty() || items == 0 {
+            Vec::new()
+        } else {
+            let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
+            self.reserve_forwards(Signal::Metrics, items, &wire)?
+        };
+        Ok((lines, forwards))
     }
 
     fn heard(&self, request: &ExportMetricsServiceRequest) {
@@ -212,7 +232,7 @@ impl Pipeline {
         signal: Signal,
         items: u64,
         wire: &Bytes,
-    ) -> Result<Vec<(Reservation<Export>, Export)>, Refused> {
+    ) -> Result<Reserved, Refused> {
         let reserve = |sink: &Forward| {
             let room = sink.queue.reserve(wire.len()).ok_or_else(|| no_room(&sink.name))?;
             Ok((room, Export { signal, wire: wire.clone(), items }))
@@ -260,7 +280,7 @@ impl Source for Pipeline {
     }
 }
 
-fn commit(forwards: Vec<(Reservation<Export>, Export)>) {
+fn commit(forwards: Reserved) {
     for (room, export) in forwards {
         let bytes = export.wire.len();
         room.commit(export, bytes);

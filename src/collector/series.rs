@@ -58,6 +58,8 @@ struct Stream {
 #[derive(Debug, Default)]
 pub struct Plan {
     slots: Vec<Option<usize>>,
+    /// The keys of streams that were made for it.
+    made: Vec<Vec<u8>>,
     /// At most so many bytes of carbon lines.
     pub line_bytes: usize,
     /// Points that are refused for good, by reason, each with the name of one of the metrics.
@@ -151,7 +153,7 @@ impl Table {
                     Ok(descriptor) => point.check(metric).map(|()| descriptor),
                     Err(reason) => Err(*reason),
                 };
-                match checked.and_then(|descriptor| self.stream(descriptor, &point, now)) {
+                match checked.and_then(|descriptor| self.stream(descriptor, &point, now, &mut plan.made)) {
                     Ok(slot) => {
                         plan.line_bytes += point.lines() * self.streams[slot].template.line_bytes();
                         plan.slots.push(Some(slot));
@@ -161,6 +163,15 @@ impl Table {
             });
         });
         plan
+    }
+
+    /// Forgets the streams that were made for `plan`: its points are not taken.
+    pub fn abandon(&mut self, plan: Plan) {
+        for key in plan.made {
+            if let Some(slot) = self.index.remove(&key) {
+                self.streams.remove(slot);
+            }
+        }
     }
 
     /// Takes the points of `request` as `plan` says; writes carbon lines if `lines` asks for them.
@@ -206,20 +217,24 @@ impl Table {
         self.resources.retain(|_, resource| Arc::strong_count(resource) > 1);
     }
 
-    /// Every series as families by name, samples by labels, `target_info` of each resource included. Where
+    /// Every series as families by name, samples by labels, `target_info` of each resource that has any
+    /// included. Where
     /// streams share a family and its labels, the newest point is shown; of two types, the first.
     #[must_use]
     pub fn families(&self) -> Vec<Family> {
         let mut families: BTreeMap<&str, (&Descriptor, Vec<(&Stream, u64)>)> = BTreeMap::new();
+        let mut targets = HashMap::new();
         for (_, stream) in &self.streams {
             let Some(time) = stream.state.time() else { continue };
+            let resource = &stream.descriptor.resource;
+            targets.insert(resource.id, resource);
             let (first, streams) =
                 families.entry(&stream.descriptor.family).or_insert_with(|| (&stream.descriptor, Vec::new()));
             if first.kind == stream.descriptor.kind {
                 streams.push((stream, time));
             }
         }
-        let targets = target_info(self.resources.values());
+        let targets = target_info(targets.into_values());
         let families = families.into_iter().map(|(name, (descriptor, mut streams))| {
             streams.sort_by(|(a, a_time), (b, b_time)| a.labels.cmp(&b.labels).then(b_time.cmp(a_time)));
             streams.dedup_by(|(later, _), (first, _)| later.labels == first.labels);
@@ -302,6 +317,7 @@ impl Table {
         descriptor: &Arc<Descriptor>,
         point: &Point<'_>,
         now: Instant,
+        made: &mut Vec<Vec<u8>>,
     ) -> Result<usize, &'static str> {
         attribute_key(descriptor.id, point.attributes(), &mut self.key);
         if let Some(slot) = self.index.get(&self.key) {
@@ -321,6 +337,7 @@ impl Table {
         };
         let slot = self.streams.insert(stream);
         self.index.insert(self.key.clone(), slot);
+        made.push(self.key.clone());
         Ok(slot)
     }
 }

@@ -26,7 +26,7 @@ const GRAPHITE_TAGS: [&str; 1] = ["service.name"];
 /// The entity that points, spans and log records are from.
 #[derive(Debug)]
 pub struct Resource {
-    id: u32,
+    pub(super) id: u32,
     /// `service.name`, or empty.
     pub service: String,
     /// `service.version`, or empty.
