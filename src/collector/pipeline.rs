@@ -21,11 +21,10 @@ use super::{
     },
     queue::{Queue, Reservation},
     recent::Recent,
-    series::{self, Plan, Snapshot, Table},
+    series::{self, Exposed, Plan, Snapshot, Table},
     stats::{Event, Stats},
     view::{Log, Series, Service, Source, Span},
 };
-use crate::exposition::family::Family;
 
 /// What a sender without a hint of its own should wait: long enough for a queue to make room.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -109,7 +108,7 @@ impl Pipeline {
 
     /// Every series as families.
     #[must_use]
-    pub fn families(&self) -> Vec<Family> {
+    pub fn families(&self) -> Exposed {
         self.inner.table.lock().families()
     }
 

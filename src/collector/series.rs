@@ -97,6 +97,15 @@ pub struct Applied {
     pub unwritten: BTreeMap<&'static str, u64>,
 }
 
+/// What a scrape shows of the table.
+#[derive(Debug, Default)]
+pub struct Exposed {
+    /// Families by name, `target_info` before all others.
+    pub families: Vec<Family>,
+    /// Series that are not shown, since another type has their family's name.
+    pub hidden: usize,
+}
+
 /// One series, for a person to look at.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -221,7 +230,8 @@ impl Table {
     /// included. Where
     /// streams share a family and its labels, the newest point is shown; of two types, the first.
     #[must_use]
-    pub fn families(&self) -> Vec<Family> {
+    pub fn families(&self) -> Exposed {
+        let mut hidden = 0;
         let mut families: BTreeMap<&str, (&Descriptor, Vec<(&Stream, u64)>)> = BTreeMap::new();
         let mut targets = HashMap::new();
         for (_, stream) in &self.streams {
@@ -232,6 +242,8 @@ impl Table {
                 families.entry(&stream.descriptor.family).or_insert_with(|| (&stream.descriptor, Vec::new()));
             if first.kind == stream.descriptor.kind {
                 streams.push((stream, time));
+            } else {
+                hidden += 1;
             }
         }
         let targets = target_info(targets.into_values());
@@ -244,7 +256,7 @@ impl Table {
             let samples = samples.collect();
             Family { name: name.to_owned(), help: descriptor.help.clone(), kind: descriptor.kind, samples }
         });
-        targets.into_iter().chain(families).collect()
+        Exposed { families: targets.into_iter().chain(families).collect(), hidden }
     }
 
     /// Every series as a person compares it: numbers by themselves, histograms by their count and sum.

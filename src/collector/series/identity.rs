@@ -16,7 +16,7 @@ use crate::{
     exposition::family::{Kind, Labels},
     naming::{
         graphite,
-        prometheus::{Suffix, family_name},
+        prometheus::{Suffix, family_name, label_name},
     },
 };
 
@@ -119,11 +119,13 @@ impl Descriptor {
     }
 }
 
-/// A point's attribute makes way for the target's label of the same name, as in a scrape by Prometheus.
+/// A point's attribute makes way for the target's label of the same name, as in a scrape by Prometheus; and
+/// for the metric's name, which to Prometheus is a label too and for which it would refuse the whole scrape.
 fn exported(key: &str) -> &str {
     match key {
         "job" => "exported_job",
         "instance" => "exported_instance",
+        key if label_name(key) == "__name__" => "exported_name",
         key => key,
     }
 }
@@ -185,8 +187,8 @@ pub(crate) fn text(value: Option<&AnyValue>) -> Cow<'_, str> {
 }
 
 fn json(value: &Any) -> serde_json::Value {
-    let inner = |value: &Option<AnyValue>| {
-        value.as_ref().and_then(|value| value.value.as_ref()).map_or(serde_json::Value::Null, json)
+    let inner = |value: Option<&AnyValue>| {
+        value.and_then(|value| value.value.as_ref()).map_or(serde_json::Value::Null, json)
     };
     match value {
         Any::StringValue(text) => text.as_str().into(),
@@ -194,9 +196,9 @@ fn json(value: &Any) -> serde_json::Value {
         Any::IntValue(value) => (*value).into(),
         Any::DoubleValue(value) => (*value).into(),
         Any::BytesValue(bytes) => STANDARD.encode(bytes).into(),
-        Any::ArrayValue(list) => list.values.iter().map(|value| inner(&Some(value.clone()))).collect(),
+        Any::ArrayValue(list) => list.values.iter().map(|value| inner(Some(value))).collect(),
         Any::KvlistValue(map) => {
-            map.values.iter().map(|entry| (entry.key.clone(), inner(&entry.value))).collect()
+            map.values.iter().map(|entry| (entry.key.clone(), inner(entry.value.as_ref()))).collect()
         }
         _ => serde_json::Value::Null,
     }
