@@ -156,8 +156,8 @@ impl Pipeline {
                 return Err(refused);
             }
         };
-        let applied = table.apply(&request, &plan, lines.is_some());
-        if let Some(lines) = lines {
+        let applied = table.apply(&request, &plan, inner.graphite.is_some(), SystemTime::now());
+        if let Some(lines) = lines.filter(|_| !applied.lines.is_empty()) {
             let bytes = applied.lines.len();
             lines.commit(Lines { text: applied.lines.into(), points: applied.points }, bytes);
         }
@@ -298,8 +298,11 @@ fn explain(reason: &str) -> &str {
         "no_data" => "a metric needs a gauge, sum, histogram or summary",
         "no_temporality" => "a sum or histogram needs aggregation_temporality CUMULATIVE or DELTA",
         "malformed_point" => {
-            "a number needs a value, a histogram rising bounds and one bucket count more than bounds"
+            "a number needs a value; a histogram rising bounds and one bucket count more than bounds; an \
+             exponential histogram a scale from -10 to 20; a summary quantiles from 0 to 1"
         }
+        "too_long" => "the name, or the attributes of the series or its resource, are longer than what is kept",
+        "too_many_buckets" => "a histogram or summary may have 1024 buckets or quantiles",
         other => other,
     }
 }

@@ -10,7 +10,7 @@ mod state;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use opentelemetry_proto::tonic::{
@@ -31,6 +31,12 @@ use crate::exposition::family::{Family, Kind, Labels, Number, Sample, Value};
 
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
+
+/// Bytes of carbon lines that one request may become. Its size on the wire is no bound of them: each bucket
+/// of a histogram repeats the path.
+const MAX_LINES: usize = 256 * 1024 * 1024;
+/// Characters of a metric's name that go into an answer.
+const NAME_LENGTH: usize = 80;
 
 /// All streams that points were heard of in the last [`STALE_AFTER`].
 #[derive(Debug)]
@@ -62,7 +68,7 @@ pub struct Plan {
     made: Vec<Vec<u8>>,
     /// At most so many bytes of carbon lines.
     pub line_bytes: usize,
-    /// Points that are refused for good, by reason, each with the name of one of the metrics.
+    /// Points that are refused for good, by reason, each with the beginning of the name of one of the metrics.
     pub rejected: BTreeMap<&'static str, (u64, String)>,
 }
 
@@ -81,7 +87,8 @@ impl Plan {
 
     fn reject(&mut self, reason: &'static str, metric: &str) {
         self.slots.push(None);
-        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, metric.to_owned()));
+        let shortened = || metric.chars().take(NAME_LENGTH).collect();
+        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened()));
         *points += 1;
     }
 }
@@ -164,13 +171,15 @@ impl Table {
                 };
                 match checked.and_then(|descriptor| self.stream(descriptor, &point, now, &mut plan.made)) {
                     Ok(slot) => {
-                        plan.line_bytes += point.lines() * self.streams[slot].template.line_bytes();
+                        let lines = point.lines(self.histogram_bounds.len());
+                        plan.line_bytes += lines * self.streams[slot].template.line_bytes();
                         plan.slots.push(Some(slot));
                     }
                     Err(reason) => plan.reject(reason, &metric.name),
                 }
             });
         });
+        plan.line_bytes = plan.line_bytes.min(MAX_LINES);
         plan
     }
 
@@ -185,7 +194,15 @@ impl Table {
 
     /// Takes the points of `request` as `plan` says; writes carbon lines if `lines` asks for them.
     #[must_use]
-    pub fn apply(&mut self, request: &ExportMetricsServiceRequest, plan: &Plan, lines: bool) -> Applied {
+    pub fn apply(
+        &mut self,
+        request: &ExportMetricsServiceRequest,
+        plan: &Plan,
+        lines: bool,
+        now: SystemTime,
+    ) -> Applied {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
         let mut applied = Applied::default();
         let mut slots = plan.slots.iter();
         for_each_metric(request, |_, _, metric| {
@@ -200,9 +217,15 @@ impl Table {
                     stream.state.end();
                     return;
                 }
-                let value = stream.state.take(&point, delta, &self.histogram_bounds);
+                let (value, time) = stream.state.take(&point, delta, &self.histogram_bounds, horizon);
                 if lines {
-                    match stream.template.write(&value, point.time(), &mut applied.lines) {
+                    let bytes = point.lines(self.histogram_bounds.len()) * stream.template.line_bytes();
+                    let written = if applied.lines.len() + bytes > MAX_LINES {
+                        Err("too_many_lines")
+                    } else {
+                        stream.template.write(&value, time, &mut applied.lines)
+                    };
+                    match written {
                         Ok(()) => applied.points += 1,
                         Err(reason) => *applied.unwritten.entry(reason).or_default() += 1,
                     }
@@ -301,7 +324,7 @@ impl Table {
             return Err("no_name");
         }
         let kind = point::kind(metric)?;
-        identity::resource_key(resource, &mut self.key);
+        identity::resource_key(resource, &mut self.key)?;
         if !self.resources.contains_key(&self.key) {
             if self.resources.len() >= self.max_series {
                 return Err("max_series");
@@ -311,7 +334,7 @@ impl Table {
             self.resources.insert(self.key.clone(), made);
         }
         let resource = Arc::clone(&self.resources[&self.key]);
-        identity::descriptor_key(&resource, scope, metric, kind, &mut self.key);
+        identity::descriptor_key(&resource, scope, metric, kind, &mut self.key)?;
         if let Some(descriptor) = self.descriptors.get(&self.key) {
             return Ok(Arc::clone(descriptor));
         }
@@ -331,7 +354,7 @@ impl Table {
         now: Instant,
         made: &mut Vec<Vec<u8>>,
     ) -> Result<usize, &'static str> {
-        attribute_key(descriptor.id, point.attributes(), &mut self.key);
+        attribute_key(descriptor.id, point.attributes(), &mut self.key)?;
         if let Some(slot) = self.index.get(&self.key) {
             self.streams[*slot].heard = now;
             return Ok(*slot);

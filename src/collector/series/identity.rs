@@ -23,6 +23,19 @@ use crate::{
 /// Resource attributes that become tags in Graphite.
 const GRAPHITE_TAGS: [&str; 1] = ["service.name"];
 
+/// Bytes of a metric's name with its unit.
+const MAX_NAME: usize = 1024;
+/// Bytes of the attributes of one series; and of a scope with a metric's name and unit.
+const MAX_KEY: usize = 16 * 1024;
+/// Bytes of the attributes of a resource: a command line may be among them.
+const MAX_RESOURCE: usize = 64 * 1024;
+/// Characters of a description that are kept.
+const MAX_HELP: usize = 1024;
+
+/// What a series is told by is longer than what is kept for one: a table of many such series would have no
+/// bound in bytes.
+pub(super) const TOO_LONG: &str = "too_long";
+
 /// The entity that points, spans and log records are from.
 #[derive(Debug)]
 pub struct Resource {
@@ -87,7 +100,7 @@ impl Descriptor {
             id,
             resource,
             family: family_name(&metric.name, &metric.unit, suffix),
-            help: metric.description.clone(),
+            help: metric.description.chars().take(MAX_HELP).collect(),
             kind,
             name: graphite::name(&metric.name).into_owned(),
         }
@@ -130,8 +143,18 @@ fn exported(key: &str) -> &str {
     }
 }
 
-pub(super) fn resource_key(resource: Option<&ProtoResource>, key: &mut Vec<u8>) {
-    attribute_key(0, resource.map_or(&[], |resource| &resource.attributes), key);
+pub(super) fn resource_key(resource: Option<&ProtoResource>, key: &mut Vec<u8>) -> Result<(), &'static str> {
+    write_key(0, resource.map_or(&[], |resource| &resource.attributes), key);
+    within(key, MAX_RESOURCE)
+}
+
+/// Refuses a key that is too long, and gives its room back.
+fn within(key: &mut Vec<u8>, limit: usize) -> Result<(), &'static str> {
+    if key.len() > limit {
+        *key = Vec::new();
+        return Err(TOO_LONG);
+    }
+    Ok(())
 }
 
 pub(super) fn descriptor_key(
@@ -140,16 +163,29 @@ pub(super) fn descriptor_key(
     metric: &Metric,
     kind: Kind,
     key: &mut Vec<u8>,
-) {
-    attribute_key(resource.id, scope.map_or(&[], |scope| &scope.attributes), key);
+) -> Result<(), &'static str> {
+    if metric.name.len() + metric.unit.len() > MAX_NAME {
+        return Err(TOO_LONG);
+    }
+    write_key(resource.id, scope.map_or(&[], |scope| &scope.attributes), key);
     let (scope_name, scope_version) = scope.map_or(("", ""), |scope| (&scope.name, &scope.version));
     for part in [scope_name, scope_version, &metric.name, &metric.unit, kind.as_str()] {
         push(part, key);
     }
+    within(key, MAX_KEY)
 }
 
 /// The key of a series: its descriptor and its attributes, sorted, as text.
-pub(super) fn attribute_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) {
+pub(super) fn attribute_key(
+    id: u32,
+    attributes: &[KeyValue],
+    key: &mut Vec<u8>,
+) -> Result<(), &'static str> {
+    write_key(id, attributes, key);
+    within(key, MAX_KEY)
+}
+
+fn write_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) {
     key.clear();
     key.extend(id.to_le_bytes());
     if attributes.is_sorted_by(|a, b| a.key <= b.key) {
