@@ -140,6 +140,13 @@ impl Pipeline {
             .collect()
     }
 
+    /// Whether a sink has no room, as far as its last batch showed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.inner.graphite.iter().any(|queue| queue.is_full())
+            || self.inner.forwards.iter().any(|sink| sink.queue.is_full())
+    }
+
     fn accept_metrics(
         &self,
         mut request: ExportMetricsServiceRequest,

@@ -110,6 +110,7 @@ impl Forwarder {
                     self.stats.add(Event::Dropped, &place, export.signal, "refused", export.items);
                 }
             }
+            export.done();
         }
     }
 
