@@ -42,12 +42,11 @@ pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Route
         .with_state(pipeline)
 }
 
-/// Ready while every sink has room: 200, else 503; one line for each sink either way.
+/// Ready while no sink refuses for want of room: 200, else 503; one line for each sink either way.
 fn ready(pipeline: &Pipeline, sinks: &[State]) -> Response {
     let mut body = String::from("exposition: up\n");
-    let mut ready = true;
+    let ready = !pipeline.is_full();
     for (name, bytes, limit) in pipeline.queues() {
-        ready &= bytes < limit;
         let state = sinks.iter().find(|state| state.sink() == name).map(State::describe).unwrap_or_default();
         body.push_str(&format!("{name}: {state}; {bytes} of {limit} bytes queued\n"));
     }
