@@ -18,9 +18,15 @@
 
 #[cfg(feature = "cli")]
 pub mod collector;
+#[cfg(feature = "cli")]
+pub mod config;
 #[cfg(feature = "exposition")]
 pub mod exposition;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(any(feature = "exposition", feature = "cli"))]
 pub mod naming;
 #[cfg(feature = "cli")]
 pub mod net;
+#[cfg(feature = "telemetry")]
+pub mod telemetry;

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
         logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
         trace::v1::ExportTraceServiceRequest,
     },
-    metrics::v1::metric::Data,
+    metrics::v1::{Metric, metric::Data},
 };
 
 /// One of OTLP's three kinds of telemetry.
@@ -70,7 +70,7 @@ impl Request {
                 .iter()
                 .flat_map(|resource| &resource.scope_metrics)
                 .flat_map(|scope| &scope.metrics)
-                .map(|metric| metric.data.as_ref().map_or(0, points))
+                .map(metric_points)
                 .sum(),
             Self::Traces(request) => request
                 .resource_spans
@@ -89,13 +89,16 @@ impl Request {
     }
 }
 
-fn points(data: &Data) -> usize {
-    match data {
-        Data::Gauge(gauge) => gauge.data_points.len(),
-        Data::Sum(sum) => sum.data_points.len(),
-        Data::Histogram(histogram) => histogram.data_points.len(),
-        Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
-        Data::Summary(summary) => summary.data_points.len(),
+/// How many data points a metric holds.
+#[must_use]
+pub fn metric_points(metric: &Metric) -> usize {
+    match &metric.data {
+        None => 0,
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
+        Some(Data::Summary(summary)) => summary.data_points.len(),
     }
 }
 

@@ -1,11 +1,35 @@
-//! From a batch to every sink: admission first, then commit to all or to none.
+//! From a batch to every sink: admission first, then commit to all or to none, so that a retry never
+//! counts twice.
+//!
+//! It must not wait: a sink without room refuses at once, and the sender keeps the batch.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use parking_lot::Mutex;
+use prost::Message as _;
 
 use super::{
-    batch::{Accepted, Batch, Refused},
-    stats::Stats,
+    batch::{Accepted, Batch, Refused, Request, Signal, metric_points},
+    export::{
+        graphite::{self, Lines},
+        otlp::Export,
+    },
+    queue::{Queue, Reservation},
+    recent::Recent,
+    series::{self, Plan, Snapshot, Table},
+    stats::{Event, Stats},
 };
+use crate::exposition::family::Family;
+
+/// What a sender without a hint of its own should wait: long enough for a queue to make room.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// The place of the series table in counts.
+const SERIES: &str = "series";
 
 /// The way from the receivers to the sinks. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -15,21 +39,208 @@ pub struct Pipeline {
 
 #[derive(Debug)]
 struct Inner {
+    table: Mutex<Table>,
+    recent: Recent,
+    graphite: Option<Arc<Queue<Lines>>>,
+    forwards: Vec<Forward>,
     stats: Arc<Stats>,
 }
 
+/// A forwarding sink.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// The sink's name: the peer's URL.
+    pub name: String,
+    /// What waits for the peer.
+    pub queue: Arc<Queue<Export>>,
+}
+
 impl Pipeline {
+    /// A pipeline into a series table, and to Graphite and OTLP peers where they are given.
+    #[must_use]
+    pub fn new(
+        table: Table,
+        graphite: Option<Arc<Queue<Lines>>>,
+        forwards: Vec<Forward>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        let table = Mutex::new(table);
+        Self { inner: Arc::new(Inner { table, recent: Recent::default(), graphite, forwards, stats }) }
+    }
+
     /// Takes a batch into every sink, or into none.
     ///
     /// # Errors
     /// [`Refused`] where a sink has no room: the sender may try again.
-    pub fn accept(&self, _batch: Batch) -> Result<Accepted, Refused> {
-        unimplemented!()
+    pub fn accept(&self, batch: Batch) -> Result<Accepted, Refused> {
+        let items = batch.request.items();
+        match batch.request {
+            Request::Metrics(request) => self.accept_metrics(request, batch.wire),
+            Request::Traces(request) => {
+                let wire = batch.wire.unwrap_or_else(|| request.encode_to_vec().into());
+                self.forward(Signal::Traces, items, wire)?;
+                self.inner.recent.heard_spans(&request);
+                Ok(Accepted::default())
+            }
+            Request::Logs(request) => {
+                let wire = batch.wire.unwrap_or_else(|| request.encode_to_vec().into());
+                self.forward(Signal::Logs, items, wire)?;
+                self.inner.recent.heard_logs(&request);
+                Ok(Accepted::default())
+            }
+        }
+    }
+
+    /// The newest spans, log records and services.
+    #[must_use]
+    pub fn recent(&self) -> &Recent {
+        &self.inner.recent
     }
 
     /// The collector's counts of itself.
     #[must_use]
-    pub fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &Arc<Stats> {
         &self.inner.stats
+    }
+
+    /// Every series as families.
+    #[must_use]
+    pub fn families(&self) -> Vec<Family> {
+        self.inner.table.lock().families()
+    }
+
+    /// Every series for a person to look at.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.inner.table.lock().snapshots()
+    }
+
+    /// How many series there are.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.inner.table.lock().len()
+    }
+
+    /// Forgets series that were not heard of for long.
+    pub fn sweep(&self) {
+        self.inner.table.lock().sweep(Instant::now());
+    }
+
+    /// The sinks' queues: name, bytes held, bytes at most.
+    #[must_use]
+    pub fn queues(&self) -> Vec<(&str, usize, usize)> {
+        let graphite = self.inner.graphite.iter();
+        let graphite = graphite.map(|queue| (graphite::connection::PLACE, queue.bytes(), queue.limit()));
+        let forwards = self.inner.forwards.iter();
+        graphite
+            .chain(forwards.map(|sink| (sink.name.as_str(), sink.queue.bytes(), sink.queue.limit())))
+            .collect()
+    }
+
+    fn accept_metrics(
+        &self,
+        mut request: ExportMetricsServiceRequest,
+        wire: Option<Bytes>,
+    ) -> Result<Accepted, Refused> {
+        let inner = &*self.inner;
+        // Planned, admitted and applied under one lock: what is admitted is what was planned.
+        let mut table = inner.table.lock();
+        let plan = table.plan(&request, Instant::now());
+        let rejected = plan.rejected_points();
+        let lines = match &inner.graphite {
+            Some(queue) if plan.line_bytes > 0 => {
+                Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
+            }
+            _ => None,
+        };
+        let items = plan.points() - rejected;
+        let wire = if rejected > 0 {
+            series::retain_planned(&mut request, &plan);
+            None
+        } else {
+            wire
+        };
+        let forwards = if inner.forwards.is_empty() || items == 0 {
+            Vec::new()
+        } else {
+            let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
+            self.reserve_forwards(Signal::Metrics, items, &wire)?
+        };
+        let applied = table.apply(&request, &plan, lines.is_some());
+        if let Some(lines) = lines {
+            let bytes = applied.lines.len();
+            lines.commit(Lines { text: applied.lines.into(), points: applied.points }, bytes);
+        }
+        drop(table);
+        commit(forwards);
+        for (reason, points) in applied.unwritten {
+            inner.stats.add(Event::Dropped, graphite::connection::PLACE, Signal::Metrics, reason, points);
+        }
+        self.heard(&request);
+        Ok(self.partial(&plan))
+    }
+
+    fn heard(&self, request: &ExportMetricsServiceRequest) {
+        for resource in &request.resource_metrics {
+            let metrics = resource.scope_metrics.iter().flat_map(|scope| &scope.metrics);
+            let points = metrics.map(metric_points).sum::<usize>() as u64;
+            self.inner.recent.heard_points(resource.resource.as_ref(), points);
+        }
+    }
+
+    fn partial(&self, plan: &Plan) -> Accepted {
+        let mut message = String::new();
+        for (reason, (points, metric)) in &plan.rejected {
+            self.inner.stats.add(Event::Refused, SERIES, Signal::Metrics, reason, *points);
+            let separator = if message.is_empty() { "" } else { "; " };
+            message.push_str(&format!(
+                "{separator}{points} points ({metric:?} among them) refused: {}",
+                explain(reason)
+            ));
+        }
+        Accepted { rejected: plan.rejected_points(), message }
+    }
+
+    fn forward(&self, signal: Signal, items: u64, wire: Bytes) -> Result<(), Refused> {
+        commit(self.reserve_forwards(signal, items, &wire)?);
+        Ok(())
+    }
+
+    fn reserve_forwards(
+        &self,
+        signal: Signal,
+        items: u64,
+        wire: &Bytes,
+    ) -> Result<Vec<(Reservation<Export>, Export)>, Refused> {
+        let reserve = |sink: &Forward| {
+            let room = sink.queue.reserve(wire.len()).ok_or_else(|| no_room(&sink.name))?;
+            Ok((room, Export { signal, wire: wire.clone(), items }))
+        };
+        self.inner.forwards.iter().map(reserve).collect()
+    }
+}
+
+fn commit(forwards: Vec<(Reservation<Export>, Export)>) {
+    for (room, export) in forwards {
+        let bytes = export.wire.len();
+        room.commit(export, bytes);
+    }
+}
+
+fn no_room(sink: &str) -> Refused {
+    Refused { sink: sink.to_owned(), retry_after: RETRY_AFTER }
+}
+
+/// What a sender can do about points that were refused for good.
+fn explain(reason: &str) -> &str {
+    match reason {
+        "max_series" => "the limit of --max-series is reached; raise it, or send fewer attribute values",
+        "no_name" => "a metric needs a name",
+        "no_data" => "a metric needs a gauge, sum, histogram or summary",
+        "no_temporality" => "a sum or histogram needs aggregation_temporality CUMULATIVE or DELTA",
+        "malformed_point" => {
+            "a number needs a value, a histogram rising bounds and one bucket count more than bounds"
+        }
+        other => other,
     }
 }

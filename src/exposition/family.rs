@@ -1,6 +1,9 @@
 //! Families, samples and labels: Prometheus's data model, ready to be encoded.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use crate::naming::prometheus::label_name;
 
@@ -87,6 +90,23 @@ impl Number {
     }
 }
 
+/// The shortest digits that read back the same, `+Inf`, `-Inf` or `NaN`.
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Int(value) => write!(f, "{value}"),
+            Self::Uint(value) => write!(f, "{value}"),
+            Self::Float(value) if value == f64::INFINITY => f.write_str("+Inf"),
+            Self::Float(value) if value.is_nan() => f.write_str("NaN"),
+            Self::Float(value) if value == f64::NEG_INFINITY => f.write_str("-Inf"),
+            Self::Float(value) if value != 0.0 && !(1e-5..1e17).contains(&value.abs()) => {
+                write!(f, "{value:e}")
+            }
+            Self::Float(value) => write!(f, "{value}"),
+        }
+    }
+}
+
 /// A histogram with explicit bounds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
@@ -116,6 +136,19 @@ pub struct Summary {
 pub struct Labels(Arc<str>);
 
 impl Labels {
+    /// Labels of a sample in a family of `kind`: an attribute that is named as the format's own label
+    /// (`le`, `quantile`) becomes `exported_le`, as Prometheus itself renames what collides.
+    #[must_use]
+    pub fn of<'a>(kind: Kind, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let reserved = match kind {
+            Kind::Counter | Kind::Gauge => return Self::new(attributes),
+            Kind::Histogram => ("le", "exported_le"),
+            Kind::Summary => ("quantile", "exported_quantile"),
+        };
+        let renamed = |(key, value)| if key == reserved.0 { (reserved.1, value) } else { (key, value) };
+        Self::new(attributes.into_iter().map(renamed))
+    }
+
     /// Labels of attributes: keys become label names, the values of keys that become equal are joined by
     /// `;`, empty values are left out.
     #[must_use]
@@ -197,6 +230,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn doubles_read_back_the_same() {
+        for value in [0.1, 1e300, 5e-324, -0.0, 123_456_789.125, f64::MAX, 1e17, 3.0] {
+            let text = Number::Float(value).to_string();
+            assert_eq!(text.parse::<f64>().map(f64::to_bits), Ok(value.to_bits()), "{text}");
+            assert!(text.len() < 30, "{text}");
+        }
+        assert_eq!(Number::Float(f64::NEG_INFINITY).to_string(), "-Inf");
+        assert_eq!(Number::Uint(u64::MAX).to_string(), "18446744073709551615");
+    }
+
+    #[test]
     fn labels_are_sorted_escaped_and_joined() {
         let labels = Labels::new([("z", "1"), ("a.b", "x\"\\\ny"), ("a_b", "2"), ("none", "")]);
         assert_eq!(labels.as_str(), r#"a_b="x\"\\\ny;2",z="1""#);
@@ -205,5 +249,6 @@ mod tests {
             [("a_b".to_owned(), "x\"\\\ny;2".to_owned()), ("z".to_owned(), "1".to_owned())]
         );
         assert_eq!(Labels::new([]).pairs(), []);
+        assert_eq!(Labels::of(Kind::Histogram, [("le", "1")]).as_str(), r#"exported_le="1""#);
     }
 }

@@ -24,7 +24,7 @@ use crate::naming::prometheus::{Suffix, family_name};
 pub fn families(collected: &ResourceMetrics) -> Vec<Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
-        let Some((kind, suffix, samples)) = samples(metric.data()) else { continue };
+        let (kind, suffix, samples) = samples(metric.data());
         let name = family_name(metric.name(), metric.unit(), suffix);
         let family = families.entry(name.clone()).or_insert_with(|| Family {
             name,
@@ -61,7 +61,7 @@ fn target_info(resource: &Resource) -> Option<Family> {
     })
 }
 
-fn samples(data: &AggregatedMetrics) -> Option<(Kind, Suffix, Vec<Sample>)> {
+fn samples(data: &AggregatedMetrics) -> (Kind, Suffix, Vec<Sample>) {
     match data {
         AggregatedMetrics::F64(data) => typed_samples(data, Number::Float),
         AggregatedMetrics::I64(data) => typed_samples(data, Number::Int),
@@ -69,49 +69,40 @@ fn samples(data: &AggregatedMetrics) -> Option<(Kind, Suffix, Vec<Sample>)> {
     }
 }
 
-fn typed_samples<T: Copy>(
-    data: &MetricData<T>,
-    number: impl Fn(T) -> Number,
-) -> Option<(Kind, Suffix, Vec<Sample>)> {
-    let sample = |attributes: Labels, value| Sample { labels: attributes, value };
-    Some(match data {
+fn typed_samples<T: Copy>(data: &MetricData<T>, number: impl Fn(T) -> Number) -> (Kind, Suffix, Vec<Sample>) {
+    let value = |point| Value::Number(number(point));
+    match data {
         MetricData::Gauge(gauge) => {
-            let points = gauge.data_points();
-            let samples =
-                points.map(|point| sample(labels(point.attributes()), Value::Number(number(point.value()))));
+            let samples = gauge.data_points().map(|p| sample(Kind::Gauge, p.attributes(), value(p.value())));
             (Kind::Gauge, Suffix::Gauge, samples.collect())
         }
         MetricData::Sum(sum) => {
-            let points = sum.data_points();
-            let samples =
-                points.map(|point| sample(labels(point.attributes()), Value::Number(number(point.value()))));
-            let (kind, suffix) = if sum.is_monotonic() {
-                (Kind::Counter, Suffix::Total)
-            } else {
-                (Kind::Gauge, Suffix::Gauge)
+            let (kind, suffix) = match sum.is_monotonic() {
+                true => (Kind::Counter, Suffix::Total),
+                false => (Kind::Gauge, Suffix::Gauge),
             };
+            let samples = sum.data_points().map(|p| sample(kind, p.attributes(), value(p.value())));
             (kind, suffix, samples.collect())
         }
         MetricData::Histogram(histogram) => {
-            let points = histogram.data_points();
-            let samples = points.map(|point| {
-                sample(labels(point.attributes()), Value::Histogram(explicit(point, number(point.sum()))))
+            let samples = histogram.data_points().map(|p| {
+                sample(Kind::Histogram, p.attributes(), Value::Histogram(explicit(p, number(p.sum()))))
             });
             (Kind::Histogram, Suffix::Distribution, samples.collect())
         }
         MetricData::ExponentialHistogram(histogram) => {
-            let points = histogram.data_points();
-            let samples = points.map(|point| {
-                sample(labels(point.attributes()), Value::Histogram(exponential(point, number(point.sum()))))
+            let samples = histogram.data_points().map(|p| {
+                sample(Kind::Histogram, p.attributes(), Value::Histogram(exponential(p, number(p.sum()))))
             });
             (Kind::Histogram, Suffix::Distribution, samples.collect())
         }
-    })
+    }
 }
 
-fn labels<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Labels {
+fn sample<'a>(kind: Kind, attributes: impl Iterator<Item = &'a KeyValue>, value: Value) -> Sample {
     let attributes: Vec<_> = attributes.map(|pair| (pair.key.as_str(), pair.value.as_str())).collect();
-    Labels::new(attributes.iter().map(|(key, value)| (*key, value.as_ref())))
+    let labels = Labels::of(kind, attributes.iter().map(|(key, value)| (*key, value.as_ref())));
+    Sample { labels, value }
 }
 
 fn explicit<T>(point: &HistogramDataPoint<T>, sum: Number) -> Histogram {

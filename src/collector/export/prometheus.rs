@@ -1,0 +1,95 @@
+//! The collector's exposition: every series it holds, and its own counts, for Prometheus to scrape; and
+//! whether it is alive and ready.
+
+use axum::{
+    Router,
+    extract::State as Extract,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use super::State;
+use crate::{
+    collector::{pipeline::Pipeline, stats::Event},
+    exposition::{
+        family::{Family, Kind, Labels, Number, Sample, Value},
+        text,
+    },
+};
+
+/// `/metrics`, `/healthz` and `/readyz`.
+pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Router {
+    let metrics = get(move |Extract(pipeline): Extract<Pipeline>| async move {
+        let mut families = pipeline.families();
+        families.extend(own_families(&pipeline, max_series));
+        ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text::encode(&families))
+    });
+    Router::new()
+        .route("/metrics", metrics.clone())
+        .route("/metrics/", metrics)
+        .route("/healthz", get(async || "ok\n"))
+        .route(
+            "/readyz",
+            get(move |Extract(pipeline): Extract<Pipeline>| async move { ready(&pipeline, &sinks) }),
+        )
+        .with_state(pipeline)
+}
+
+/// Ready while every sink has room: 200, else 503; one line for each sink either way.
+fn ready(pipeline: &Pipeline, sinks: &[State]) -> Response {
+    let mut body = String::from("exposition: up\n");
+    let mut ready = true;
+    for (name, bytes, limit) in pipeline.queues() {
+        ready &= bytes < limit;
+        let state = sinks.iter().find(|state| state.sink() == name).map(State::describe).unwrap_or_default();
+        body.push_str(&format!("{name}: {state}; {bytes} of {limit} bytes queued\n"));
+    }
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, body).into_response()
+}
+
+/// What the collector counts of itself.
+fn own_families(pipeline: &Pipeline, max_series: usize) -> Vec<Family> {
+    let counts = pipeline.stats().snapshot();
+    let counted = |event: Event, name: &str, place: &str, help: &str| {
+        let counts = counts.iter().filter(|(count, _)| count.event == event);
+        let samples = counts.map(|(count, items)| {
+            let labels =
+                [(place, count.place.as_str()), ("signal", count.signal.as_str()), ("reason", count.reason)];
+            Sample { labels: Labels::new(labels), value: Value::Number(Number::Uint(*items)) }
+        });
+        family(name, help, Kind::Counter, samples.collect())
+    };
+    let queues = pipeline.queues();
+    let queued = |name: &str, help: &str, of: fn(&(&str, usize, usize)) -> usize| {
+        let samples = queues.iter().map(|queue| gauge(&[("sink", queue.0)], of(queue)));
+        family(name, help, Kind::Gauge, samples.collect())
+    };
+    [
+        counted(Event::Accepted, "accepted_total", "receiver", "Items taken from a receiver into every sink"),
+        counted(
+            Event::Refused,
+            "refused_total",
+            "receiver",
+            "Items, lines or requests that were refused, by reason",
+        ),
+        counted(Event::Sent, "sent_total", "sink", "Items written to a sink's peer"),
+        counted(Event::Dropped, "dropped_total", "sink", "Items that were taken and then lost, by reason"),
+        queued("queue_bytes", "Bytes that wait for a sink's peer", |queue| queue.1),
+        queued("queue_limit_bytes", "The most bytes that may wait for a sink's peer", |queue| queue.2),
+        family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series())]),
+        family("series_limit", "The most series in the table", Kind::Gauge, vec![gauge(&[], max_series)]),
+    ]
+    .into_iter()
+    .filter(|family| !family.samples.is_empty())
+    .collect()
+}
+
+fn family(name: &str, help: &str, kind: Kind, samples: Vec<Sample>) -> Family {
+    Family { name: format!("pushpull_collector_{name}"), help: help.to_owned(), kind, samples }
+}
+
+fn gauge(labels: &[(&str, &str)], value: usize) -> Sample {
+    Sample { labels: Labels::new(labels.iter().copied()), value: Value::Number(Number::Uint(value as u64)) }
+}

@@ -1,0 +1,197 @@
+//! The `StatsD` receiver: datagrams over UDP, added up, and handed to the pipeline at each flush as one batch
+//! of cumulative series.
+//!
+//! It must not lose a good line for a bad one beside it, and must not grow with what a sender invents. A
+//! sender of datagrams hears no answer, so whatever is refused is counted by its reason.
+
+use std::{
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{net::UdpSocket, time::MissedTickBehavior};
+
+use super::super::{
+    batch::{Accepted, Batch, Refused, Request, Signal},
+    pipeline::Pipeline,
+    stats::{Event, Stats},
+};
+use crate::net::Stop;
+
+mod aggregate;
+mod encode;
+mod line;
+mod tally;
+
+use aggregate::Aggregate;
+use tally::{PLACE, Tally};
+
+/// The longest payload that a UDP datagram can have, and one byte to spare.
+const MAX_DATAGRAM: usize = 65_536;
+/// The receive buffer that is asked for: what arrives while a flush is under way waits in it. The system
+/// may grant less (`net.core.rmem_max` on Linux).
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
+/// Datagrams read before the stop signal and the flush are looked at again.
+const READ_AT_ONCE: usize = 64;
+/// Datagrams read at the end: more than the receive buffer can hold, so that only a sender which goes on
+/// sending is cut off.
+const READ_AT_STOP: usize = 65_536;
+/// How long to wait after a failed read before the next one.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+/// The shortest interval between flushes.
+const MIN_FLUSH: Duration = Duration::from_millis(1);
+
+/// What the receiver needs to know beside its address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The interval at which the series are handed to the pipeline; at least a millisecond.
+    pub flush: Duration,
+    /// The upper bounds of the buckets of timers (in seconds), histograms and distributions (as sent):
+    /// finite and strictly increasing.
+    pub histogram_bounds: Vec<f64>,
+    /// How many series are kept; the values of a further one are refused.
+    pub max_series: usize,
+}
+
+/// A non-blocking UDP socket on `address`, with a receive buffer as large as the system grants.
+///
+/// # Errors
+/// Those of the system, such as [`ErrorKind::AddrInUse`].
+pub fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // A small buffer is no reason to go without the receiver: it only drops more under a burst.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Receives on `socket` until `stop` drains it; then reads what the system still holds, flushes once more
+/// and returns.
+///
+/// Where the pipeline has no room for a batch, nothing is lost: totals are cumulative, sets go on with the
+/// same interval, and the next flush brings both. Only the last flush has no next one; if that is refused,
+/// its points are counted as dropped.
+pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, stop: Stop) {
+    receive(socket, |batch| pipeline.accept(batch), pipeline.stats(), settings, stop).await;
+}
+
+/// [`serve`] with whatever takes the batches.
+async fn receive<F>(socket: UdpSocket, accept: F, stats: &Stats, settings: Settings, stop: Stop)
+where
+    F: Fn(Batch) -> Result<Accepted, Refused>,
+{
+    let period = settings.flush.max(MIN_FLUSH);
+    let mut receiver = Receiver {
+        accept,
+        stats,
+        aggregate: Aggregate::new(settings.histogram_bounds, settings.max_series),
+        tally: Tally::default(),
+        datagram: vec![0; MAX_DATAGRAM],
+    };
+    let mut flush = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    loop {
+        // In this order a flood of datagrams delays neither the stop nor the flush.
+        let read = tokio::select! {
+            biased;
+            () = stop.draining() => break,
+            _ = flush.tick() => {
+                receiver.flush(Flush::Periodic);
+                continue;
+            }
+            ready = socket.readable() => {
+                ready.and_then(|()| receiver.read(READ_AT_ONCE, |datagram| socket.try_recv(datagram)))
+            }
+        };
+        if let Err(error) = read {
+            tracing::debug!(%error, "failed to read a StatsD datagram");
+            tokio::time::sleep(READ_PAUSE).await;
+        }
+    }
+
+    // The runtime's socket only tries to read where it was told of readiness; the system's own knows
+    // what arrived a moment ago.
+    let last =
+        socket.into_std().and_then(|socket| receiver.read(READ_AT_STOP, |datagram| socket.recv(datagram)));
+    if let Err(error) = last {
+        tracing::debug!(%error, "failed to read the last StatsD datagrams");
+    }
+    receiver.flush(Flush::Last);
+}
+
+/// Whether another flush follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flush {
+    Periodic,
+    Last,
+}
+
+struct Receiver<'a, F> {
+    accept: F,
+    stats: &'a Stats,
+    aggregate: Aggregate,
+    tally: Tally,
+    datagram: Vec<u8>,
+}
+
+impl<F> Receiver<'_, F>
+where
+    F: Fn(Batch) -> Result<Accepted, Refused>,
+{
+    /// Takes up to `limit` datagrams that are already here, and counts them.
+    fn read(
+        &mut self,
+        limit: usize,
+        mut receive: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        let now = unix_nanoseconds();
+        let mut outcome = Ok(());
+        for _ in 0..limit {
+            match receive(&mut self.datagram) {
+                Ok(length) => self.aggregate.add(&self.datagram[..length], now, &mut self.tally),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        self.tally.publish(self.stats);
+        outcome
+    }
+
+    fn flush(&mut self, flush: Flush) {
+        let Some(request) = self.aggregate.request(unix_nanoseconds()) else { return };
+        let request = Request::Metrics(request);
+        let points = request.items();
+        match (self.accept)(Batch { request, wire: None }) {
+            Ok(accepted) => {
+                self.aggregate.end_interval();
+                if accepted.rejected > 0 {
+                    let Accepted { rejected, message } = accepted;
+                    self.stats.add(Event::Refused, PLACE, Signal::Metrics, "rejected", rejected);
+                    tracing::debug!(rejected, message, "the pipeline refused points of StatsD");
+                }
+            }
+            Err(refused) if flush == Flush::Last => {
+                self.stats.add(Event::Dropped, PLACE, Signal::Metrics, "stopped", points);
+                tracing::debug!(%refused, points, "dropped the last totals of StatsD");
+            }
+            Err(refused) => tracing::debug!(%refused, "kept the totals of StatsD for the next flush"),
+        }
+    }
+}
+
+/// The time on the system's clock, as OTLP has it.
+fn unix_nanoseconds() -> u64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! What a series stands at: cumulative points replace, delta points add up.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::metrics::v1::{
+    ExponentialHistogramDataPoint, HistogramDataPoint, exponential_histogram_data_point::Buckets,
+    number_data_point,
+};
+
+use super::point::Point;
+use crate::exposition::family::{Histogram, Number, Summary, Value};
+
+/// The newest value of a series with its time; nothing before the first point and after the series' end.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    newest: Option<(Value, u64)>,
+}
+
+impl State {
+    pub(super) fn value(&self) -> Option<&Value> {
+        self.newest.as_ref().map(|(value, _)| value)
+    }
+
+    /// Nanoseconds since 1970.
+    pub(super) fn time(&self) -> Option<u64> {
+        self.newest.as_ref().map(|(_, time)| *time)
+    }
+
+    /// The series has ended; a later point begins it anew.
+    pub(super) fn end(&mut self) {
+        self.newest = None;
+    }
+
+    /// Takes a point in, and returns the cumulative value as of that point. A cumulative point that is older
+    /// than the newest one changes nothing; its own value is returned.
+    pub(super) fn take(&mut self, point: &Point<'_>, delta: bool, bounds: &Arc<[f64]>) -> Value {
+        let value = value(point, bounds);
+        let (value, time) = match &self.newest {
+            Some((total, time)) if delta => (sum(total, value), point.time().max(*time)),
+            Some((_, time)) if *time > point.time() => return value,
+            _ => (value, point.time()),
+        };
+        self.newest = Some((value.clone(), time));
+        value
+    }
+}
+
+fn value(point: &Point<'_>, bounds: &Arc<[f64]>) -> Value {
+    match point {
+        Point::Number(point) => Value::Number(match point.value {
+            Some(number_data_point::Value::AsInt(value)) => Number::Int(value),
+            Some(number_data_point::Value::AsDouble(value)) => Number::Float(value),
+            None => Number::Float(f64::NAN),
+        }),
+        Point::Histogram(point) => Value::Histogram(explicit(point)),
+        Point::Exponential(point) => Value::Histogram(by_bounds(point, bounds)),
+        Point::Summary(point) => Value::Summary(Summary {
+            quantiles: point.quantile_values.iter().map(|value| (value.quantile, value.value)).collect(),
+            sum: point.sum,
+            count: point.count,
+        }),
+    }
+}
+
+fn explicit(point: &HistogramDataPoint) -> Histogram {
+    // A last bound of infinity says the same as the bucket that every histogram ends with.
+    let mut bounds = point.explicit_bounds.as_slice();
+    let mut counts = point.bucket_counts.clone();
+    if let Some((last, rest)) = bounds.split_last()
+        && last.is_infinite()
+        && let Some(beyond) = counts.pop()
+    {
+        bounds = rest;
+        counts.last_mut().into_iter().for_each(|last| *last = last.saturating_add(beyond));
+    }
+    if counts.is_empty() {
+        counts.push(point.count);
+    }
+    Histogram { bounds: bounds.into(), counts, sum: point.sum.map(Number::Float), count: point.count }
+}
+
+/// Counts each exponential bucket under the first of `bounds` that is not below the bucket's upper end.
+fn by_bounds(point: &ExponentialHistogramDataPoint, bounds: &Arc<[f64]>) -> Histogram {
+    let mut counts = vec![0; bounds.len() + 1];
+    let mut add = |upper: f64, count: u64| {
+        let bucket: &mut u64 = &mut counts[bounds.partition_point(|bound| *bound < upper)];
+        *bucket = bucket.saturating_add(count);
+    };
+    add(0.0, point.zero_count);
+    for (index, count) in buckets(point.positive.as_ref()) {
+        add(boundary(point.scale, index + 1), count);
+    }
+    for (index, count) in buckets(point.negative.as_ref()) {
+        add(-boundary(point.scale, index), count);
+    }
+    Histogram { bounds: Arc::clone(bounds), counts, sum: point.sum.map(Number::Float), count: point.count }
+}
+
+fn buckets(buckets: Option<&Buckets>) -> impl Iterator<Item = (i64, u64)> {
+    buckets.into_iter().flat_map(|buckets| {
+        let counts = buckets.bucket_counts.iter().copied();
+        (i64::from(buckets.offset)..).zip(counts).filter(|(_, count)| *count > 0)
+    })
+}
+
+/// `base^index` with `base = 2^(2^-scale)`: the lower end of bucket `index`.
+#[expect(clippy::cast_precision_loss, reason = "an index has 32 bits")]
+fn boundary(scale: i32, index: i64) -> f64 {
+    (index as f64 * f64::from(-scale).exp2()).exp2()
+}
+
+fn sum(total: &Value, delta: Value) -> Value {
+    match (total, delta) {
+        (Value::Number(total), Value::Number(delta)) => Value::Number(add(*total, delta)),
+        (Value::Histogram(total), Value::Histogram(delta)) if total.bounds == delta.bounds => {
+            let counts = total.counts.iter().zip(&delta.counts).map(|(a, b)| a.saturating_add(*b)).collect();
+            let sum = total.sum.zip(delta.sum).map(|(a, b)| add(a, b));
+            Value::Histogram(Histogram {
+                bounds: delta.bounds,
+                counts,
+                sum,
+                count: total.count.saturating_add(delta.count),
+            })
+        }
+        // Other bounds begin a new histogram: counts of different buckets cannot be added.
+        (_, delta) => delta,
+    }
+}
+
+fn add(a: Number, b: Number) -> Number {
+    match (a, b) {
+        (Number::Int(x), Number::Int(y)) => {
+            x.checked_add(y).map_or_else(|| Number::Float(a.as_f64() + b.as_f64()), Number::Int)
+        }
+        _ => Number::Float(a.as_f64() + b.as_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exponential(scale: i32, offset: i32, counts: &[u64]) -> ExponentialHistogramDataPoint {
+        ExponentialHistogramDataPoint {
+            scale,
+            count: counts.iter().sum::<u64>() + 1,
+            zero_count: 1,
+            positive: Some(Buckets { offset, bucket_counts: counts.to_vec() }),
+            negative: Some(Buckets { offset: 0, bucket_counts: vec![0] }),
+            ..Default::default()
+        }
+    }
+
+    /// Scale 0 has the bounds 1, 2, 4, 8: the specification's own example of base 2.
+    #[test]
+    fn exponential_buckets_fall_under_the_first_bound_not_below_them() {
+        let bounds: Arc<[f64]> = [1.0, 2.0, 5.0].into();
+        let histogram = by_bounds(&exponential(0, 0, &[10, 20, 40]), &bounds);
+        assert_eq!(histogram.counts, [1, 10, 20, 40]);
+        assert_eq!(histogram.count, 71);
+        let fine = by_bounds(&exponential(1, -2, &[3, 4]), &bounds);
+        assert_eq!(fine.counts, [8, 0, 0, 0], "(0.5, 0.71] and (0.71, 1] are both under 1");
+    }
+
+    #[test]
+    fn deltas_add_up_and_new_bounds_begin_anew() {
+        let histogram = |bounds: &[f64], counts: &[u64]| {
+            Value::Histogram(Histogram {
+                bounds: bounds.into(),
+                counts: counts.to_vec(),
+                sum: Some(Number::Float(1.5)),
+                count: counts.iter().sum(),
+            })
+        };
+        let total = sum(&histogram(&[1.0], &[1, 2]), histogram(&[1.0], &[3, 4]));
+        let Value::Histogram(total) = total else { panic!("a histogram") };
+        assert_eq!((total.counts, total.count, total.sum), (vec![4, 6], 10, Some(Number::Float(3.0))));
+        assert_eq!(sum(&histogram(&[1.0], &[1, 2]), histogram(&[2.0], &[1, 1])), histogram(&[2.0], &[1, 1]));
+        assert_eq!(add(Number::Int(i64::MAX), Number::Int(1)), Number::Float(9_223_372_036_854_775_808.0));
+    }
+}

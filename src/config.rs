@@ -1,0 +1,307 @@
+//! Typed settings from flags and variables: what each command needs to know, checked before anything starts.
+//!
+//! Must not read the process's environment itself (the caller hands it in), open a socket or a file, or depend
+//! on another module of the crate. The standard `OTEL_*` variables are not read here.
+
+mod arguments;
+mod flags;
+mod invalid;
+mod listen;
+mod program;
+mod reader;
+mod targets;
+mod values;
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use url::Url;
+
+pub use invalid::{Invalid, Problem};
+pub use listen::{Console, Listen};
+pub use targets::{DatabaseUrl, ForwardProtocol, ForwardTarget, GraphiteTarget};
+
+use arguments::Request;
+use flags::Flag;
+use invalid::Fault;
+use program::Name;
+use reader::{Reader, Variables};
+
+/// What the command line asks for.
+#[expect(clippy::large_enum_variant, reason = "a process has one of them")]
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Run a command with these settings.
+    Run(Settings),
+    /// `--help` or `--version`: print this text on standard output and exit with 0.
+    Print(String),
+}
+
+/// The settings of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Form of the log lines.
+    pub log: LogFormat,
+    /// The command and its own settings.
+    pub command: Command,
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A command and its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// `pushpull serve`, the default: the service.
+    Serve(Serve),
+    /// `pushpull collect`: the collector by itself.
+    Collect(Collect),
+    /// `pushpull health`: ask whether a service is well.
+    Health(Health),
+}
+
+/// Settings of `serve`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Serve {
+    /// Address of the service, over TCP.
+    pub listen: Listen,
+    /// Address of the console; always a loopback address.
+    pub console: Console,
+    /// The database; a temporary `SQLite` file where there is none.
+    pub database: Option<DatabaseUrl>,
+    /// Connections to the database, 1 to 1024.
+    pub database_pool: u32,
+    /// Requests that may wait for a connection, 0 (none waits) to 100000.
+    pub database_queue: usize,
+    /// Longest wait for a connection and its query, 1 ms to 1 h.
+    pub database_timeout: Duration,
+    /// Work of the expensive query, above 0 and up to 1000; 1 is about 250 ms.
+    pub database_work: f64,
+    /// Longest time that stopping takes, 100 ms to 1 h.
+    pub stop_within: Duration,
+    /// Settings of the embedded collector.
+    pub collector: CollectorSettings,
+}
+
+/// Settings of `collect`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Collect {
+    /// What the embedded collector has too.
+    pub collector: CollectorSettings,
+    /// Address of the console, a loopback address; none where it is off.
+    pub console: Option<Listen>,
+    /// Longest time that stopping takes, 100 ms to 1 h.
+    pub stop_within: Duration,
+}
+
+/// Settings of a collector, embedded or by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CollectorSettings {
+    /// Receives OTLP/gRPC, over TCP.
+    pub otlp_grpc: Listen,
+    /// Receives OTLP/HTTP, over TCP.
+    pub otlp_http: Listen,
+    /// Receives `StatsD`, over UDP; none where it is off.
+    pub statsd: Option<Listen>,
+    /// Time between two points of a `StatsD` series, 10 ms to 1 h.
+    pub statsd_flush: Duration,
+    /// Serves the Prometheus exposition, over TCP.
+    pub exposition: Listen,
+    /// Graphite: standard output alone, or addresses of which a later one is for fail-over; empty for none.
+    pub graphite: Vec<GraphiteTarget>,
+    /// OTLP endpoints to which everything is sent on; empty for none.
+    pub forward: Vec<ForwardTarget>,
+    /// Bytes that the queue of each sink may hold, 64 KiB to 64 GiB.
+    pub queue_limit: usize,
+    /// Series that are held, 1 to 100000000.
+    pub max_series: usize,
+    /// Upper bounds of buckets in seconds: 1 to 200, finite, not negative, strictly ascending.
+    pub histogram_bounds: Vec<f64>,
+}
+
+/// Settings of `health`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Health {
+    /// What to ask: an `http` or `https` URL without user, query and fragment.
+    pub url: Url,
+}
+
+/// Reads the settings from the arguments (the program's name first, as in [`std::env::args_os`]) and the
+/// environment (as in [`std::env::vars_os`]). A flag wins over its variable; an empty variable counts as not
+/// set. A name to listen on is resolved.
+///
+/// # Errors
+///
+/// All that is wrong, at once.
+pub fn from_args(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Outcome, Invalid> {
+    let variables = Variables::of(environment);
+    let mut problems = Vec::new();
+    let request = arguments::parse(arguments.into_iter().skip(1).collect(), &mut problems);
+    let settings = match request {
+        Some(Request::Print(text)) => return Ok(Outcome::Print(text)),
+        Some(Request::Run(arguments)) => {
+            let mut reader = Reader::new(&arguments, &variables);
+            let settings = reader.settings(arguments.command);
+            problems.append(&mut reader.problems);
+            settings
+        }
+        None => None,
+    };
+    problems.extend(variables.unknown());
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(Outcome::Run(settings)),
+        _ => Err(Invalid(problems)),
+    }
+}
+
+/// The longest time that any setting takes.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+// Each function reads all of its settings before a bad one ends it, so that every bad one is noted.
+impl Reader<'_> {
+    fn settings(&mut self, name: Name) -> Option<Settings> {
+        let log = self.read(&flags::LOG, |given| {
+            values::word(given.text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+        });
+        let command = match name {
+            Name::Serve => self.serve().map(Command::Serve),
+            Name::Collect => self.collect().map(Command::Collect),
+            Name::Health => self
+                .read_health_url(|given| targets::health(given.text))
+                .map(|url| Command::Health(Health { url })),
+        };
+        Some(Settings { log: log?, command: command? })
+    }
+
+    fn serve(&mut self) -> Option<Serve> {
+        let listen = self.listen(&flags::LISTEN);
+        let console = self.read(&flags::CONSOLE, |given| listen::console(&flags::CONSOLE, given));
+        let stop_within = self.stop_within(&flags::STOP_WITHIN);
+        let database = self.read_if_given(&flags::DATABASE, |given| targets::database(given.text));
+        let database_pool = self.read(&flags::DATABASE_POOL, |given| values::count(given.text, 1..=1024));
+        let database_queue =
+            self.read(&flags::DATABASE_QUEUE, |given| values::count(given.text, 0..=100_000));
+        let database_timeout = self.time(&flags::DATABASE_TIMEOUT, Duration::from_millis(1));
+        let database_work = self.read(&flags::DATABASE_WORK, |given| values::positive(given.text, 1000.0));
+        // A default port of the embedded collector or of the console gives way where it is taken.
+        let others =
+            [listen.as_ref(), console.as_ref().and_then(Option::as_ref).filter(|listen| listen.given)];
+        let collector = self.collector(|listen| listen.given, others);
+        Some(Serve {
+            listen: listen?,
+            console: match console? {
+                None => Console::Off,
+                Some(listen) if listen.given => Console::Given(listen),
+                Some(listen) => Console::Default(listen),
+            },
+            database: database?,
+            database_pool: database_pool?,
+            database_queue: database_queue?,
+            database_timeout: database_timeout?,
+            database_work: database_work?,
+            stop_within: stop_within?,
+            collector: collector?,
+        })
+    }
+
+    fn collect(&mut self) -> Option<Collect> {
+        let console =
+            self.read(&flags::COLLECT_CONSOLE, |given| listen::console(&flags::COLLECT_CONSOLE, given));
+        let stop_within = self.stop_within(&flags::COLLECT_STOP_WITHIN);
+        let collector = self.collector(|_| true, [console.as_ref().and_then(Option::as_ref), None]);
+        Some(Collect { collector: collector?, console: console?, stop_within: stop_within? })
+    }
+
+    /// The settings of a collector. Those of its addresses that are `fixed` must differ from each other and from
+    /// the `others`, and must not be targets of `--forward`.
+    fn collector(
+        &mut self,
+        fixed: impl Fn(&Listen) -> bool,
+        others: [Option<&Listen>; 2],
+    ) -> Option<CollectorSettings> {
+        let otlp_grpc = self.listen(&flags::OTLP_GRPC);
+        let otlp_http = self.listen(&flags::OTLP_HTTP);
+        let statsd = self.read(&flags::STATSD, |given| {
+            listen::listen_or_off(&flags::STATSD, given, flags::STATSD.example())
+        });
+        let statsd_flush = self.time(&flags::STATSD_FLUSH, Duration::from_millis(10));
+        let queue_limit =
+            self.read(&flags::QUEUE_LIMIT, |given| values::size(given.text, 64 << 10..=64 << 30));
+        let max_series = self.read(&flags::MAX_SERIES, |given| values::count(given.text, 1..=100_000_000));
+        let histogram_bounds = self.read(&flags::HISTOGRAM_BOUNDS, |given| values::bounds(given.text));
+        let exposition = self.listen(&flags::EXPOSITION);
+        let graphite = self.read_all(&flags::GRAPHITE, |given| targets::graphite(given.text));
+        let receivers = [&otlp_grpc, &otlp_http].map(|listen| listen.as_ref().filter(|listen| fixed(listen)));
+        let forward = self.read_all(&flags::FORWARD, |given| {
+            targets::forward(given.text).and_then(|target| foreign(target, receivers))
+        });
+        if graphite
+            .as_ref()
+            .is_some_and(|targets| targets.len() > 1 && targets.contains(&GraphiteTarget::Stdout))
+        {
+            let fault = Fault::new("stands beside other targets", "give - alone, or addresses alone");
+            self.problems.push(fault.of(flags::GRAPHITE.long, Some("-")));
+        }
+        let exposed = exposition.as_ref().filter(|listen| fixed(listen));
+        let tcp: Vec<&Listen> = others.into_iter().chain(receivers).chain([exposed]).flatten().collect();
+        self.problems.extend(listen::conflicts(&tcp));
+        Some(CollectorSettings {
+            otlp_grpc: otlp_grpc?,
+            otlp_http: otlp_http?,
+            statsd: statsd?,
+            statsd_flush: statsd_flush?,
+            exposition: exposition?,
+            graphite: graphite?,
+            forward: forward?,
+            queue_limit: queue_limit?,
+            max_series: max_series?,
+            histogram_bounds: histogram_bounds?,
+        })
+    }
+
+    fn listen(&mut self, flag: &Flag) -> Option<Listen> {
+        self.read(flag, |given| listen::listen(flag, given, flag.example()))
+    }
+
+    fn stop_within(&mut self, flag: &Flag) -> Option<Duration> {
+        self.time(flag, Duration::from_millis(100))
+    }
+
+    fn time(&mut self, flag: &Flag, shortest: Duration) -> Option<Duration> {
+        self.read(flag, |given| values::time(given.text, shortest..=LONGEST))
+    }
+}
+
+/// Refuses a target that is a receiver of the same collector: what it sends would come back for ever.
+fn foreign(target: ForwardTarget, receivers: [Option<&Listen>; 2]) -> Result<ForwardTarget, Fault> {
+    let address = local(&target.url);
+    let own = |receiver: &&Listen| address.is_some_and(|address| listen::overlap(receiver.address, address));
+    match receivers.into_iter().flatten().find(own) {
+        None => Ok(target),
+        Some(receiver) => Err(Fault::new(
+            format!("this collector's own {}", receiver.flag),
+            "give the address of another collector",
+        )),
+    }
+}
+
+/// The address of a URL whose host is an IP address or `localhost`; other names are not resolved for this.
+fn local(url: &Url) -> Option<SocketAddr> {
+    let ip = match url.host()? {
+        url::Host::Ipv4(ip) => IpAddr::V4(ip),
+        url::Host::Ipv6(ip) => IpAddr::V6(ip),
+        url::Host::Domain("localhost") => IpAddr::from([127, 0, 0, 1]),
+        url::Host::Domain(_) => return None,
+    };
+    Some(SocketAddr::new(ip, url.port_or_known_default()?))
+}

@@ -1,0 +1,294 @@
+//! The flags of every command as one table: names, defaults, variables and what the help says.
+//!
+//! Must not judge a value: clap sees plain strings, so that all bad values can be named at once.
+
+use clap::{Arg, ArgAction, builder::ValueParser};
+
+/// One flag: what `--help` says of it, its default, and (by its name) its variable.
+#[derive(Debug)]
+pub(super) struct Flag {
+    /// With its dashes: `--listen`.
+    pub(super) long: &'static str,
+    /// The name of its value in the help.
+    value: &'static str,
+    heading: &'static str,
+    pub(super) default: Default,
+    /// A second variable, which counts where the first is not set.
+    pub(super) also: Option<&'static str>,
+    pub(super) repeatable: bool,
+    help: &'static str,
+}
+
+/// What holds where a flag is not given.
+#[derive(Debug)]
+pub(super) enum Default {
+    /// This text, parsed like one that was given.
+    Text(&'static str),
+    /// No value; the words tell what happens then.
+    Absent(&'static str),
+}
+
+impl Flag {
+    const fn new(
+        heading: &'static str,
+        long: &'static str,
+        value: &'static str,
+        default: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self { long, value, heading, default: Default::Text(default), also: None, repeatable: false, help }
+    }
+
+    const fn absent(mut self, words: &'static str) -> Self {
+        self.default = Default::Absent(words);
+        self
+    }
+
+    const fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    const fn also(mut self, variable: &'static str) -> Self {
+        self.also = Some(variable);
+        self
+    }
+
+    /// The flag's name without dashes, which is also its id in clap.
+    pub(super) fn name(&self) -> &'static str {
+        self.long.trim_start_matches('-')
+    }
+
+    /// The variable of the same name: `--stop-within` is `PUSHPULL_STOP_WITHIN`.
+    pub(super) fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name().to_uppercase().replace('-', "_"))
+    }
+
+    /// The default as a text: a good value, for messages, where the flag has one.
+    pub(super) fn example(&self) -> &'static str {
+        match self.default {
+            Default::Text(text) | Default::Absent(text) => text,
+        }
+    }
+
+    pub(super) fn arg(&self) -> Arg {
+        let default = self.example();
+        let variable = match self.also {
+            Some(also) => format!("{}, then {also}", self.variable()),
+            None => self.variable(),
+        };
+        let commas = if self.repeatable { "; commas between several" } else { "" };
+        let gap = if default.len() + variable.len() > 60 { '\n' } else { ' ' };
+        Arg::new(self.name())
+            .long(self.name())
+            .value_name(self.value)
+            .help_heading(self.heading)
+            .help(format!("{}\n[default: {default}]{gap}[variable: {variable}{commas}]", self.help))
+            .next_line_help(true)
+            .num_args(1)
+            .allow_negative_numbers(true)
+            .value_parser(ValueParser::os_string())
+            .action(ArgAction::Append)
+    }
+}
+
+/// What every variable of the program starts with.
+pub(super) const PREFIX: &str = "PUSHPULL_";
+
+pub(super) const GENERAL: &str = "General";
+const SERVICE: &str = "Service";
+const DATABASE_: &str = "Database";
+const COLLECTOR_: &str = "Collector";
+const OUTPUT: &str = "Output";
+
+pub(super) static LOG: Flag = Flag::new(
+    GENERAL,
+    "--log",
+    "FORMAT",
+    "text",
+    "Form of the log lines on standard error: text or json. RUST_LOG says which ones are\nwritten, such as info or pushpull=debug",
+);
+
+pub(super) static LISTEN: Flag = Flag::new(
+    SERVICE,
+    "--listen",
+    "ADDRESS",
+    "127.0.0.1:5000",
+    "Address of the service: IP:PORT, [IPv6]:PORT or NAME:PORT. Port 0 takes a free one,\nhere and below",
+);
+pub(super) static CONSOLE: Flag = Flag::new(
+    SERVICE,
+    "--console",
+    "ADDRESS|off",
+    "127.0.0.1:5001",
+    "Address of the console, the page that shows what was pulled and what was pushed; a\nloopback address. On with the embedded collector, else only where given",
+);
+pub(super) static STOP_WITHIN: Flag = Flag::new(
+    SERVICE,
+    "--stop-within",
+    "TIME",
+    "5s",
+    "Longest time that stopping takes, 100ms to 1h: half for requests in flight, the rest for\nthe last push",
+);
+
+pub(super) static DATABASE: Flag = Flag::new(
+    DATABASE_,
+    "--database",
+    "URL",
+    "",
+    "Database of the service: sqlite://PATH, with ?mode=rwc where the file is to be created",
+)
+.absent("a temporary SQLite file, removed at exit")
+.also("DATABASE_URL");
+pub(super) static DATABASE_POOL: Flag =
+    Flag::new(DATABASE_, "--database-pool", "COUNT", "8", "Connections to the database, 1 to 1024");
+pub(super) static DATABASE_QUEUE: Flag = Flag::new(
+    DATABASE_,
+    "--database-queue",
+    "COUNT",
+    "64",
+    "Requests that may wait for a connection, 0 to 100000; a further one is refused",
+);
+pub(super) static DATABASE_TIMEOUT: Flag = Flag::new(
+    DATABASE_,
+    "--database-timeout",
+    "TIME",
+    "5s",
+    "Longest wait for a connection and its query, 1ms to 1h",
+);
+pub(super) static DATABASE_WORK: Flag = Flag::new(
+    DATABASE_,
+    "--database-work",
+    "FACTOR",
+    "1",
+    "Work of the expensive query, above 0 and up to 1000; 1 is about 250 ms",
+);
+
+pub(super) static OTLP_GRPC: Flag =
+    Flag::new(COLLECTOR_, "--otlp-grpc", "ADDRESS", "127.0.0.1:4317", "Address that receives OTLP over gRPC");
+pub(super) static OTLP_HTTP: Flag = Flag::new(
+    COLLECTOR_,
+    "--otlp-http",
+    "ADDRESS",
+    "127.0.0.1:4318",
+    "Address that receives OTLP over HTTP, as protobuf or JSON",
+);
+pub(super) static STATSD: Flag = Flag::new(
+    COLLECTOR_,
+    "--statsd",
+    "ADDRESS|off",
+    "127.0.0.1:8125",
+    "Address that receives StatsD over UDP",
+);
+pub(super) static STATSD_FLUSH: Flag = Flag::new(
+    COLLECTOR_,
+    "--statsd-flush",
+    "TIME",
+    "10s",
+    "Time between two points of a StatsD series, 10ms to 1h",
+);
+pub(super) static QUEUE_LIMIT: Flag = Flag::new(
+    COLLECTOR_,
+    "--queue-limit",
+    "SIZE",
+    "64MiB",
+    "Memory that the queue of each output may take, 64KiB to 64GiB; a full one makes\nsenders try again later",
+);
+pub(super) static MAX_SERIES: Flag = Flag::new(
+    COLLECTOR_,
+    "--max-series",
+    "COUNT",
+    "100000",
+    "Series that are held, 1 to 100000000; further ones are dropped and counted",
+);
+pub(super) static HISTOGRAM_BOUNDS: Flag = Flag::new(
+    COLLECTOR_,
+    "--histogram-bounds",
+    "SECONDS,…",
+    "0.005,0.01,0.025,0.05,0.075,0.1,0.25,0.5,0.75,1,2.5,5,7.5,10",
+    "Upper bounds of the buckets of StatsD timers and of converted exponential histograms:\nseconds, ascending",
+);
+
+pub(super) static EXPOSITION: Flag = Flag::new(
+    OUTPUT,
+    "--exposition",
+    "ADDRESS",
+    "127.0.0.1:8889",
+    "Address where Prometheus reads what was pushed: /metrics, /healthz, /readyz",
+);
+pub(super) static GRAPHITE: Flag = Flag::new(
+    OUTPUT,
+    "--graphite",
+    "HOST:PORT|-",
+    "",
+    "Carbon's plaintext port, to which metrics are written; repeat the flag for fail-over.\n- prints the lines on standard output",
+)
+.absent("none")
+.repeatable();
+pub(super) static FORWARD: Flag = Flag::new(
+    OUTPUT,
+    "--forward",
+    "URL",
+    "",
+    "OTLP endpoint to which everything is sent on; repeat the flag for several. grpc://,\ngrpcs:// and port 4317 mean gRPC; any other http:// or https:// URL is the base to which\n/v1/metrics, /v1/traces and /v1/logs are appended",
+)
+.absent("none")
+.repeatable();
+
+pub(super) static COLLECT_CONSOLE: Flag = Flag::new(
+    COLLECTOR_,
+    "--console",
+    "ADDRESS|off",
+    "off",
+    "Address of the console, the page that shows what arrived; a loopback address, such as\n127.0.0.1:5001",
+);
+pub(super) static COLLECT_STOP_WITHIN: Flag = Flag::new(
+    COLLECTOR_,
+    "--stop-within",
+    "TIME",
+    "5s",
+    "Longest time that stopping takes, 100ms to 1h: what still waits is sent out within it",
+);
+
+/// The flags of `serve`, in the order of the help: they include all variables that the program knows.
+pub(super) static SERVE: [&Flag; 19] = [
+    &LISTEN,
+    &CONSOLE,
+    &STOP_WITHIN,
+    &DATABASE,
+    &DATABASE_POOL,
+    &DATABASE_QUEUE,
+    &DATABASE_TIMEOUT,
+    &DATABASE_WORK,
+    &OTLP_GRPC,
+    &OTLP_HTTP,
+    &STATSD,
+    &STATSD_FLUSH,
+    &QUEUE_LIMIT,
+    &MAX_SERIES,
+    &HISTOGRAM_BOUNDS,
+    &EXPOSITION,
+    &GRAPHITE,
+    &FORWARD,
+    &LOG,
+];
+
+/// The flags of `collect`, in the order of the help.
+pub(super) static COLLECT: [&Flag; 13] = [
+    &OTLP_GRPC,
+    &OTLP_HTTP,
+    &STATSD,
+    &STATSD_FLUSH,
+    &QUEUE_LIMIT,
+    &MAX_SERIES,
+    &HISTOGRAM_BOUNDS,
+    &COLLECT_CONSOLE,
+    &COLLECT_STOP_WITHIN,
+    &EXPOSITION,
+    &GRAPHITE,
+    &FORWARD,
+    &LOG,
+];
+
+/// The flags of `health`.
+pub(super) static HEALTH: [&Flag; 1] = [&LOG];

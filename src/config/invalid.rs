@@ -1,0 +1,139 @@
+//! What is wrong with the settings, all of it in one message.
+//!
+//! Must not show a secret: every value that a person gave passes through `shown` or
+//! `named` before it is kept.
+
+use std::fmt;
+
+/// Every bad setting of one command line and environment, in the order in which they were found.
+///
+/// Its text has a first line that counts them and then one line for each. The exit code is the caller's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid(pub Vec<Problem>);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => write!(f, "1 invalid setting:")?,
+            n => write!(f, "{n} invalid settings:")?,
+        }
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// One bad setting: what it is and where it was given, its value, why it is bad, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The flag (`--listen`), the variable (`PUSHPULL_LISTEN`) or the argument.
+    pub setting: String,
+    /// The value as it may be shown: on one line, cut, and without passwords.
+    pub value: Option<String>,
+    /// Why it is bad.
+    pub reason: String,
+    /// What to give instead.
+    pub remedy: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.setting)?;
+        if let Some(value) = &self.value {
+            write!(f, " {value}")?;
+        }
+        write!(f, ": {}; {}", self.reason, self.remedy)
+    }
+}
+
+/// Why a value is bad and what to give instead: a [`Problem`] that does not know yet whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) reason: String,
+    pub(super) remedy: String,
+}
+
+impl Fault {
+    pub(super) fn new(reason: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { reason: reason.into(), remedy: remedy.into() }
+    }
+
+    pub(super) fn of(self, setting: &str, value: Option<&str>) -> Problem {
+        Problem {
+            setting: setting.to_owned(),
+            value: value.map(shown),
+            reason: self.reason,
+            remedy: self.remedy,
+        }
+    }
+}
+
+/// A value as a message may hold it: quoted on one line, cut, and without passwords.
+pub(super) fn shown(value: &str) -> String {
+    const LONGEST: usize = 120;
+    let clean = redacted(value);
+    let mut quoted: String = clean.chars().take(LONGEST).collect();
+    if quoted.len() < clean.len() {
+        quoted.push('…');
+    }
+    format!("{quoted:?}")
+}
+
+/// The name of an unknown flag or variable as a message may hold it: a name is whatever somebody typed, too.
+pub(super) fn named(name: &str) -> String {
+    shown(name).trim_matches('"').to_owned()
+}
+
+/// The text without what may be a secret in a URL: its user information, and the values of query parameters
+/// that are named like one.
+///
+/// A password may itself hold `/`, `?` or `@` by mistake, so all up to the last `@` counts as user information.
+pub(super) fn redacted(text: &str) -> String {
+    let (scheme, rest) = text.split_once("//").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let slashes = if scheme.len() + rest.len() < text.len() { "//" } else { "" };
+    let rest = match rest.rsplit_once('@') {
+        Some((_, host)) => format!("…@{host}"),
+        None => rest.to_owned(),
+    };
+    let Some((path, query)) = rest.split_once('?') else {
+        return format!("{scheme}{slashes}{rest}");
+    };
+    let parameters: Vec<String> = query.split('&').map(without_secret).collect();
+    format!("{scheme}{slashes}{path}?{}", parameters.join("&"))
+}
+
+fn without_secret(parameter: &str) -> String {
+    const SECRETS: [&str; 5] = ["pass", "secret", "token", "key", "auth"];
+    match parameter.split_once('=') {
+        Some((name, _)) if SECRETS.iter().any(|secret| name.to_lowercase().contains(secret)) => {
+            format!("{name}=…")
+        }
+        _ => parameter.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (text, safe) in [
+            ("postgres://user:secret@db:5432/app", "postgres://…@db:5432/app"),
+            ("postgres://user:se/c?r@et@db/app", "postgres://…@db/app"),
+            ("user:secret@db", "…@db"),
+            ("postgres://db/app?sslmode=on&Password=secret", "postgres://db/app?sslmode=on&Password=…"),
+            ("sqlite://data/app.db?mode=rwc", "sqlite://data/app.db?mode=rwc"),
+            ("127.0.0.1:5000", "127.0.0.1:5000"),
+        ] {
+            assert_eq!(redacted(text), safe);
+        }
+    }
+
+    #[test]
+    fn a_value_stays_on_one_short_line() {
+        assert_eq!(shown("a\nb"), r#""a\nb""#);
+        let long = shown(&"x".repeat(10_000));
+        assert!(long.ends_with("x…\"") && long.len() < 200, "{long}");
+    }
+}

@@ -1,0 +1,147 @@
+//! The program's command line for clap, made from the table of flags: what `--help` shows.
+//!
+//! Must not judge a value.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, Command, builder::ValueParser};
+
+use super::flags::{COLLECT, Flag, GENERAL, HEALTH, PREFIX, SERVE};
+
+/// The id of `health`'s positional argument.
+pub(super) const HEALTH_URL: &str = "URL";
+/// What `health` asks where no URL is given.
+pub(super) const HEALTH_DEFAULT: &str = "http://127.0.0.1:5000/healthz";
+
+/// A command by its name, before its settings are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    Serve,
+    Collect,
+    Health,
+}
+
+impl Name {
+    pub(super) const ALL: [Self; 3] = [Self::Serve, Self::Collect, Self::Health];
+
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Collect => "collect",
+            Self::Health => "health",
+        }
+    }
+
+    pub(super) fn flags(self) -> &'static [&'static Flag] {
+        match self {
+            Self::Serve => &SERVE,
+            Self::Collect => &COLLECT,
+            Self::Health => &HEALTH,
+        }
+    }
+
+    fn about(self) -> &'static str {
+        match self {
+            Self::Serve => {
+                "The service, the default; with its own collector where no OTLP endpoint is configured"
+            }
+            Self::Collect => "The collector by itself: OTLP and StatsD in; Prometheus, Graphite and OTLP out",
+            Self::Health => "Ask a running service whether it is well: exit code 0 if so, else 1",
+        }
+    }
+
+    fn command(self) -> Command {
+        let command = with_flags(Command::new(self.text()), self.flags()).about(self.about());
+        match self {
+            Self::Serve => command.after_help(ENDPOINT_NOTE),
+            Self::Collect => command,
+            Self::Health => command.arg(
+                Arg::new(HEALTH_URL).value_name(HEALTH_URL).value_parser(ValueParser::os_string()).help(
+                    format!("What to ask, http:// or https://; 200 is well\n[default: {HEALTH_DEFAULT}]"),
+                ),
+            ),
+        }
+    }
+}
+
+const ENDPOINT_NOTE: &str = "\
+A flag wins over its variable; an empty variable counts as not set.
+Times are written 500ms, 5s, 2m; sizes 64MiB, 100kB.
+
+The standard OTEL_* variables hold for the service's own telemetry. Where
+OTEL_EXPORTER_OTLP_ENDPOINT (or a signal's own) is set, the service pushes there and starts no
+collector of its own.";
+
+/// The program's command line. The flags of `serve` stand beside the commands too, since it is the default.
+pub(super) fn command_line() -> Command {
+    let root = Command::new("pushpull")
+        .bin_name("pushpull")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("One service watched by pull and by push at once, and the bridge from OTLP to Graphite")
+        .override_usage("pushpull [serve] [OPTIONS]\n       pushpull <COMMAND> [OPTIONS]")
+        .after_help(ENDPOINT_NOTE)
+        .no_binary_name(true)
+        .propagate_version(true)
+        .disable_help_subcommand(true)
+        .subcommands(Name::ALL.map(|name| name.command().display_name("pushpull")));
+    with_flags(root, Name::Serve.flags())
+}
+
+/// Adds the flags, with `--help` and `--version` beside the last group, so that no group stands unnamed.
+fn with_flags(command: Command, flags: &[&Flag]) -> Command {
+    command
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args(flags.iter().map(|flag| flag.arg()))
+        .arg(
+            Arg::new("help")
+                .short('h')
+                .long("help")
+                .help_heading(GENERAL)
+                .help("Print help")
+                .action(ArgAction::Help),
+        )
+        .arg(
+            Arg::new("version")
+                .short('V')
+                .long("version")
+                .help_heading(GENERAL)
+                .help("Print version")
+                .action(ArgAction::Version),
+        )
+}
+
+/// The variable that was probably meant by one that nobody knows; clap judges the likeness.
+pub(super) fn similar_variable(unknown: &str) -> Option<String> {
+    let flag = format!("--{}", unknown.strip_prefix(PREFIX)?.to_lowercase().replace('_', "-"));
+    let error = command_line().try_get_matches_from([OsString::from(flag)]).err()?;
+    let similar = match error.get(clap::error::ContextKind::SuggestedArg)? {
+        clap::error::ContextValue::String(similar) => similar.as_str(),
+        _ => return None,
+    };
+    SERVE.iter().find(|flag| flag.long == similar).map(|flag| flag.variable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_fault_in_the_commands() {
+        command_line().debug_assert();
+    }
+
+    #[test]
+    fn serve_knows_the_variables_of_every_command() {
+        for flag in COLLECT.iter().chain(&HEALTH) {
+            assert!(SERVE.iter().any(|known| known.variable() == flag.variable()), "{}", flag.long);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_variable_finds_its_like() {
+        assert_eq!(similar_variable("PUSHPULL_LISTN"), Some("PUSHPULL_LISTEN".to_owned()));
+        assert_eq!(similar_variable("PUSHPULL_STOPWITHIN"), Some("PUSHPULL_STOP_WITHIN".to_owned()));
+        assert_eq!(similar_variable("PUSHPULL_ZZZ"), None);
+    }
+}

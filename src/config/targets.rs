@@ -1,0 +1,249 @@
+//! What the program connects to: the database, Graphite, OTLP endpoints, a health page.
+//!
+//! Must not connect to any of them, and must not show a password.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use url::Url;
+
+use super::invalid::{Fault, redacted};
+use super::listen::host_and_port;
+
+/// The URL of a database; only `SQLite`'s for now. Neither `Display` nor `Debug` shows a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The whole URL, a password included: for the connection alone.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redacted(&self.0))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseUrl({:?})", redacted(&self.0))
+    }
+}
+
+/// Where carbon lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GraphiteTarget {
+    /// `host:port`, to be resolved at each connect.
+    Address(String),
+    /// Standard output.
+    Stdout,
+}
+
+/// An OTLP endpoint to send on to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardTarget {
+    /// An `http` or `https` URL, whatever the scheme that was given, without user, query and fragment.
+    /// For [`ForwardProtocol::Http`] the base, to which `/v1/metrics`, `/v1/traces` or `/v1/logs` is appended.
+    pub url: Url,
+    /// The form of OTLP that it takes.
+    pub protocol: ForwardProtocol,
+}
+
+/// The two forms of OTLP that are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardProtocol {
+    /// OTLP/gRPC.
+    Grpc,
+    /// OTLP/HTTP with protobuf.
+    Http,
+}
+
+/// A database's URL, as far as it can be judged without opening it.
+pub(super) fn database(text: &str) -> Result<DatabaseUrl, Fault> {
+    const REMEDY: &str = "give sqlite://PATH, such as sqlite://pushpull.db?mode=rwc, or leave it out";
+    let Some((scheme, _)) = text.split_once(':') else {
+        return Err(Fault::new("not a URL", REMEDY));
+    };
+    if scheme != "sqlite" {
+        let reason = match scheme.to_ascii_lowercase().as_str() {
+            "postgres" | "postgresql" => "PostgreSQL is not supported, only SQLite is",
+            "mysql" | "mariadb" => "MySQL and MariaDB are not supported, only SQLite is",
+            _ => "not a SQLite URL, and only SQLite is supported",
+        };
+        return Err(Fault::new(reason, REMEDY));
+    }
+    match SqliteConnectOptions::from_str(text) {
+        Ok(_) => Ok(DatabaseUrl(text.to_owned())),
+        // It may hold a name out of the URL, decoded.
+        Err(sqlx::Error::Configuration(error)) => {
+            Err(Fault::new(error.to_string().replace(char::is_control, " "), REMEDY))
+        }
+        Err(_) => Err(Fault::new("not a SQLite URL", REMEDY)),
+    }
+}
+
+/// One `--graphite`.
+pub(super) fn graphite(text: &str) -> Result<GraphiteTarget, Fault> {
+    const EXAMPLE: &str = "127.0.0.1:2003";
+    if text == "-" {
+        return Ok(GraphiteTarget::Stdout);
+    }
+    let fault =
+        |reason| Fault::new(reason, format!("give HOST:PORT, such as {EXAMPLE}, or - to print the lines"));
+    match host_and_port(text, EXAMPLE) {
+        Ok((_, 0)) => Err(fault("port 0 cannot be connected to".to_owned())),
+        Ok(_) => Ok(GraphiteTarget::Address(text.to_owned())),
+        Err(Fault { reason, .. }) => Err(fault(reason)),
+    }
+}
+
+/// One `--forward`.
+pub(super) fn forward(text: &str) -> Result<ForwardTarget, Fault> {
+    const GRPC_PORT: u16 = 4317;
+    let fault = |reason| Fault::new(reason, "give a URL such as grpc://HOST:4317 or http://HOST:4318");
+    let url = plain_url(text).map_err(fault)?;
+    let (protocol, web) = match url.scheme() {
+        "grpc" => (ForwardProtocol::Grpc, Some("http")),
+        "grpcs" => (ForwardProtocol::Grpc, Some("https")),
+        "http" | "https" if url.port() == Some(GRPC_PORT) => (ForwardProtocol::Grpc, None),
+        "http" | "https" => (ForwardProtocol::Http, None),
+        _ => return Err(fault("neither grpc://, grpcs://, http:// nor https://")),
+    };
+    if protocol == ForwardProtocol::Grpc && !matches!(url.path(), "" | "/") {
+        return Err(fault("OTLP over gRPC (which port 4317 means too) has no path"));
+    }
+    if protocol == ForwardProtocol::Http
+        && ["metrics", "traces", "logs"].iter().any(|signal| ends_with(&url, signal))
+    {
+        return Err(fault("not the base URL: /v1/metrics, /v1/traces and /v1/logs are appended to it"));
+    }
+    let url = match web {
+        None => url,
+        Some(_) if url.port().is_none() => return Err(fault("no port")),
+        Some(web) => {
+            // `Url` refuses to turn a scheme that it does not know into one that it knows, so the text is turned.
+            let rest = text.split_once(':').map_or("", |(_, rest)| rest);
+            plain_url(&format!("{web}:{rest}")).map_err(fault)?
+        }
+    };
+    Ok(ForwardTarget { url, protocol })
+}
+
+fn ends_with(url: &Url, signal: &str) -> bool {
+    url.path().trim_end_matches('/').ends_with(&format!("/v1/{signal}"))
+}
+
+/// The URL of `health`.
+pub(super) fn health(text: &str) -> Result<Url, Fault> {
+    let fault =
+        |reason| Fault::new(reason, "give an http:// or https:// URL, such as http://127.0.0.1:5000/healthz");
+    match plain_url(text).map_err(fault)? {
+        url if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ => Err(fault("neither http:// nor https://")),
+    }
+}
+
+/// A URL with a host and without user, password, query and fragment.
+fn plain_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "not a URL")?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("a URL without a host");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL with a user or a password, which is not supported");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("a URL with a query or a fragment, which is not supported");
+    }
+    if url.port() == Some(0) {
+        return Err("port 0 cannot be connected to");
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases() {
+        for text in ["sqlite:app.db", "sqlite://data/app.db?mode=rwc", "sqlite::memory:"] {
+            assert_eq!(database(text).map(|url| url.as_str().to_owned()), Ok(text.to_owned()));
+        }
+        for (text, reason) in [
+            ("app.db", "not a URL"),
+            ("postgres://user:secret@db/app", "PostgreSQL is not supported, only SQLite is"),
+            ("redis://db", "not a SQLite URL, and only SQLite is supported"),
+            ("sqlite:app.db?a%0Ab=1", "unknown query parameter `a b` while parsing connection URL"),
+            ("sqlite:app.db?mode=x", "unknown value \"x\" for `mode`"),
+        ] {
+            assert_eq!(database(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_database_url_hides_its_password() {
+        let url = database("sqlite://user:secret@app.db").unwrap();
+        assert_eq!(url.to_string(), "sqlite://…@app.db");
+        assert_eq!(format!("{url:?}"), "DatabaseUrl(\"sqlite://…@app.db\")");
+        assert_eq!(url.as_str(), "sqlite://user:secret@app.db");
+    }
+
+    #[test]
+    fn forward_targets() {
+        use ForwardProtocol::{Grpc, Http};
+        for (text, url, protocol) in [
+            ("grpc://host:9999", "http://host:9999/", Grpc),
+            ("grpcs://host:443", "https://host/", Grpc),
+            ("GRPC://host:4317/", "http://host:4317/", Grpc),
+            ("http://host:4317", "http://host:4317/", Grpc),
+            ("https://host:4317", "https://host:4317/", Grpc),
+            ("http://host:4318", "http://host:4318/", Http),
+            ("https://host/otlp", "https://host/otlp", Http),
+            ("grpc://[::1]:4317", "http://[::1]:4317/", Grpc),
+        ] {
+            let target = forward(text).unwrap();
+            assert_eq!((target.url.as_str(), target.protocol), (url, protocol), "{text}");
+        }
+        for (text, reason) in [
+            ("host:4317", "a URL without a host"),
+            ("127.0.0.1:4317", "not a URL"),
+            ("grpc://host", "no port"),
+            ("grpc://:4317", "not a URL"),
+            ("ftp://host:1", "neither grpc://, grpcs://, http:// nor https://"),
+            ("http://host:4317/v1/metrics", "OTLP over gRPC (which port 4317 means too) has no path"),
+            ("http://host:0", "port 0 cannot be connected to"),
+            ("http://user:secret@host", "a URL with a user or a password, which is not supported"),
+            ("http://host?token=secret", "a URL with a query or a fragment, which is not supported"),
+            (
+                "http://host:4318/v1/traces",
+                "not the base URL: /v1/metrics, /v1/traces and /v1/logs are appended to it",
+            ),
+        ] {
+            assert_eq!(forward(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn graphite_targets() {
+        assert_eq!(graphite("-"), Ok(GraphiteTarget::Stdout));
+        assert_eq!(graphite("carbon:2003"), Ok(GraphiteTarget::Address("carbon:2003".to_owned())));
+        assert_eq!(graphite("[::1]:2003"), Ok(GraphiteTarget::Address("[::1]:2003".to_owned())));
+        for text in ["carbon", "carbon:0", "http://carbon:2003", "car bon:2003"] {
+            assert!(graphite(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn health_pages() {
+        assert!(health("https://host/healthz").is_ok());
+        for text in ["127.0.0.1:5000", "grpc://host:1", "http://user@host", "healthz"] {
+            assert!(health(text).is_err(), "{text}");
+        }
+    }
+}

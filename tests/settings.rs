@@ -1,0 +1,365 @@
+//! Settings as a person gives them: the help, what flags and variables come to, and what bad ones get.
+#![cfg(feature = "cli")]
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+use pushpull::config::{
+    Collect, Command, Console, ForwardProtocol, GraphiteTarget, Invalid, LogFormat, Outcome, Serve, Settings,
+    from_args,
+};
+
+/// The outcome of a line such as `collect --statsd off`, with these variables and no others.
+fn outcome(line: &str, variables: &[(&str, &str)]) -> Result<Outcome, Invalid> {
+    let arguments = std::iter::once("pushpull").chain(line.split_whitespace()).map(OsString::from);
+    from_args(arguments, variables.iter().map(|(name, value)| (name.into(), value.into())))
+}
+
+fn settings(line: &str, variables: &[(&str, &str)]) -> Settings {
+    match outcome(line, variables) {
+        Ok(Outcome::Run(settings)) => settings,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn serve(line: &str, variables: &[(&str, &str)]) -> Serve {
+    match settings(line, variables).command {
+        Command::Serve(serve) => serve,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn collect(line: &str, variables: &[(&str, &str)]) -> Collect {
+    match settings(line, variables).command {
+        Command::Collect(collect) => collect,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn printed(line: &str) -> String {
+    match outcome(line, &[]) {
+        Ok(Outcome::Print(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+/// The lines of the error, without the first, which counts them.
+fn problems(line: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    match outcome(line, variables) {
+        Err(invalid) => invalid.to_string().lines().skip(1).map(|line| line.trim().to_owned()).collect(),
+        Ok(outcome) => panic!("{line}: {outcome:?}"),
+    }
+}
+
+#[test]
+fn help_of_the_program() {
+    insta::assert_snapshot!(printed("--help"));
+    assert_eq!(printed("-h"), printed("--help"));
+}
+
+#[test]
+fn help_of_serve() {
+    insta::assert_snapshot!(printed("serve --help"));
+}
+
+#[test]
+fn help_of_collect() {
+    insta::assert_snapshot!(printed("collect --help"));
+}
+
+#[test]
+fn help_of_health() {
+    insta::assert_snapshot!(printed("health --help"));
+}
+
+#[test]
+fn help_fits_a_terminal_and_holds_nothing_of_the_environment() {
+    for line in ["--help", "collect --help", "health --help"] {
+        let wide: Vec<_> =
+            printed(line).lines().filter(|line| line.chars().count() > 100).map(str::to_owned).collect();
+        assert!(wide.is_empty(), "{line}: {wide:#?}");
+    }
+    let with = outcome("--help", &[("PUSHPULL_LISTEN", "10.9.8.7:6543")]);
+    assert_eq!(with, Ok(Outcome::Print(printed("--help"))));
+}
+
+#[test]
+fn version_is_the_same_everywhere() {
+    let version = format!("pushpull {}\n", env!("CARGO_PKG_VERSION"));
+    for line in ["--version", "-V", "serve --version", "collect -V", "health --version"] {
+        assert_eq!(printed(line), version, "{line}");
+    }
+}
+
+#[test]
+fn defaults() {
+    insta::assert_debug_snapshot!([settings("", &[]), settings("collect", &[]), settings("health", &[])]);
+    assert_eq!(settings("", &[]), settings("serve", &[]));
+}
+
+#[test]
+fn serve_is_the_default_command() {
+    let expected = serve("serve --listen 127.0.0.1:0", &[]);
+    assert_eq!(serve("--listen 127.0.0.1:0", &[]), expected);
+    assert_eq!(serve("--listen 127.0.0.1:0 serve", &[]), expected);
+    assert_eq!(expected.listen.address.port(), 0);
+    assert!(expected.listen.given);
+}
+
+#[test]
+fn a_flag_wins_over_its_variable_and_an_empty_variable_is_none() {
+    let variables =
+        [("PUSHPULL_LISTEN", "127.0.0.1:2"), ("PUSHPULL_OTLP_GRPC", ""), ("PUSHPULL_LOG", "json")];
+    let both = serve("--listen 127.0.0.1:1", &variables);
+    assert_eq!(both.listen.address.port(), 1);
+    assert!(!both.collector.otlp_grpc.given);
+    let variable = serve("", &variables);
+    assert_eq!((variable.listen.address.port(), variable.listen.given), (2, true));
+    assert_eq!(settings("health", &variables).log, LogFormat::Json);
+    assert_eq!(settings("--log text health", &variables).log, LogFormat::Text);
+}
+
+#[test]
+fn the_database_has_two_variables() {
+    let both = [("DATABASE_URL", "sqlite:c.db"), ("PUSHPULL_DATABASE", "sqlite:b.db")];
+    let database = |line, variables| serve(line, variables).database.map(|url| url.to_string());
+    assert_eq!(database("--database sqlite:a.db", &both).as_deref(), Some("sqlite:a.db"));
+    assert_eq!(database("", &both).as_deref(), Some("sqlite:b.db"));
+    assert_eq!(database("", &both[..1]).as_deref(), Some("sqlite:c.db"));
+    assert_eq!(database("", &[("DATABASE_URL", "")]), None);
+}
+
+#[test]
+fn what_can_be_given_several_times() {
+    let flags = collect(
+        "collect --graphite a:2003 --graphite b:2003 --forward grpc://c:4317 --forward http://d:4318",
+        &[],
+    );
+    let variables = collect(
+        "collect",
+        &[("PUSHPULL_GRAPHITE", "a:2003, b:2003,"), ("PUSHPULL_FORWARD", "grpc://c:4317,http://d:4318")],
+    );
+    assert_eq!(flags, variables);
+    let graphite = ["a:2003", "b:2003"].map(|address| GraphiteTarget::Address(address.to_owned()));
+    assert_eq!(flags.collector.graphite, graphite);
+    let protocols: Vec<_> = flags.collector.forward.iter().map(|target| target.protocol).collect();
+    assert_eq!(protocols, [ForwardProtocol::Grpc, ForwardProtocol::Http]);
+    assert_eq!(collect("collect --graphite -", &[]).collector.graphite, [GraphiteTarget::Stdout]);
+}
+
+#[test]
+fn values_of_every_kind() {
+    let all = serve(
+        "--console off --database-pool 2 --database-queue 0 --database-timeout 0.5s --database-work 0.25 \
+         --stop-within 2s --statsd off --statsd-flush 100ms --queue-limit 1MiB --max-series 7 --histogram-bounds 1,2",
+        &[],
+    );
+    assert_eq!(all.console, Console::Off);
+    assert_eq!((all.database_pool, all.database_queue), (2, 0));
+    assert_eq!((all.database_timeout, all.stop_within), (Duration::from_millis(500), Duration::from_secs(2)));
+    assert_eq!(all.database_work, 0.25);
+    let collector = all.collector;
+    assert_eq!((collector.statsd, collector.statsd_flush), (None, Duration::from_millis(100)));
+    assert_eq!((collector.queue_limit, collector.max_series), (1 << 20, 7));
+    assert_eq!(collector.histogram_bounds, [1.0, 2.0]);
+    assert!(matches!(serve("--console localhost:0", &[]).console, Console::Given(_)));
+    assert!(collect("collect --console [::1]:0", &[]).console.is_some());
+}
+
+#[test]
+fn every_bad_setting_is_named_at_once() {
+    let bad = outcome(
+        "--lissten 127.0.0.1:1 --listen 127.0.0.1 --database-pool 0 --database-pool 1 --database-work -1 \
+         --histogram-bounds 2,1 --console 0.0.0.0:5001 --graphite - --graphite a:2003 stray --otlp-grpc 127.0.0.1:9 \
+         --otlp-http 127.0.0.1:9 --forward http://localhost:9 --stop-within",
+        &[
+            ("PUSHPULL_LISTN", "x"),
+            ("PUSHPULL_DATABASE_QUEUE", "many"),
+            ("PUSHPULL_STATSD_FLUSH", "10"),
+            ("PUSHPULL_QUEUE_LIMIT", "1TB"),
+            ("PUSHPULL_LOG", "xml"),
+            ("DATABASE_URL", "postgres://user:secret@db/app?password=secret"),
+        ],
+    );
+    let message = bad.expect_err("nothing here is good").to_string();
+    assert!(!message.contains("secret"), "{message}");
+    insta::assert_snapshot!(message);
+}
+
+#[test]
+fn arguments_that_are_not_understood() {
+    for (line, expected) in [
+        ("colect", r#""colect": unknown command; did you mean collect?"#),
+        ("reconcile", r#""reconcile": unknown command; `pushpull --help` lists the commands and flags"#),
+        ("--bogus=1", "--bogus: unknown flag; `pushpull --help` lists the commands and flags"),
+        ("--bogus 1 collect", "--bogus: unknown flag; `pushpull collect --help` lists the flags"),
+        ("-xyz", "-x: unknown flag; `pushpull --help` lists the commands and flags"),
+        ("collect --otlp-gprc 1", "--otlp-gprc: unknown flag; did you mean --otlp-grpc?"),
+        (
+            "collect --listen 127.0.0.1:1",
+            "--listen: `pushpull collect` has no such flag; it belongs to `pushpull serve`",
+        ),
+        (
+            "--listen 127.0.0.1:1 collect",
+            "--listen: `pushpull collect` has no such flag; it belongs to `pushpull serve`",
+        ),
+        (
+            "health --statsd off",
+            "--statsd: `pushpull health` has no such flag; it belongs to `pushpull serve` and `pushpull collect`",
+        ),
+        (
+            "collect postgres://u:secret@h",
+            r#""postgres://…@h": unexpected argument; `pushpull collect --help` lists the flags"#,
+        ),
+        (
+            "health http://a http://b",
+            r#""http://b": unexpected argument; `pushpull health --help` lists the flags"#,
+        ),
+        ("--listen --console off", "--listen: needs a value; `pushpull --help` lists the commands and flags"),
+        ("--listen=", r#"--listen "": empty; give a value, or leave it out for the default"#),
+        ("--log text --log json", r#"--log "text" "json": given 2 times; give it once"#),
+        ("--log text collect --log json", r#"--log "text" "json": given 2 times; give it once"#),
+        ("-- --listen", r#""--listen": unknown command; `pushpull --help` lists the commands and flags"#),
+        ("--help=1", "--help: takes no value; `pushpull --help` lists the commands and flags"),
+    ] {
+        assert_eq!(problems(line, &[]), [expected], "{line}");
+    }
+}
+
+#[test]
+fn what_stands_beside_an_unknown_flag_is_judged_for_itself() {
+    assert_eq!(problems("--bogus=1 stray --log xml", &[]).len(), 3);
+    assert_eq!(problems("--bogus 1 --bogus 2 --log xml", &[]).len(), 3);
+    let empty = from_args(["pushpull", "", "--log", "xml"].map(OsString::from), []);
+    assert_eq!(empty.expect_err("an empty argument").0.len(), 2);
+}
+
+#[test]
+fn help_is_shown_beside_a_bad_flag() {
+    assert_eq!(printed("--bogus --help"), printed("--help"));
+}
+
+#[test]
+fn unknown_variables() {
+    let listn = "PUSHPULL_LISTN: unknown variable; did you mean PUSHPULL_LISTEN?";
+    assert_eq!(problems("health", &[("PUSHPULL_LISTN", "secret")]), [listn]);
+    let port = "PUSHPULL_PORT: unknown variable; unset it; `pushpull --help` lists the variables";
+    assert_eq!(problems("health", &[("PUSHPULL_PORT", "5000")]), [port]);
+    // What Kubernetes adds for a service of this name, other programs' variables, and other commands' are fine.
+    for name in [
+        "PUSHPULL_SERVICE_HOST",
+        "PUSHPULL_SERVICE_PORT",
+        "PUSHPULL_SERVICE_PORT_HTTP",
+        "PUSHPULL_PORT_5000_TCP",
+    ] {
+        settings("", &[(name, "10.0.0.1"), ("PUSHPULL_PORT", "tcp://10.0.0.1:5000")]);
+    }
+    settings(
+        "collect",
+        &[("PUSHPULL_LISTEN", "nonsense"), ("PUSHPULLX", "1"), ("OTEL_BSP_SCHEDULE_DELAY", "x")],
+    );
+}
+
+#[test]
+fn listeners_that_want_the_same_address() {
+    let conflict = |line: &str| problems(line, &[]);
+    assert_eq!(
+        conflict("--listen 127.0.0.1:7 --exposition 127.0.0.1:7"),
+        [
+            "--exposition \"127.0.0.1:7\": the same address as --listen 127.0.0.1:7; give one of them another port"
+        ]
+    );
+    assert_eq!(conflict("--console 127.0.0.1:5000").len(), 1, "the service's default port is fixed");
+    assert_eq!(conflict("collect --exposition 127.0.0.1:4317").len(), 1, "so are all of collect's");
+    assert_eq!(conflict("collect --console 127.0.0.1:8889").len(), 1);
+    assert_eq!(conflict("--listen 0.0.0.0:7 --console 127.0.0.1:7").len(), 1, "a wildcard covers it");
+    // An embedded default gives way, UDP is another matter, and port 0 is never taken.
+    serve("--listen 127.0.0.1:4317 --exposition 127.0.0.1:5001", &[]);
+    serve("--listen 127.0.0.1:7 --statsd 127.0.0.1:7", &[]);
+    serve("--listen 127.0.0.1:0 --console 127.0.0.1:0 --otlp-grpc 127.0.0.1:0 --otlp-http 127.0.0.1:0", &[]);
+}
+
+#[test]
+fn a_collector_does_not_forward_to_itself() {
+    let own = "this collector's own --otlp-grpc; give the address of another collector";
+    assert_eq!(
+        problems("collect --forward grpc://localhost:4317", &[]),
+        [format!("--forward \"grpc://localhost:4317\": {own}")]
+    );
+    assert_eq!(problems("collect --otlp-http 0.0.0.0:7 --forward http://127.0.0.1:7", &[]).len(), 1);
+    collect("collect --forward http://127.0.0.2:4317", &[]);
+    // The embedded default may give way to the very collector that is meant here.
+    serve("--forward http://127.0.0.1:4317", &[]);
+}
+
+#[test]
+fn text_that_is_not_utf_8() {
+    let strange = || OsString::from_vec(b"127.0.0.1:\xff".to_vec());
+    let invalid = |arguments: Vec<OsString>, variables: Vec<(OsString, OsString)>| {
+        let all = std::iter::once("pushpull".into()).chain(arguments);
+        from_args(all, variables).expect_err("not UTF-8").to_string()
+    };
+    let expected = "1 invalid setting:\n  --listen \"127.0.0.1:\u{fffd}\": not UTF-8; give plain text";
+    assert_eq!(invalid(vec!["--listen".into(), strange()], vec![]), expected);
+    let expected = expected.replace("--listen", "PUSHPULL_LISTEN");
+    assert_eq!(invalid(vec![], vec![("PUSHPULL_LISTEN".into(), strange())]), expected);
+    assert!(invalid(vec![strange()], vec![]).contains("unknown command"));
+    let flag = OsString::from_vec(b"--\xff".to_vec());
+    assert!(invalid(vec![flag, "--log".into(), "xml".into()], vec![]).starts_with("2 invalid"));
+}
+
+#[test]
+fn no_arguments_at_all_are_fine() {
+    assert!(matches!(from_args([], []), Ok(Outcome::Run(_))));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+    /// Whatever is typed, the answer comes, and it shows no password.
+    #[test]
+    fn any_line_is_answered(words in proptest::collection::vec(word(), 0..8)) {
+        let arguments = std::iter::once("pushpull").chain(words.iter().map(String::as_str)).map(OsString::from);
+        match from_args(arguments, []) {
+            Ok(_) => {}
+            Err(invalid) => {
+                proptest::prop_assert!(!invalid.0.is_empty());
+                proptest::prop_assert_eq!(invalid.to_string().lines().count(), invalid.0.len() + 1);
+                proptest::prop_assert!(!invalid.to_string().contains("secret"), "{}", invalid);
+            }
+        }
+    }
+}
+
+fn word() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::strategy::{Just, Strategy};
+    let known = [
+        "serve",
+        "collect",
+        "health",
+        "help",
+        "--",
+        "-",
+        "-x",
+        "-xh",
+        "--listen",
+        "--listen=",
+        "--graphite",
+        "--log",
+        "--bogus",
+        "--bogus=1",
+        "--database",
+        "--database=postgres://u:secret@h",
+        "http://u:secret@h",
+        "127.0.0.1:0",
+        "=",
+        "--=",
+        "",
+    ];
+    proptest::prop_oneof![
+        4 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned),
+        1 => "-{0,2}[a-zé=\\n-]{0,4}",
+        1 => Just("--help=1".to_owned()),
+    ]
+}
