@@ -17,9 +17,13 @@
 //! - `config`: typed settings from flags and variables.
 
 #[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
 pub mod collector;
 #[cfg(feature = "cli")]
 pub mod config;
+#[cfg(feature = "cli")]
+pub mod console;
 #[cfg(feature = "exposition")]
 pub mod exposition;
 #[cfg(feature = "http")]
@@ -28,5 +32,7 @@ pub mod http;
 pub mod naming;
 #[cfg(feature = "cli")]
 pub mod net;
+#[cfg(feature = "cli")]
+pub mod service;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;

@@ -1,0 +1,322 @@
+//! What both OTLP receivers share: from a body to a batch, within bounds, and the reasons to refuse one.
+//!
+//! It must not know a transport: each receiver maps a refusal to its own codes.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse},
+    metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse},
+    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse},
+};
+use prost::Message as _;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::Accept;
+use crate::collector::{
+    batch::{Accepted, Batch, Request, Signal},
+    stats::{Event, Stats},
+};
+
+mod body;
+mod check;
+mod json;
+mod schema;
+mod size;
+
+use body::{Room, Share};
+use check::Missing;
+
+/// A body of up to this many bytes is decoded where it was read; a larger one on a thread of its own, so
+/// that it does not hold up the connections beside it.
+const DECODED_IN_PLACE: usize = 64 * 1024;
+/// How much larger gzip is expected to become, for that choice only.
+const USUAL_INFLATION: usize = 16;
+/// Characters of a reason that are sent back; it may quote the request.
+const REASON_LENGTH: usize = 500;
+
+/// The bounds of an OTLP receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one body, as sent and again once decompressed.
+    pub body: usize,
+    /// How long a client may take to send a body.
+    pub body_time: Duration,
+    /// Bytes of all bodies that are held at once, compressed and decompressed.
+    pub bodies: usize,
+    /// Bytes of memory that all requests being handed on may take once decoded. A single one may take all
+    /// of it.
+    pub decoded: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 16 * 1024 * 1024,
+            body_time: Duration::from_secs(30),
+            bodies: 64 * 1024 * 1024,
+            decoded: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// Why a request was not taken. The text is for the sender.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the request cannot be read: {0}")]
+    Malformed(String),
+    #[error("{what} is larger than {limit} bytes; send smaller batches")]
+    TooLarge { what: &'static str, limit: usize },
+    #[error("{0}")]
+    ContentType(String),
+    #[error("the encoding {0:?} is not supported; send gzip or identity")]
+    ContentEncoding(String),
+    #[error("{message}")]
+    NoRoom { message: String, retry_after: Duration, items: u64 },
+    #[error("the body was not sent within {0:?}")]
+    TooSlow(Duration),
+    #[error("the body ended early: {0}")]
+    Aborted(String),
+    #[error("the request could not be handled")]
+    Internal,
+}
+
+impl Refusal {
+    /// The reason it is counted under.
+    pub(super) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge { .. } => "too_large",
+            Self::ContentType(_) => "content_type",
+            Self::ContentEncoding(_) => "content_encoding",
+            Self::NoRoom { .. } => "no_room",
+            Self::TooSlow(_) => "too_slow",
+            Self::Aborted(_) => "aborted",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Its code in gRPC and in `google.rpc.Status` (OTLP specification, "Failures").
+    pub(super) const fn code(&self) -> Code {
+        match self {
+            Self::Malformed(_) | Self::ContentType(_) => Code::InvalidArgument,
+            Self::TooLarge { .. } => Code::ResourceExhausted,
+            Self::ContentEncoding(_) => Code::Unimplemented,
+            Self::NoRoom { .. } => Code::Unavailable,
+            Self::TooSlow(_) => Code::DeadlineExceeded,
+            Self::Aborted(_) => Code::Cancelled,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    /// When to send the request again, where that makes sense.
+    pub(super) const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NoRoom { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+
+    /// Its text, of bounded length and without control characters.
+    pub(super) fn message(&self) -> String {
+        let text = self.to_string();
+        let mut message: String =
+            text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(REASON_LENGTH).collect();
+        if text.chars().nth(REASON_LENGTH).is_some() {
+            message.push('…');
+        }
+        message
+    }
+
+    /// It as a gRPC status, with `RetryInfo` where the request may be sent again.
+    pub(super) fn status(&self) -> Status {
+        match self.retry_after() {
+            Some(delay) => Status::with_error_details(
+                self.code(),
+                self.message(),
+                ErrorDetails::with_retry_info(Some(delay)),
+            ),
+            None => Status::new(self.code(), self.message()),
+        }
+    }
+
+    /// Items that it refuses. Where the request could not be decoded they are not known: then it is one.
+    const fn items(&self) -> u64 {
+        match self {
+            Self::NoRoom { items, .. } => *items,
+            _ => 1,
+        }
+    }
+}
+
+/// How a request is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Protobuf,
+    Json,
+}
+
+/// The way of one receiver's requests to the pipeline.
+pub(super) struct Intake {
+    place: &'static str,
+    accept: Accept,
+    stats: Arc<Stats>,
+    limits: Limits,
+    bodies: Room,
+    decoded: Room,
+}
+
+/// A body with the room that it holds.
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    share: Share,
+}
+
+impl Intake {
+    /// `place` is the receiver's name in the counts.
+    pub(super) fn new(place: &'static str, limits: Limits, accept: Accept, stats: Arc<Stats>) -> Arc<Self> {
+        let (bodies, decoded) = (Room::new(limits.bodies), Room::new(limits.decoded));
+        Arc::new(Self { place, accept, stats, limits, bodies, decoded })
+    }
+
+    /// Reads a body of the largest allowed size, with `extra` bytes of framing.
+    pub(super) async fn read(&self, body: &mut Body, extra: usize) -> Result<Received, Refusal> {
+        let mut share = self.bodies.share();
+        let bytes = body::read(body, extra, &self.limits, &mut share).await?;
+        Ok(Received { bytes, share })
+    }
+
+    /// The refusal of a message of that many bytes, where it is too large.
+    pub(super) fn measure(&self, length: u64) -> Result<(), Refusal> {
+        if length > self.limits.body as u64 {
+            return Err(Refusal::TooLarge { what: "the body", limit: self.limits.body });
+        }
+        Ok(())
+    }
+
+    /// Reads on and throws away what is left of a refused body, within bounds and beside the answer.
+    pub(super) fn discard(body: Body) {
+        tokio::spawn(body::discard(body));
+    }
+
+    /// Decodes a body and hands it to the pipeline.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        signal: Signal,
+        encoding: Encoding,
+        gzip: bool,
+        received: Received,
+    ) -> Result<Accepted, Refusal> {
+        let expected = received.bytes.len() * if gzip { USUAL_INFLATION } else { 1 };
+        if expected <= DECODED_IN_PLACE {
+            return self.take_now(signal, encoding, gzip, received);
+        }
+        let intake = Arc::clone(self);
+        tokio::task::spawn_blocking(move || intake.take_now(signal, encoding, gzip, received))
+            .await
+            .unwrap_or(Err(Refusal::Internal))
+    }
+
+    fn take_now(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        gzip: bool,
+        received: Received,
+    ) -> Result<Accepted, Refusal> {
+        let Received { mut bytes, mut share } = received;
+        if gzip {
+            bytes = body::inflate(&bytes, self.limits.body, &mut share)?;
+        }
+        let missing = match encoding {
+            Encoding::Protobuf => Missing::RefusesItem,
+            Encoding::Json => {
+                bytes = json::to_wire(schema::request(signal), &bytes, self.limits.body)?.into();
+                share.grow(bytes.len())?;
+                Missing::RefusesRequest
+            }
+        };
+        let decoded = size::decoded(schema::request(signal), &bytes).map_err(Refusal::Malformed)?;
+        if decoded > self.limits.decoded {
+            return Err(Refusal::TooLarge { what: "the decoded request", limit: self.limits.decoded });
+        }
+        let mut decoded_share = self.decoded.share();
+        decoded_share.grow(decoded)?;
+
+        let mut request = decode(signal, &bytes)?;
+        let findings = check::check(&mut request, missing).map_err(Refusal::Malformed)?;
+        let wire = (encoding == Encoding::Protobuf && findings.is_empty()).then_some(bytes);
+        let mut accepted = self.hand_on(Batch { request, wire })?;
+        if !findings.is_empty() {
+            accepted.rejected += findings.rejected;
+            accepted.message = match accepted.message {
+                message if message.is_empty() => findings.message(),
+                message => format!("{}; {message}", findings.message()),
+            };
+            self.count(Event::Refused, signal, "rejected", findings.rejected);
+        }
+        Ok(accepted)
+    }
+
+    fn hand_on(&self, batch: Batch) -> Result<Accepted, Refusal> {
+        let (signal, items) = (batch.request.signal(), batch.request.items());
+        // A request without items is a success by the specification, and no sink has use for it.
+        if items == 0 {
+            return Ok(Accepted::default());
+        }
+        let accepted = (self.accept)(batch).map_err(|refused| Refusal::NoRoom {
+            message: refused.to_string(),
+            retry_after: refused.retry_after,
+            items,
+        })?;
+        self.count(Event::Accepted, signal, "", items.saturating_sub(accepted.rejected));
+        Ok(accepted)
+    }
+
+    /// Counts what was not taken.
+    pub(super) fn count_refusal(&self, signal: Signal, refusal: &Refusal) {
+        self.count(Event::Refused, signal, refusal.reason(), refusal.items());
+    }
+
+    fn count(&self, event: Event, signal: Signal, reason: &'static str, items: u64) {
+        if items > 0 {
+            self.stats.add(event, self.place, signal, reason, items);
+        }
+    }
+}
+
+fn decode(signal: Signal, wire: &[u8]) -> Result<Request, Refusal> {
+    match signal {
+        Signal::Metrics => prost::Message::decode(wire).map(Request::Metrics),
+        Signal::Traces => prost::Message::decode(wire).map(Request::Traces),
+        Signal::Logs => prost::Message::decode(wire).map(Request::Logs),
+    }
+    .map_err(|error| Refusal::Malformed(error.to_string()))
+}
+
+/// The protobuf encoding of a signal's `Export…ServiceResponse`.
+pub(super) fn response(signal: Signal, accepted: Accepted) -> Vec<u8> {
+    let partial = accepted.rejected > 0 || !accepted.message.is_empty();
+    let rejected = i64::try_from(accepted.rejected).unwrap_or(i64::MAX);
+    let error_message = accepted.message;
+    match signal {
+        Signal::Metrics => ExportMetricsServiceResponse {
+            partial_success: partial
+                .then_some(ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message }),
+        }
+        .encode_to_vec(),
+        Signal::Traces => ExportTraceServiceResponse {
+            partial_success: partial
+                .then_some(ExportTracePartialSuccess { rejected_spans: rejected, error_message }),
+        }
+        .encode_to_vec(),
+        Signal::Logs => ExportLogsServiceResponse {
+            partial_success: partial
+                .then_some(ExportLogsPartialSuccess { rejected_log_records: rejected, error_message }),
+        }
+        .encode_to_vec(),
+    }
+}

@@ -1,0 +1,203 @@
+//! What must not be missing in a request that could be decoded: the data of a metric, the value of a point,
+//! valid ids of a span.
+//!
+//! It takes single items out and names them; it must not judge what a value means: that is the sinks' part.
+
+use std::fmt::Display;
+
+use opentelemetry_proto::tonic::{
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
+    metrics::v1::{DataPointFlags, Metric, NumberDataPoint, metric::Data},
+    trace::v1::Span,
+};
+
+use crate::collector::batch::Request;
+
+/// Items that are named in the answer; of the others only the number is told.
+const NAMED: usize = 3;
+/// Characters of a metric's or span's name that go into a message.
+const NAME_LENGTH: usize = 80;
+const TRACE_ID_LENGTH: usize = 16;
+const SPAN_ID_LENGTH: usize = 8;
+
+/// What to do about data that are missing where the schema has a place for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The item is refused, the rest of the request is taken.
+    RefusesItem,
+    /// The request is refused: in JSON, a name that is written wrongly is an unknown field and as such
+    /// ignored, and its sender must see that.
+    RefusesRequest,
+}
+
+/// Items that were taken out of a request, and why.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// Data points or spans taken out.
+    pub(super) rejected: u64,
+    /// Faults, also of metrics without any data point.
+    faults: u64,
+    named: Vec<String>,
+}
+
+impl Findings {
+    fn add(&mut self, items: u64, place: impl Display, fault: impl Display) {
+        self.rejected += items;
+        self.faults += 1;
+        if self.named.len() < NAMED {
+            self.named.push(format!("{place}: {fault}"));
+        }
+    }
+
+    /// Whether nothing was found.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.faults == 0
+    }
+
+    /// The first faults with their places, and how many more there are.
+    pub(super) fn message(&self) -> String {
+        let mut message = self.named.join("; ");
+        let more = self.faults - self.named.len() as u64;
+        if more > 0 {
+            message.push_str(&format!("; and {more} more"));
+        }
+        message
+    }
+}
+
+/// Takes out of `request` what cannot be used.
+///
+/// # Errors
+/// The message of the findings, where missing data refuse the request.
+pub(super) fn check(request: &mut Request, missing: Missing) -> Result<Findings, String> {
+    match request {
+        Request::Metrics(request) => {
+            let findings = metrics(request);
+            if missing == Missing::RefusesRequest && !findings.is_empty() {
+                return Err(findings.message());
+            }
+            Ok(findings)
+        }
+        Request::Traces(request) => Ok(spans(request)),
+        Request::Logs(request) => {
+            logs(request);
+            Ok(Findings::default())
+        }
+    }
+}
+
+fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
+    let mut findings = Findings::default();
+    for (r, resource) in request.resource_metrics.iter_mut().enumerate() {
+        for (s, scope) in resource.scope_metrics.iter_mut().enumerate() {
+            let mut index = 0..;
+            scope.metrics.retain_mut(|metric| {
+                let m = index.next().unwrap_or_default();
+                let Metric { name, data, .. } = metric;
+                let place =
+                    || format!("resourceMetrics[{r}].scopeMetrics[{s}].metrics[{m}] {:?}", shortened(name));
+                match data {
+                    None => {
+                        findings.add(
+                            0,
+                            place(),
+                            "no data: gauge, sum, histogram, exponentialHistogram or summary is needed",
+                        );
+                        false
+                    }
+                    Some(Data::Gauge(gauge)) => {
+                        number_points(&mut gauge.data_points, "gauge", &place, &mut findings);
+                        true
+                    }
+                    Some(Data::Sum(sum)) => {
+                        number_points(&mut sum.data_points, "sum", &place, &mut findings);
+                        true
+                    }
+                    Some(Data::Histogram(_) | Data::ExponentialHistogram(_) | Data::Summary(_)) => true,
+                }
+            });
+        }
+    }
+    findings
+}
+
+fn number_points(
+    points: &mut Vec<NumberDataPoint>,
+    kind: &str,
+    place: &impl Fn() -> String,
+    findings: &mut Findings,
+) {
+    let mut index = 0..;
+    points.retain(|point| {
+        let p: usize = index.next().unwrap_or_default();
+        let recorded = point.flags & DataPointFlags::NoRecordedValueMask as u32 == 0;
+        let usable = point.value.is_some() || !recorded;
+        if !usable {
+            findings.add(
+                1,
+                format_args!("{} {kind}.dataPoints[{p}]", place()),
+                "no value: asDouble or asInt is needed",
+            );
+        }
+        usable
+    });
+}
+
+fn spans(request: &mut ExportTraceServiceRequest) -> Findings {
+    let mut findings = Findings::default();
+    for (r, resource) in request.resource_spans.iter_mut().enumerate() {
+        for (s, scope) in resource.scope_spans.iter_mut().enumerate() {
+            let mut index = 0..;
+            scope.spans.retain(|span| {
+                let i: usize = index.next().unwrap_or_default();
+                let fault = span_fault(span);
+                if let Some(fault) = &fault {
+                    let name = shortened(&span.name);
+                    findings.add(
+                        1,
+                        format_args!("resourceSpans[{r}].scopeSpans[{s}].spans[{i}] {name:?}"),
+                        fault,
+                    );
+                }
+                fault.is_none()
+            });
+        }
+    }
+    findings
+}
+
+fn span_fault(span: &Span) -> Option<String> {
+    id_fault("traceId", &span.trace_id, TRACE_ID_LENGTH)
+        .or_else(|| id_fault("spanId", &span.span_id, SPAN_ID_LENGTH))
+        .or_else(|| match span.parent_span_id.len() {
+            0 | SPAN_ID_LENGTH => None,
+            length => Some(format!("parentSpanId has {length} bytes, not {SPAN_ID_LENGTH} or none")),
+        })
+}
+
+fn id_fault(name: &str, id: &[u8], length: usize) -> Option<String> {
+    if id.len() != length {
+        return Some(format!("{name} has {} bytes, not {length}", id.len()));
+    }
+    id.iter().all(|byte| *byte == 0).then(|| format!("{name} is all zero"))
+}
+
+/// A log record with an invalid id is to be taken as one without (logs.proto on `trace_id`, `span_id`).
+fn logs(request: &mut ExportLogsServiceRequest) {
+    let scopes = request.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs);
+    for record in scopes.flat_map(|scope| &mut scope.log_records) {
+        if id_fault("", &record.trace_id, TRACE_ID_LENGTH).is_some() {
+            record.trace_id.clear();
+        }
+        if id_fault("", &record.span_id, SPAN_ID_LENGTH).is_some() {
+            record.span_id.clear();
+        }
+    }
+}
+
+fn shortened(name: &str) -> &str {
+    name.char_indices().nth(NAME_LENGTH).map_or(name, |(end, _)| &name[..end])
+}

@@ -1,0 +1,161 @@
+//! OTLP/gRPC: the three unary `Export` methods over HTTP/2.
+//!
+//! The framing of a unary call is read here rather than by tonic's server, whose limits answer
+//! `OUT_OF_RANGE` (for OTLP: send it again) and whose broken gzip is `INTERNAL`. It must not look into a
+//! message; [`super::otlp`] does.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{
+        HeaderMap, HeaderValue, Method, Response, StatusCode,
+        header::{ALLOW, CONTENT_TYPE},
+    },
+    response::IntoResponse as _,
+    routing::any,
+};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
+use tonic::Status;
+
+use super::{
+    Accept,
+    otlp::{Encoding, Intake, Limits, Refusal, response},
+};
+use crate::collector::{
+    batch::{Accepted, Signal},
+    stats::Stats,
+};
+
+/// This receiver's name in the counts.
+const PLACE: &str = "otlp_grpc";
+/// Before each message: a byte that tells whether it is compressed, and its length in four bytes.
+const PREFIX_LENGTH: usize = 5;
+const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip");
+
+/// The OTLP/gRPC receiver with its usual bounds; to be served with HTTP/2.
+pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
+    router_within(Limits::default(), accept, stats)
+}
+
+/// The OTLP/gRPC receiver with bounds of the caller's.
+pub fn router_within(limits: Limits, accept: Accept, stats: Arc<Stats>) -> Router {
+    let intake = Intake::new(PLACE, limits, accept, stats);
+    let mut router = Router::new();
+    for signal in Signal::ALL {
+        let intake = Arc::clone(&intake);
+        let call = move |request: Request| {
+            let intake = Arc::clone(&intake);
+            async move { call(&intake, signal, request).await }
+        };
+        router = router.route(path(signal), any(call));
+    }
+    router.fallback(unknown_method)
+}
+
+const fn path(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    }
+}
+
+async fn call(intake: &Arc<Intake>, signal: Signal, request: Request) -> Response<Body> {
+    if let Some(response) = not_grpc(&request) {
+        let refusal = Refusal::ContentType("not a gRPC request".to_owned());
+        intake.count_refusal(signal, &refusal);
+        return response;
+    }
+    match export(intake, signal, request).await {
+        Ok(accepted) => success(&response(signal, accepted)),
+        Err(refusal) => {
+            intake.count_refusal(signal, &refusal);
+            let mut response = refusal.status().into_http::<Body>();
+            response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ACCEPTED_ENCODINGS);
+            response
+        }
+    }
+}
+
+async fn unknown_method(request: Request) -> Response<Body> {
+    not_grpc(&request).unwrap_or_else(|| {
+        let reason = format!("{} is no method of this server", request.uri().path());
+        Status::unimplemented(reason).into_http()
+    })
+}
+
+/// The answer to what is no gRPC call (gRPC over HTTP/2, "Requests").
+fn not_grpc(request: &Request) -> Option<Response<Body>> {
+    let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let subtype = content_type.strip_prefix(b"application/grpc");
+    if !subtype.is_some_and(|rest| matches!(rest, b"" | b"+proto" | [b';', ..])) {
+        let text = "this port speaks OTLP/gRPC (application/grpc); OTLP/HTTP has a port of its own\n";
+        return Some((StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response());
+    }
+    if request.method() != Method::POST {
+        return Some((StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "POST")]).into_response());
+    }
+    None
+}
+
+async fn export(intake: &Arc<Intake>, signal: Signal, request: Request) -> Result<Accepted, Refusal> {
+    let gzip_declared = gzip_declared(request.headers())?;
+    let mut body = request.into_body();
+    let mut received = intake.read(&mut body, PREFIX_LENGTH).await?;
+    let (compressed, message) = message(&received.bytes, intake)?;
+    if compressed && !gzip_declared {
+        return Err(Refusal::Malformed(
+            "the message is marked as compressed, but no grpc-encoding says how".into(),
+        ));
+    }
+    received.bytes = message;
+    intake.take(signal, Encoding::Protobuf, compressed, received).await
+}
+
+fn gzip_declared(headers: &HeaderMap) -> Result<bool, Refusal> {
+    match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => Ok(false),
+        Some(b"gzip") => Ok(true),
+        Some(other) => Err(Refusal::ContentEncoding(String::from_utf8_lossy(other).into_owned())),
+    }
+}
+
+/// The one message of a unary call, and whether it is compressed.
+fn message(body: &Bytes, intake: &Intake) -> Result<(bool, Bytes), Refusal> {
+    let malformed = |reason: &str| Err(Refusal::Malformed(reason.to_owned()));
+    let Some(([flag, length @ ..], rest)) = body.split_first_chunk::<PREFIX_LENGTH>() else {
+        return malformed("the call has no message");
+    };
+    let length = u32::from_be_bytes(*length);
+    intake.measure(length.into())?;
+    let compressed = match flag {
+        0 => false,
+        1 => true,
+        _ => return malformed("the message's first byte is neither 0 (plain) nor 1 (compressed)"),
+    };
+    match (rest.len() as u64).cmp(&length.into()) {
+        std::cmp::Ordering::Less => malformed("the message is shorter than its length says"),
+        std::cmp::Ordering::Equal => Ok((compressed, body.slice(PREFIX_LENGTH..))),
+        std::cmp::Ordering::Greater => malformed("the call has more than one message"),
+    }
+}
+
+fn success(message: &[u8]) -> Response<Body> {
+    let mut framed = BytesMut::with_capacity(PREFIX_LENGTH + message.len());
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.put_slice(message);
+    let mut trailers = HeaderMap::new();
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    let body =
+        Full::new(framed.freeze()).with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
+    let mut response = Response::new(Body::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ACCEPTED_ENCODINGS);
+    response
+}

@@ -1,0 +1,94 @@
+//! The console: one plain page that shows what was pulled, what was pushed, and what was lost.
+//!
+//! It knows only what it is given, and it changes nothing: it has no form, no script and no state of its
+//! own; reloading the page reads everything again.
+
+mod guard;
+mod logs;
+mod page;
+mod pull;
+mod series;
+mod text;
+mod traces;
+
+use std::{sync::Arc, time::SystemTime};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    middleware,
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use tokio::sync::Semaphore;
+use url::Url;
+
+pub use crate::collector::view::Source;
+
+/// Pages that are made at once; further requests wait. Each copies all that the source holds.
+const PAGES_AT_ONCE: usize = 4;
+const STYLE: &str = include_str!("console/style.css");
+
+/// What the page shows.
+pub struct Console {
+    /// What this process listens on, in the order of the page.
+    pub listening: Vec<Listening>,
+    /// What was pushed.
+    pub source: Arc<dyn Source>,
+    /// Expositions (`http:` only) that are scraped whenever the page is loaded, each within a second. One
+    /// that fails is shown as such.
+    pub pull: Vec<Url>,
+}
+
+/// One listener.
+pub struct Listening {
+    /// What it is: `service`, `OTLP/gRPC`.
+    pub what: String,
+    /// Where: `127.0.0.1:4317`.
+    pub address: String,
+    /// What to open in a browser; `None` where a browser is of no use.
+    pub url: Option<String>,
+    /// What it is for, in a few words.
+    pub note: String,
+}
+
+/// The routes `/` and `/style.css`, for GET and HEAD.
+///
+/// A request whose Host is neither a loopback address nor `localhost` gets 421: a page of another site
+/// must not read this one by pointing its own name at a loopback address.
+pub fn router(console: Console) -> Router {
+    let app = Arc::new(App { console, pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)) });
+    Router::new()
+        .route("/", get(index))
+        .route("/style.css", get(style))
+        .with_state(app)
+        .layer(middleware::from_fn(guard::protect))
+}
+
+struct App {
+    console: Console,
+    pages: Arc<Semaphore>,
+}
+
+async fn index(State(app): State<Arc<App>>) -> Response {
+    let Ok(permit) = Arc::clone(&app.pages).acquire_owned().await else {
+        return failed();
+    };
+    let pulls = pull::read_all(&app.console.pull).await;
+    // Copying what the source holds takes its locks and may take a while: not on a runtime's worker.
+    let page = tokio::task::spawn_blocking(move || {
+        let page = page::render(&app.console, &pulls, SystemTime::now());
+        drop(permit);
+        page.into_string()
+    });
+    page.await.map_or_else(|_| failed(), |page| Html(page).into_response())
+}
+
+async fn style() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/css; charset=utf-8")], STYLE)
+}
+
+fn failed() -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n").into_response()
+}

@@ -1,0 +1,125 @@
+//! Scrapes the pull endpoints when the page is loaded.
+//!
+//! It must not hold the page up: each endpoint has a deadline and a bound, and a failure is a result.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, StatusCode, header},
+};
+use http_body_util::{BodyExt, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use url::{Host, Position, Url};
+
+use crate::exposition::parse::{self, Sample};
+
+/// How long an endpoint may take from connecting to its last byte.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// How large an exposition may be, in bytes.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What one endpoint gave.
+#[derive(Debug)]
+pub(super) struct Pull {
+    pub(super) url: Url,
+    /// When it was asked.
+    pub(super) at: SystemTime,
+    /// How long it took.
+    pub(super) took: Duration,
+    pub(super) result: Result<Exposition, Error>,
+}
+
+/// The samples of an exposition.
+#[derive(Debug, Default)]
+pub(super) struct Exposition {
+    pub(super) samples: Vec<Sample>,
+    /// The first line that is not in the format.
+    pub(super) malformed: Option<parse::Error>,
+    /// How many such lines there are.
+    pub(super) malformed_lines: usize,
+}
+
+/// Why an endpoint could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("only http: addresses can be pulled here")]
+    Scheme,
+    #[error("no connection: {0}")]
+    Connect(#[source] std::io::Error),
+    #[error("no HTTP answer: {0}")]
+    Http(#[from] hyper::Error),
+    #[error("not a possible request: {0}")]
+    Request(#[from] axum::http::Error),
+    #[error("it answered {0}")]
+    Status(StatusCode),
+    #[error("the answer broke off or is larger than {limit} MiB: {0}", limit = MAX_BYTES >> 20)]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the answer is not UTF-8")]
+    Encoding,
+    #[error("no full answer within {DEADLINE:?}")]
+    Deadline,
+}
+
+/// Reads all endpoints side by side; the answers are in the order of the addresses.
+pub(super) async fn read_all(urls: &[Url]) -> Vec<Pull> {
+    let mut reading = JoinSet::new();
+    for (index, url) in urls.iter().cloned().enumerate() {
+        reading.spawn(async move { (index, read(url).await) });
+    }
+    let mut pulls = reading.join_all().await;
+    pulls.sort_by_key(|(index, _)| *index);
+    pulls.into_iter().map(|(_, pull)| pull).collect()
+}
+
+async fn read(url: Url) -> Pull {
+    let at = SystemTime::now();
+    let began = Instant::now();
+    let body = timeout(DEADLINE, fetch(&url)).await.unwrap_or(Err(Error::Deadline));
+    let took = began.elapsed();
+    Pull { url, at, took, result: body.and_then(|body| exposition(&body)) }
+}
+
+async fn fetch(url: &Url) -> Result<Bytes, Error> {
+    if url.scheme() != "http" {
+        return Err(Error::Scheme);
+    }
+    let port = url.port_or_known_default().unwrap_or(80);
+    let stream = match url.host().ok_or(Error::Scheme)? {
+        Host::Domain(name) => TcpStream::connect((name, port)).await,
+        Host::Ipv4(address) => TcpStream::connect((address, port)).await,
+        Host::Ipv6(address) => TcpStream::connect((address, port)).await,
+    }
+    .map_err(Error::Connect)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    let request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
+        .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort])
+        .header(header::ACCEPT, "text/plain;version=0.0.4")
+        .header(header::USER_AGENT, concat!("pushpull/", env!("CARGO_PKG_VERSION")))
+        .body(Body::empty())?;
+    let response = sender.send_request(request).await?;
+    if response.status() != StatusCode::OK {
+        return Err(Error::Status(response.status()));
+    }
+    // Dropping the set at the end, or at the deadline, ends the connection too.
+    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(Error::Body)?;
+    Ok(body.to_bytes())
+}
+
+fn exposition(body: &[u8]) -> Result<Exposition, Error> {
+    let text = std::str::from_utf8(body).map_err(|_| Error::Encoding)?;
+    let mut exposition = Exposition::default();
+    for sample in parse::samples(text) {
+        match sample {
+            Ok(sample) => exposition.samples.push(sample),
+            Err(error) => {
+                exposition.malformed_lines += 1;
+                exposition.malformed.get_or_insert(error);
+            }
+        }
+    }
+    Ok(exposition)
+}

@@ -1,0 +1,17 @@
+//! The OTLP receivers over real sockets: what is taken, what is refused, and how each is answered.
+
+#[cfg(test)]
+#[path = "receivers_otlp/support.rs"]
+mod support;
+
+#[cfg(test)]
+#[path = "receivers_otlp/grpc.rs"]
+mod grpc;
+
+#[cfg(test)]
+#[path = "receivers_otlp/http.rs"]
+mod http;
+
+#[cfg(test)]
+#[path = "receivers_otlp/json.rs"]
+mod json;
