@@ -12,3 +12,216 @@ pub mod recent;
 pub mod series;
 pub mod stats;
 pub mod view;
+
+use std::{
+    net::{TcpListener, UdpSocket},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+
+use self::{
+    batch::Signal,
+    export::{
+        State,
+        graphite::{Lines, connection},
+        otlp::{Forwarder, SetupError},
+        prometheus,
+    },
+    pipeline::{Forward, Pipeline},
+    queue::Queue,
+    receive::{Accept, otlp_grpc, otlp_http, statsd},
+    series::Table,
+    stats::{Event, Stats},
+};
+use crate::{
+    config::{CollectorSettings, GraphiteTarget},
+    net::{self, Stop},
+};
+
+/// How often series that ended are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The sockets of a collector, bound before it starts.
+#[derive(Debug)]
+pub struct Sockets {
+    /// OTLP/gRPC.
+    pub otlp_grpc: TcpListener,
+    /// OTLP/HTTP.
+    pub otlp_http: TcpListener,
+    /// StatsD, where it is on.
+    pub statsd: Option<UdpSocket>,
+    /// The exposition.
+    pub exposition: TcpListener,
+}
+
+/// The collector could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket could not be handed to the runtime.
+    #[error("failed to use a bound socket: {0}")]
+    Socket(#[from] std::io::Error),
+    /// A forwarding target could not be set up.
+    #[error(transparent)]
+    Forward(#[from] SetupError),
+}
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Collector {
+    pipeline: Pipeline,
+    graphite: Option<Arc<Queue<Lines>>>,
+    forwards: Vec<Forward>,
+    stop: Stop,
+    receivers: JoinSet<()>,
+    exporters: JoinSet<()>,
+}
+
+impl Collector {
+    /// Starts receiving and exporting. Must be called within the tokio runtime that is to carry it.
+    ///
+    /// # Errors
+    /// [`StartError`]
+    pub fn start(settings: &CollectorSettings, sockets: Sockets) -> Result<Self, StartError> {
+        let stats = Arc::new(Stats::default());
+        let mut exporters = JoinSet::new();
+        let mut sinks = Vec::new();
+        let graphite = start_graphite(settings, &stats, &mut exporters, &mut sinks);
+        let mut forwards = Vec::new();
+        for target in &settings.forward {
+            let queue = Queue::new(settings.queue_limit);
+            let state = State::new(target.url.as_str());
+            exporters
+                .spawn(Forwarder::new(target, Arc::clone(&queue), Arc::clone(&stats), state.clone())?.run());
+            sinks.push(state);
+            forwards.push(Forward { name: target.url.to_string(), queue });
+        }
+        let table = Table::new(settings.max_series, &settings.histogram_bounds);
+        let pipeline = Pipeline::new(table, graphite.clone(), forwards.clone(), stats);
+        let stop = Stop::default();
+        let receivers = start_receivers(settings, sockets, &pipeline, sinks, &stop)?;
+        exporters.spawn(sweep(pipeline.clone()));
+        Ok(Self { pipeline, graphite, forwards, stop, receivers, exporters })
+    }
+
+    /// What it holds, for a person to look at.
+    #[must_use]
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Takes nothing more in, sends on what is queued, and ends at `deadline` at the latest; what could not
+    /// be sent is counted as dropped and logged.
+    pub async fn stop(mut self, deadline: Instant) {
+        self.stop.drain();
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let drained = async {
+            while self.receivers.join_next().await.is_some() {}
+            if let Some(queue) = &self.graphite {
+                queue.emptied().await;
+            }
+            for sink in &self.forwards {
+                sink.queue.emptied().await;
+            }
+        };
+        let in_time = tokio::time::timeout_at(deadline, drained).await.is_ok();
+        self.stop.cut();
+        self.exporters.shutdown().await;
+        if !in_time {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&self) {
+        let stats = self.pipeline.stats();
+        let mut lost = 0;
+        let mut drop_items = |place: &str, signal: Signal, items: u64| {
+            stats.add(Event::Dropped, place, signal, "stopped", items);
+            lost += items;
+        };
+        for lines in self.graphite.iter().flat_map(|queue| queue.take_all()) {
+            drop_items(connection::PLACE, Signal::Metrics, lines.points);
+        }
+        for sink in &self.forwards {
+            for export in sink.queue.take_all() {
+                drop_items(&sink.name, export.signal, export.items);
+            }
+        }
+        if lost > 0 {
+            tracing::warn!(items = lost, "stopped before all that was queued could be sent on");
+        }
+    }
+}
+
+fn start_graphite(
+    settings: &CollectorSettings,
+    stats: &Arc<Stats>,
+    exporters: &mut JoinSet<()>,
+    sinks: &mut Vec<State>,
+) -> Option<Arc<Queue<Lines>>> {
+    if settings.graphite.is_empty() {
+        return None;
+    }
+    let queue = Queue::new(settings.queue_limit);
+    let addresses: Option<Vec<_>> = settings
+        .graphite
+        .iter()
+        .map(|target| match target {
+            GraphiteTarget::Address(address) => Some(address.clone()),
+            GraphiteTarget::Stdout => None,
+        })
+        .collect();
+    let state = State::new(connection::PLACE);
+    sinks.push(state.clone());
+    match addresses {
+        Some(addresses) => {
+            exporters.spawn(connection::run(addresses, Arc::clone(&queue), Arc::clone(stats), state));
+        }
+        None => {
+            state.up("standard output");
+            exporters.spawn(connection::print(Arc::clone(&queue), Arc::clone(stats)));
+        }
+    }
+    Some(queue)
+}
+
+fn start_receivers(
+    settings: &CollectorSettings,
+    sockets: Sockets,
+    pipeline: &Pipeline,
+    sinks: Vec<State>,
+    stop: &Stop,
+) -> Result<JoinSet<()>, StartError> {
+    let mut receivers = JoinSet::new();
+    let accept: Accept = {
+        let pipeline = pipeline.clone();
+        Arc::new(move |batch| pipeline.accept(batch))
+    };
+    let stats = || Arc::clone(pipeline.stats());
+    for (listener, router) in [
+        (sockets.otlp_grpc, otlp_grpc::router(Arc::clone(&accept), stats())),
+        (sockets.otlp_http, otlp_http::router(Arc::clone(&accept), stats())),
+        (sockets.exposition, prometheus::router(pipeline.clone(), sinks, settings.max_series)),
+    ] {
+        receivers.spawn(net::serve(tokio::net::TcpListener::from_std(listener)?, router, stop.clone()));
+    }
+    if let Some(socket) = sockets.statsd {
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let settings = statsd::Settings {
+            flush: settings.statsd_flush,
+            histogram_bounds: settings.histogram_bounds.clone(),
+            max_series: settings.max_series,
+        };
+        receivers.spawn(statsd::serve(socket, pipeline.clone(), settings, stop.clone()));
+    }
+    Ok(receivers)
+}
+
+async fn sweep(pipeline: Pipeline) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        interval.tick().await;
+        pipeline.sweep();
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -23,13 +23,14 @@ use super::{
     recent::Recent,
     series::{self, Plan, Snapshot, Table},
     stats::{Event, Stats},
+    view::{Log, Series, Service, Source, Span},
 };
 use crate::exposition::family::Family;
 
 /// What a sender without a hint of its own should wait: long enough for a queue to make room.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// The place of the series table in counts.
-const SERIES: &str = "series";
+const TABLE: &str = "series";
 
 /// The way from the receivers to the sinks. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -117,7 +118,7 @@ impl Pipeline {
 
     /// How many series there are.
     #[must_use]
-    pub fn series(&self) -> usize {
+    pub fn series_count(&self) -> usize {
         self.inner.table.lock().len()
     }
 
@@ -191,7 +192,7 @@ impl Pipeline {
     fn partial(&self, plan: &Plan) -> Accepted {
         let mut message = String::new();
         for (reason, (points, metric)) in &plan.rejected {
-            self.inner.stats.add(Event::Refused, SERIES, Signal::Metrics, reason, *points);
+            self.inner.stats.add(Event::Refused, TABLE, Signal::Metrics, reason, *points);
             let separator = if message.is_empty() { "" } else { "; " };
             message.push_str(&format!(
                 "{separator}{points} points ({metric:?} among them) refused: {}",
@@ -217,6 +218,45 @@ impl Pipeline {
             Ok((room, Export { signal, wire: wire.clone(), items }))
         };
         self.inner.forwards.iter().map(reserve).collect()
+    }
+}
+
+impl Source for Pipeline {
+    fn series(&self) -> Vec<Series> {
+        let snapshots = self.snapshots().into_iter();
+        snapshots
+            .map(|series| Series {
+                service: series.resource.service.clone(),
+                instance: series.resource.instance.clone(),
+                sample: series.name,
+                labels: series.labels.pairs(),
+                value: series.value,
+                at: SystemTime::UNIX_EPOCH + Duration::from_nanos(series.time_unix_nano),
+                graphite: Some(series.path),
+            })
+            .collect()
+    }
+
+    fn spans(&self) -> Vec<Arc<Span>> {
+        self.recent().spans()
+    }
+
+    fn logs(&self) -> Vec<Arc<Log>> {
+        self.recent().logs()
+    }
+
+    fn losses(&self) -> Vec<(String, String, String, u64)> {
+        let counts = self.stats().snapshot().into_iter();
+        counts
+            .filter(|(count, _)| matches!(count.event, Event::Refused | Event::Dropped))
+            .map(|(count, items)| {
+                (count.place, count.signal.as_str().to_owned(), count.reason.to_owned(), items)
+            })
+            .collect()
+    }
+
+    fn services(&self) -> Vec<Service> {
+        self.recent().services()
     }
 }
 

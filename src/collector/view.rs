@@ -24,7 +24,7 @@ pub trait Source: Send + Sync + 'static {
 /// One series and its last pushed value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// The resource's `service.name`; empty for `StatsD`.
+    /// The resource's `service.name`; empty for StatsD.
     pub service: String,
     /// The resource's `service.instance.id`; empty where there is none.
     pub instance: String,

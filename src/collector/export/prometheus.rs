@@ -78,7 +78,7 @@ fn own_families(pipeline: &Pipeline, max_series: usize) -> Vec<Family> {
         counted(Event::Dropped, "dropped_total", "sink", "Items that were taken and then lost, by reason"),
         queued("queue_bytes", "Bytes that wait for a sink's peer", |queue| queue.1),
         queued("queue_limit_bytes", "The most bytes that may wait for a sink's peer", |queue| queue.2),
-        family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series())]),
+        family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),
         family("series_limit", "The most series in the table", Kind::Gauge, vec![gauge(&[], max_series)]),
     ]
     .into_iter()

@@ -1,0 +1,69 @@
+//! The commands, one file each, and what they share: sockets, logs, the stop.
+//!
+//! The only place that installs globals, and the only one that wires the service and the collector together.
+
+mod collect;
+mod health;
+mod logs;
+mod serve;
+mod signals;
+mod sockets;
+mod startup;
+
+use std::{ffi::OsString, fmt, io::Write as _, process::ExitCode};
+
+use crate::config::{self, Command, Outcome};
+
+/// Exit code of a command that failed.
+const FAILED: u8 = 1;
+/// Exit code of a command that was asked for something it cannot do: a bad setting, a port that is taken.
+const BAD_SETTINGS: u8 = 2;
+
+/// Runs the command that the arguments (the program's name first) and variables ask for.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let environment: Vec<_> = environment.into_iter().collect();
+    let settings = match config::from_args(arguments, environment.clone()) {
+        Ok(Outcome::Run(settings)) => settings,
+        Ok(Outcome::Print(text)) => {
+            // Whoever asked for the text and closed the pipe has no further use for it.
+            let _ = write!(std::io::stdout(), "{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(invalid) => return Failure::settings(invalid).report(),
+    };
+    // Several TLS clients are in this process, and which of their providers to use must be said once.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let done = match settings.command {
+        Command::Serve(serve) => serve::run(serve, settings.log, environment),
+        Command::Collect(collect) => collect::run(&collect, settings.log),
+        Command::Health(health) => health::run(&health),
+    };
+    done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+/// Why a command ends with another code than 0.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn settings(message: impl fmt::Display) -> Self {
+        Self { code: BAD_SETTINGS, error: anyhow::anyhow!("{message}") }
+    }
+
+    fn report(self) -> ExitCode {
+        let _ = writeln!(std::io::stderr(), "pushpull: {:#}", self.error);
+        ExitCode::from(self.code)
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { code: FAILED, error: error.into() }
+    }
+}

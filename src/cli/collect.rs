@@ -1,0 +1,49 @@
+//! `pushpull collect`: the collector by itself.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Failure, logs, signals,
+    sockets::{Binder, Taken},
+    startup::{self, Page},
+};
+use crate::{
+    collector::Collector,
+    config::{Collect, LogFormat},
+    net::Stop,
+};
+
+pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
+    let mut binder = Binder::default();
+    let sockets = binder.collector(&settings.collector, Taken::Fail);
+    let console = settings.console.as_ref().map(|listen| binder.tcp(listen, Taken::Fail));
+    binder.finish()?;
+    // A socket that is not there was a problem.
+    let Some((sockets, addresses)) = sockets else { return Ok(()) };
+    logs::install(log, None)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().thread_name("collector").enable_all().build()?;
+    runtime.block_on(async {
+        let collector = Collector::start(&settings.collector, sockets)?;
+        let mut page = Page::collector(&addresses, &settings.collector);
+        let pages = Stop::default();
+        let console = console.flatten();
+        page.console = console.as_ref().map(|(_, address)| *address);
+        let served = startup::serve_console(console, &page, collector.pipeline(), &[], &pages)?;
+        page.print(log);
+        signals::stop().await?;
+        let deadline = Instant::now() + settings.stop_within.mul_f64(STOP_SHARE);
+        pages.cut();
+        collector.stop(deadline).await;
+        if let Some(served) = served {
+            served.await?;
+        }
+        Ok::<_, Failure>(())
+    })?;
+    // What still runs in a blocking call is left behind.
+    runtime.shutdown_timeout(Duration::ZERO);
+    Ok(())
+}
+
+/// The collector's share of the time to stop; the rest is for the process to end.
+const STOP_SHARE: f64 = 0.9;

@@ -1,0 +1,77 @@
+//! Where log lines go: to standard error, and with telemetry also to the OTLP endpoint.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::Targets,
+    layer::SubscriberExt as _,
+    util::{SubscriberInitExt as _, TryInitError},
+};
+
+use crate::{
+    config,
+    telemetry::{LogFormat, Telemetry, WithIds},
+};
+
+/// The service's own spans; those of libraries would not say more of a request.
+const SPANS: &str = "pushpull::service";
+/// Libraries that carry the exports: their log lines must not become exports themselves.
+const CARRIERS: [&str; 9] = [
+    "h2",
+    "hyper",
+    "hyper_util",
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "opentelemetry_otlp",
+    "reqwest",
+    "rustls",
+    "tonic",
+];
+
+/// Installs the process's log subscriber; `telemetry` where there is one gets spans and log records too.
+///
+/// # Errors
+/// Where there is a subscriber already.
+pub(super) fn install(format: config::LogFormat, telemetry: Option<&Telemetry>) -> Result<(), TryInitError> {
+    let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let (terminal, warning) = terminal(format, wanted.as_deref());
+    let exported = telemetry.map(|telemetry| telemetry.layer(spans(), exported_events(wanted.as_deref())));
+    tracing_subscriber::registry().with(terminal).with(exported).try_init()?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
+}
+
+fn terminal(format: config::LogFormat, wanted: Option<&str>) -> (impl Layer<Registry>, Option<String>) {
+    let parsed = wanted.map(EnvFilter::try_new).transpose();
+    let (filter, warning) = match parsed {
+        Ok(filter) => (filter, None),
+        Err(error) => (None, Some(format!("RUST_LOG is not a filter ({error}); the default, info, is used"))),
+    };
+    let format = match format {
+        config::LogFormat::Text => LogFormat::Text,
+        config::LogFormat::Json => LogFormat::Json,
+    };
+    let color =
+        format == LogFormat::Text && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let layer = tracing_subscriber::fmt::layer()
+        .event_format(WithIds(format))
+        .with_ansi(color)
+        .with_writer(io::stderr)
+        .with_filter(filter.unwrap_or_else(|| EnvFilter::new("info")));
+    (layer, warning)
+}
+
+fn spans() -> Targets {
+    Targets::new().with_target(SPANS, LevelFilter::TRACE)
+}
+
+/// By default also what the service says of single requests, which the terminal leaves out.
+fn exported_events(wanted: Option<&str>) -> Targets {
+    let default = || Targets::new().with_default(LevelFilter::INFO).with_target(SPANS, LevelFilter::DEBUG);
+    let targets = wanted.and_then(|filter| filter.parse().ok()).unwrap_or_else(default);
+    targets.with_targets(CARRIERS.map(|carrier| (carrier, LevelFilter::OFF)))
+}

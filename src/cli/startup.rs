@@ -1,0 +1,169 @@
+//! What a person sees first: one short block with what is listening, what to try, where telemetry goes.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use tokio::task::JoinHandle;
+
+use super::{Failure, sockets::Addresses};
+use crate::{
+    collector::pipeline::Pipeline,
+    config::{CollectorSettings, GraphiteTarget, LogFormat},
+    console::{self, Console, Listening},
+    net::{self, Stop},
+};
+
+/// What the block says.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) service: Option<SocketAddr>,
+    pub(super) console: Option<SocketAddr>,
+    pub(super) collector: Option<Addresses>,
+    /// Where telemetry goes, in a line or several.
+    pub(super) notes: Vec<String>,
+    /// The block goes to standard error, since standard output carries carbon lines.
+    pub(super) beside_lines: bool,
+}
+
+impl Page {
+    /// The part that every collector has.
+    pub(super) fn collector(addresses: &Addresses, settings: &CollectorSettings) -> Self {
+        let mut notes = Vec::new();
+        let graphite: Vec<_> = settings
+            .graphite
+            .iter()
+            .map(|target| match target {
+                GraphiteTarget::Address(address) => address.as_str(),
+                GraphiteTarget::Stdout => "standard output",
+            })
+            .collect();
+        notes.push(match graphite.as_slice() {
+            [] => "Graphite gets nothing: name one with --graphite HOST:PORT, or look at its lines with --graphite -".to_owned(),
+            [first, rest @ ..] => {
+                let rest: String = rest.iter().map(|address| format!(", or {address} when that is gone")).collect();
+                format!("Graphite's lines go to {first}{rest}")
+            }
+        });
+        notes.extend(
+            settings
+                .forward
+                .iter()
+                .map(|target| format!("Everything is forwarded by OTLP to {}", target.url)),
+        );
+        let beside_lines = settings.graphite.contains(&GraphiteTarget::Stdout);
+        Self { collector: Some(*addresses), notes, beside_lines, ..Self::default() }
+    }
+
+    /// Says that all is ready: the block, or one log line where log lines are for machines.
+    pub(super) fn print(&self, log: LogFormat) {
+        let Some(text) = (log == LogFormat::Text).then(|| self.text()) else { return self.log() };
+        // A closed output is no reason to end: whoever closed it does not want to read.
+        let _ = match self.beside_lines {
+            true => io::stderr().write_all(text.as_bytes()),
+            false => io::stdout().write_all(text.as_bytes()),
+        };
+    }
+
+    fn log(&self) {
+        let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
+        let collector = self.collector.as_ref();
+        tracing::info!(
+            service = text(self.service),
+            console = text(self.console),
+            otlp_grpc = text(collector.map(|addresses| addresses.otlp_grpc)),
+            otlp_http = text(collector.map(|addresses| addresses.otlp_http)),
+            statsd = text(collector.and_then(|addresses| addresses.statsd)),
+            exposition = text(collector.map(|addresses| addresses.exposition)),
+            notes = self.notes.join("; "),
+            "ready"
+        );
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("\npushpull {} is ready\n\n", env!("CARGO_PKG_VERSION"));
+        for listening in self.listening() {
+            let place = listening.url.as_ref().unwrap_or(&listening.address);
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  {:<10}  {place:<31} {}", listening.what, listening.note);
+        }
+        if let Some(service) = self.service {
+            let _ = writeln!(
+                text,
+                "\nTry: open http://{service}/ a few times, http://{service}/database/ once or twice,"
+            );
+            let _ = write!(text, "then http://{service}/metrics/ for what is pulled");
+            if let Some(console) = self.console {
+                let _ = write!(text, ", and http://{console}/ for what was pushed");
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+        for note in &self.notes {
+            let _ = writeln!(text, "{note}");
+        }
+        text.push_str("Ctrl-C stops\n\n");
+        text
+    }
+
+    /// What is listening, as the console lists it too.
+    fn listening(&self) -> Vec<Listening> {
+        let page = |what: &str, address: SocketAddr, path: &str, note: &str| Listening {
+            what: what.to_owned(),
+            address: address.to_string(),
+            url: Some(format!("http://{address}{path}")),
+            note: note.to_owned(),
+        };
+        let port = |what: &str, address: SocketAddr, note: &str| Listening {
+            url: None,
+            ..page(what, address, "", note)
+        };
+        let service = self.service.iter().flat_map(|address| {
+            [
+                page("service", *address, "/", "the instrumented service"),
+                page("pull", *address, "/metrics/", "its metrics, for Prometheus to scrape"),
+            ]
+        });
+        let console = self
+            .console
+            .iter()
+            .map(|address| page("console", *address, "/", "pulled and pushed, side by side"));
+        let collector = self.collector.iter().flat_map(|addresses| {
+            let statsd = addresses
+                .statsd
+                .map(|address| port("StatsD", address, "counters, gauges, timers, sets over UDP"));
+            [
+                page("pushed", addresses.exposition, "/metrics", "what was pushed, for Prometheus to scrape"),
+                port("OTLP/gRPC", addresses.otlp_grpc, "metrics, traces, logs"),
+                port("OTLP/HTTP", addresses.otlp_http, "metrics, traces, logs"),
+            ]
+            .into_iter()
+            .chain(statsd)
+        });
+        service.chain(console).chain(collector).collect()
+    }
+}
+
+/// Serves the console, where there is one, on the current runtime.
+///
+/// # Errors
+/// Where the socket cannot be handed to the runtime.
+pub(super) fn serve_console(
+    console: Option<(TcpListener, SocketAddr)>,
+    page: &Page,
+    pipeline: &Pipeline,
+    pull: &[url::Url],
+    stop: &Stop,
+) -> Result<Option<JoinHandle<()>>, Failure> {
+    let Some((listener, _)) = console else { return Ok(None) };
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let router = console::router(Console {
+        listening: page.listening(),
+        source: Arc::new(pipeline.clone()),
+        pull: pull.to_vec(),
+    });
+    Ok(Some(tokio::spawn(net::serve(listener, router, stop.clone()))))
+}

@@ -1,0 +1,127 @@
+//! The service: three routes and a database, an ordinary axum application that calls OpenTelemetry's API.
+//!
+//! It must not know of any monitoring system: no Prometheus or StatsD call is made here.
+
+pub mod database;
+mod scrape;
+
+use std::time::Instant;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use opentelemetry::{
+    KeyValue,
+    metrics::{BoundCounter, BoundHistogram, Meter},
+    trace::Tracer,
+};
+
+use self::{
+    database::{Database, OperationError},
+    scrape::Scrape,
+};
+use crate::{http::Layer, telemetry::Reader};
+
+/// Upper bounds for durations in seconds, as the HTTP semantic conventions have them; the SDK's own default
+/// is meant for milliseconds.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+const TEXT: [(header::HeaderName, HeaderValue); 1] =
+    [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
+
+#[derive(Clone)]
+struct App {
+    database: Database,
+    home_requests: BoundCounter<u64>,
+    database_requests: BoundCounter<u64>,
+    slow: BoundHistogram<f64>,
+    scrape: Scrape,
+}
+
+/// The routes `/`, `/database`, `/metrics`, each also with a trailing slash, instrumented by `layer`; and
+/// `/healthz`, which is neither counted nor traced.
+#[must_use]
+pub fn router<T>(meter: &Meter, layer: Layer<T>, reader: Reader, database: Database) -> Router
+where
+    T: Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync + 'static,
+{
+    let requests = meter.u64_counter("requests").with_description("Application Request Count").build();
+    let slow = meter
+        .f64_histogram("slow")
+        .with_description("Seconds that the expensive database operation took")
+        .with_boundaries(SECONDS.to_vec())
+        .build();
+    let endpoint = |path| [KeyValue::new("endpoint", path)];
+    let app = App {
+        database,
+        home_requests: requests.bind(&endpoint("/")),
+        database_requests: requests.bind(&endpoint("/database")),
+        slow: slow.bind(&endpoint("/database")),
+        scrape: Scrape::new(meter, reader),
+    };
+    Router::new()
+        .route("/", get(home))
+        .route("/database", get(expensive))
+        .route("/database/", get(expensive))
+        .route("/metrics", get(metrics))
+        .route("/metrics/", get(metrics))
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, TEXT, "There is no such page: try /, /database/ or /metrics/\n")
+        })
+        .method_not_allowed_fallback(async || {
+            (StatusCode::METHOD_NOT_ALLOWED, TEXT, "This page answers GET and HEAD only\n")
+        })
+        .layer(layer)
+        .route("/healthz", get(async || (TEXT, "ok\n")))
+        .with_state(app)
+}
+
+async fn home(State(app): State<App>) -> impl IntoResponse {
+    app.home_requests.add(1);
+    (TEXT, "Development Prometheus-backed Flash App")
+}
+
+async fn expensive(State(app): State<App>) -> Response {
+    app.database_requests.add(1);
+    let start = Instant::now();
+    let outcome = app.database.expensive_operation().await;
+    let seconds = start.elapsed().as_secs_f64();
+    app.slow.record(seconds);
+    match outcome {
+        Ok(pairs) => {
+            tracing::debug!(name: "database.completed", pairs, seconds, "database operation completed");
+            (TEXT, "Completed expensive database operation").into_response()
+        }
+        Err(error) => {
+            tracing::debug!(name: "database.failed", %error, seconds, "database operation failed");
+            failure(&error)
+        }
+    }
+}
+
+/// One plain line without internals; the cause is in the log and the span.
+fn failure(error: &OperationError) -> Response {
+    let (status, text) = match error {
+        OperationError::QueueFull => {
+            (StatusCode::SERVICE_UNAVAILABLE, "Too many requests wait for the database; try again\n")
+        }
+        OperationError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "The database did not answer in time\n"),
+        OperationError::Failed(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "The database is not available; try again\n")
+        }
+    };
+    let mut response = (status, TEXT, text).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    app.scrape.answer()
+}

@@ -1,0 +1,56 @@
+//! The pull view: what the one reader collects, as an exposition.
+
+use std::time::Instant;
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use opentelemetry::metrics::{BoundGauge, Meter};
+
+use super::TEXT;
+use crate::{
+    exposition::{sdk, text},
+    telemetry::Reader,
+};
+
+/// Answers scrapes. Its own gauges tell of the last scrape, so that a scrape moves no cumulative series.
+#[derive(Clone)]
+pub(super) struct Scrape {
+    reader: Reader,
+    duration: BoundGauge<f64>,
+    size: BoundGauge<u64>,
+}
+
+impl Scrape {
+    pub(super) fn new(meter: &Meter, reader: Reader) -> Self {
+        let duration = meter
+            .f64_gauge("pushpull.scrape.duration")
+            .with_unit("s")
+            .with_description("Seconds that it took to make the last scrape's answer")
+            .build();
+        let size = meter
+            .u64_gauge("pushpull.scrape.size")
+            .with_unit("By")
+            .with_description("Bytes of the last scrape's answer")
+            .build();
+        Self { reader, duration: duration.bind(&[]), size: size.bind(&[]) }
+    }
+
+    /// The exposition, or 503 where nothing can be collected: an empty one would say that all is gone.
+    pub(super) fn answer(&self) -> Response {
+        let start = Instant::now();
+        match self.reader.collect() {
+            Ok(collected) => {
+                let body = text::encode(&sdk::families(&collected));
+                self.duration.record(start.elapsed().as_secs_f64());
+                self.size.record(body.len() as u64);
+                ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], body).into_response()
+            }
+            Err(error) => {
+                tracing::debug!(name: "scrape.failed", %error, "no metrics to expose");
+                (StatusCode::SERVICE_UNAVAILABLE, TEXT, "The metrics cannot be collected\n").into_response()
+            }
+        }
+    }
+}
