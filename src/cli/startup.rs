@@ -97,7 +97,8 @@ impl Page {
             );
             let _ = write!(text, "then http://{service}/metrics/ for what is pulled");
             if let Some(console) = self.console {
-                let _ = write!(text, ", and http://{console}/ for what was pushed");
+                let what = if self.collector.is_some() { "what was pushed" } else { "the same as a page" };
+                let _ = write!(text, ", and http://{console}/ for {what}");
             }
             text.push('\n');
         }
@@ -127,10 +128,11 @@ impl Page {
                 page("pull", *address, "/metrics/", "its metrics, for Prometheus to scrape"),
             ]
         });
-        let console = self
-            .console
-            .iter()
-            .map(|address| page("console", *address, "/", "pulled and pushed, side by side"));
+        let shown = match self.collector {
+            Some(_) => "pulled and pushed, side by side",
+            None => "what is pulled; nothing is pushed to this process",
+        };
+        let console = self.console.iter().map(|address| page("console", *address, "/", shown));
         let collector = self.collector.iter().flat_map(|addresses| {
             let statsd = addresses
                 .statsd

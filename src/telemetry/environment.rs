@@ -115,6 +115,13 @@ impl Environment {
             .unwrap_or(EXPORT_TIMEOUT)
     }
 
+    /// The PEM file that a signal's own or the general variable names: `CERTIFICATE`, `CLIENT_CERTIFICATE`,
+    /// `CLIENT_KEY`.
+    pub(super) fn pem(&self, signal: Signal, what: &str) -> Option<Vec<u8>> {
+        let read = |name: &str| read_pem(self.value(name)?).ok();
+        read(&variable(signal, what)).or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{what}")))
+    }
+
     pub(super) fn metric_interval(&self, destination: Destination) -> Duration {
         let default = match destination {
             Destination::Standard => METRIC_INTERVAL,
@@ -143,7 +150,12 @@ impl Environment {
     fn check(&mut self) {
         let mut found = Vec::new();
         for (name, value) in &self.variables {
-            if let Err(reason) = self.check_one(name, value) {
+            // Headers carry credentials: nothing of them is told.
+            if name.starts_with("OTEL_EXPORTER_OTLP_") && name.ends_with("HEADERS") {
+                if !are_headers(value) {
+                    found.push(format!("{name} is not a list of NAME=VALUE; what is not is left out"));
+                }
+            } else if let Err(reason) = self.check_one(name, value) {
                 found.push(format!("{name}={value:?} {reason}; the default is used"));
             }
         }
@@ -194,6 +206,7 @@ impl Environment {
             "PROTOCOL" => one_of(value, &["grpc", "http/protobuf"]),
             "TIMEOUT" => check_number(value, &POSITIVE).map(drop),
             "COMPRESSION" => one_of(value, &["gzip", "none"]),
+            "CERTIFICATE" | "CLIENT_CERTIFICATE" | "CLIENT_KEY" => read_pem(value).map(drop),
             "INSECURE" => one_of(value, &["true", "false"]),
             _ => Ok(()),
         }
@@ -231,6 +244,14 @@ fn check_number(value: &str, range: &RangeInclusive<u64>) -> Result<u64, String>
     }
 }
 
+fn read_pem(path: &str) -> Result<Vec<u8>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("cannot be read ({error})"))?;
+    match pem.windows(11).any(|bytes| bytes == b"-----BEGIN ") {
+        true => Ok(pem),
+        false => Err("is not a PEM file".to_owned()),
+    }
+}
+
 fn one_of(value: &str, known: &[&str]) -> Result<(), String> {
     match known.contains(&value.trim().to_ascii_lowercase().as_str()) {
         true => Ok(()),
@@ -244,10 +265,21 @@ pub(super) fn check_endpoint(value: &str, protocol: Protocol) -> Result<(), Stri
         Protocol::Grpc if !value.contains("://") => format!("http://{value}"),
         _ => value.to_owned(),
     };
+    // A URL parser mends what an exporter refuses: spaces around, letters that must be escaped.
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
     match Url::parse(&url) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        Ok(url) if value.bytes().all(plain) && matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(())
+        }
         _ => Err("is not an http:// or https:// URL".to_owned()),
     }
+}
+
+/// Whether it is `name1=value1,name2=value2`, percent-encoded, with names that HTTP knows as such.
+fn are_headers(list: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    resource::parse(list)
+        .is_ok_and(|headers| headers.iter().all(|header| header.key.as_str().bytes().all(token)))
 }
 
 #[cfg(test)]
@@ -271,6 +303,10 @@ mod tests {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+            ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "Cargo.toml"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a/ü"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://a b"),
         ] {
             let environment = environment(&[(name, value)]);
             assert_eq!(environment.warnings().len(), 1, "{name}: {:?}", environment.warnings());
@@ -280,6 +316,22 @@ mod tests {
             assert_eq!(environment.timeout(Signal::Traces), Duration::from_secs(10));
             assert_eq!(environment.metric_interval(Destination::Standard), Duration::from_secs(60));
         }
+    }
+
+    #[test]
+    fn bad_headers_are_named_without_what_they_hold() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,secret"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "a b=secret"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "a=secret%zz"),
+        ] {
+            let environment = environment(&[(name, value)]);
+            assert_eq!(environment.warnings().len(), 1, "{name}={value}");
+            let warning = &environment.warnings()[0];
+            assert!(warning.contains(name) && !warning.contains("secret"), "{warning}");
+        }
+        assert_eq!(environment(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b%20c, x-key=1")]).warnings(), [""; 0]);
     }
 
     #[test]

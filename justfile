@@ -1,0 +1,41 @@
+# The steps of .ci/run by name; what each does stands there.
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Everything that has to pass before a change lands.
+ci:
+    .ci/run
+
+# The tests that need no peer.
+test:
+    .ci/run test
+
+# Formatting and clippy.
+lint:
+    .ci/run lint
+
+# The documentation of the library builds without a warning.
+doc:
+    .ci/run doc
+
+# The library's features, each built alone.
+features:
+    .ci/run features
+
+# Licences, banned crates, sources, and Cargo.lock as Cargo.toml asks for.
+deny:
+    .ci/run lock deny
+
+# Dependencies that nothing uses.
+unused:
+    .ci/run unused
+
+# The benches compile.
+bench:
+    .ci/run bench
+
+# Brings the real peers and runs the suite against them.
+peers:
+    .ci/run peers

@@ -1,0 +1,17 @@
+//! The product against real peers: each test starts the `pushpull` binary and the peer as processes, on ports that are
+//! free, and takes its expected values from what the peer sent or from what the peer shows.
+//!
+//! `tests/peers/install` brings the peers; one that is missing fails its tests. Nothing here may stand in for a peer, nor
+//! wait for time to pass instead of for a condition.
+
+#[cfg(test)]
+mod peers {
+    mod exposition;
+    mod graphite;
+    mod installed;
+    mod otlp;
+    mod process;
+    mod product;
+    mod statsd;
+    mod web;
+}
