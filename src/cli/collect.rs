@@ -30,7 +30,10 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
         let mut page = Page::collector(&addresses, &settings.collector);
         let pages = Stop::default();
         let console = console.flatten();
-        page.console = console.as_ref().map(|(_, address)| *address);
+        page.add_console(
+            console.as_ref().map(|(_, address)| *address),
+            settings.console_token_file.as_deref(),
+        )?;
         let served = startup::serve_console(console, &page, collector.pipeline(), &[], &pages)?;
         page.print(log);
         signals.first().await;

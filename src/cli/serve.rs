@@ -72,7 +72,7 @@ pub(super) fn run(
     }
     let database = foreground.block_on(open(&settings))?;
 
-    let page = bound.page(&settings, &environment);
+    let page = bound.page(&settings, &environment)?;
     let watching = Watching::start(&background, &settings, &page, bound.embedded, bound.console)?;
     let layer = http::Layer::new(&telemetry.meter(NAME), telemetry.tracer(NAME))
         .with_propagator(Arc::new(TraceContextPropagator::new()));
@@ -124,7 +124,7 @@ impl Bound {
         })
     }
 
-    fn page(&self, settings: &Serve, environment: &Environment) -> Page {
+    fn page(&self, settings: &Serve, environment: &Environment) -> Result<Page, Failure> {
         let mut page = match &self.embedded {
             Some((_, addresses)) => {
                 let mut page = Page::collector(addresses, &settings.collector);
@@ -135,9 +135,10 @@ impl Bound {
             None => Page { notes: endpoints(environment), ..Page::default() },
         };
         page.service = Some(self.service.1);
-        page.console = self.console.as_ref().map(|(_, address)| *address);
+        let console = self.console.as_ref().map(|(_, address)| *address);
+        page.add_console(console, settings.console_token_file.as_deref())?;
         page.notes.extend(self.replaced.iter().cloned());
-        page
+        Ok(page)
     }
 }
 

@@ -133,6 +133,7 @@ impl Database {
             .max_connections(settings.pool)
             .min_connections(1)
             // An operation's own time-out is around its wait too.
+            .acquire_slow_level(log::LevelFilter::Off)
             .acquire_timeout(settings.timeout.max(OPEN_TIMEOUT))
             .connect_with(options)
             .await?;

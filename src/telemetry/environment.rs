@@ -14,8 +14,10 @@ use super::{Destination, EXPORT_TIMEOUT, Signal, resource};
 const EMBEDDED_METRIC_INTERVAL: Duration = Duration::from_secs(2);
 /// How long spans wait for others on their way to an embedded collector.
 const EMBEDDED_SPAN_DELAY: Duration = Duration::from_secs(1);
-/// The specification's default.
+/// The specification's defaults.
 const METRIC_INTERVAL: Duration = Duration::from_secs(60);
+const SPAN_DELAY: Duration = Duration::from_secs(5);
+const LOG_DELAY: Duration = Duration::from_secs(1);
 
 const SAMPLERS: [&str; 6] = [
     "always_on",
@@ -130,12 +132,18 @@ impl Environment {
         self.milliseconds("OTEL_METRIC_EXPORT_INTERVAL").unwrap_or(default)
     }
 
-    /// How long spans wait for others; `None` is the SDK's default.
-    pub(super) fn span_delay(&self, destination: Destination) -> Option<Duration> {
-        self.milliseconds("OTEL_BSP_SCHEDULE_DELAY").or(match destination {
-            Destination::Standard => None,
-            Destination::Embedded { .. } => Some(EMBEDDED_SPAN_DELAY),
-        })
+    /// How long spans wait for others.
+    pub(super) fn span_delay(&self, destination: Destination) -> Duration {
+        let default = match destination {
+            Destination::Standard => SPAN_DELAY,
+            Destination::Embedded { .. } => EMBEDDED_SPAN_DELAY,
+        };
+        self.milliseconds("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(default)
+    }
+
+    /// How long log records wait for others.
+    pub(super) fn log_delay(&self) -> Duration {
+        self.milliseconds("OTEL_BLRP_SCHEDULE_DELAY").unwrap_or(LOG_DELAY)
     }
 
     /// A positive whole number, if it is valid.
@@ -168,7 +176,9 @@ impl Environment {
     fn check_one(&self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "OTEL_RESOURCE_ATTRIBUTES" => resource::parse(value).map(drop),
-            "OTEL_TRACES_SAMPLER" => one_of(value, &SAMPLERS),
+            // The SDK reads it itself, and only as it is written here.
+            "OTEL_TRACES_SAMPLER" if SAMPLERS.contains(&value) => Ok(()),
+            "OTEL_TRACES_SAMPLER" => Err(format!("is not one of {}", SAMPLERS.join(", "))),
             "OTEL_TRACES_SAMPLER_ARG" => match value.parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
                 _ => Err("is not a number from 0 to 1".to_owned()),
@@ -302,6 +312,7 @@ mod tests {
             ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("OTEL_TRACES_SAMPLER", "ALWAYS_OFF"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
             ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "Cargo.toml"),

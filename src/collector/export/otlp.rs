@@ -193,9 +193,7 @@ async fn send_grpc(channel: Channel, export: &Export) -> Result<Bytes, Failure> 
             tonic::Code::ResourceExhausted if after.is_some() => Failure::Retryable { error, after },
             // No code of the peer's: a connection that broke or was refused, whatever code the client has for
             // it, with the transport's error behind it.
-            _ if std::error::Error::source(&status).is_some() => {
-                Failure::Retryable { error, after }
-            }
+            _ if std::error::Error::source(&status).is_some() => Failure::Retryable { error, after },
             _ => Failure::Permanent(error),
         }
     })
