@@ -73,11 +73,11 @@ fn each_bad_standard_variable_is_one_warning_and_the_default() {
     let finished = service.stop();
     finished.assert_orderly();
     for (name, _) in bad {
-        let lines = finished
-            .stderr
-            .lines()
-            .filter(|line| line.contains(&format!("\"{name}=")) || line.contains(&format!("\"{name} ")));
-        assert_eq!(lines.filter(|line| line.contains("WARN")).count(), 1, "{name}: {}", finished.stderr);
+        // A message begins with the name; its value or a text follows.
+        let named = [format!("\"{name}="), format!("\"{name} ")];
+        let warnings = finished.stderr.lines().filter(|line| line.contains("\"level\":\"WARN\""));
+        let of_this = warnings.filter(|line| named.iter().any(|named| line.contains(named)));
+        assert_eq!(of_this.count(), 1, "{name}: {}", finished.stderr);
     }
     assert_eq!(finished.stderr.lines().count(), bad.len() + 1, "{}", finished.stderr);
 }

@@ -133,7 +133,6 @@ fn all_three_routes_carry_spans_and_the_query_is_a_child() {
     assert_eq!((query.kind, parent.kind), ("client", "server"));
     assert_eq!(query.trace_id, parent.trace_id);
     assert!(parent.name.starts_with("GET /database"), "{}", parent.name);
-    assert!(query.duration <= parent.duration);
     assert_eq!(attribute(&query.attributes, "db.system.name"), Some("sqlite"));
     assert_eq!(attribute(&query.attributes, "db.operation.name"), Some("SELECT"));
 

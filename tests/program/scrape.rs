@@ -59,7 +59,7 @@ fn a_callback_that_panics_makes_503_and_harms_no_other_route() {
     ask(&address, "GET /");
     let well = ask(&address, "GET /metrics/");
     assert_eq!((well.status, well.sample("fragile")), (200, Some(7.0)), "{}", well.body);
-    watcher.series("fragile", ("job", "test"));
+    watcher.series("fragile", ("job", "test"), 7.0);
     panics.store(true, Ordering::Relaxed);
     for _ in 0..3 {
         let broken = ask(&address, "GET /metrics/");

@@ -67,10 +67,12 @@ impl Watcher {
         eventually(body, || self.logs().into_iter().find(|log| log.body == body))
     }
 
-    /// The first series of a sample's name that has a label, once it has come.
-    pub(crate) fn series(&self, sample: &str, label: (&str, &str)) -> Series {
+    /// The series of a sample's name that has a label, once it stands at `value`.
+    pub(crate) fn series(&self, sample: &str, label: (&str, &str), value: f64) -> Series {
         let label = (label.0.to_owned(), label.1.to_owned());
-        let wanted = |series: &Series| series.sample == sample && series.labels.contains(&label);
+        let wanted = |series: &Series| {
+            series.sample == sample && series.labels.contains(&label) && series.value == value
+        };
         eventually(sample, || self.collector.pipeline().series().into_iter().find(wanted))
     }
 }
