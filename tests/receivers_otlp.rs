@@ -1,4 +1,5 @@
 //! The OTLP receivers over real sockets: what is taken, what is refused, and how each is answered.
+#![cfg(feature = "cli")]
 
 #[cfg(test)]
 #[path = "receivers_otlp/support.rs"]

@@ -179,5 +179,9 @@ fn time(unix_nano: u64) -> SystemTime {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(CHARACTERS).collect()
+    // Nearly every text is short enough to be copied as it is.
+    match text.len() <= CHARACTERS {
+        true => text.to_owned(),
+        false => text.chars().take(CHARACTERS).collect(),
+    }
 }
