@@ -30,10 +30,11 @@ use opentelemetry_sdk::{
 use tracing::Subscriber;
 use tracing_subscriber::{
     Layer,
-    filter::{Targets, dynamic_filter_fn},
+    filter::{Targets, dynamic_filter_fn, filter_fn},
     registry::LookupSpan,
 };
 
+use self::{delivery::PartialSuccess, exporters::Exporters, push::Push};
 pub use self::{
     delivery::Signal,
     environment::Environment,
@@ -41,7 +42,6 @@ pub use self::{
     reader::{CollectError, Reader},
     resource::resource,
 };
-use self::{exporters::Exporters, push::Push};
 
 /// Where telemetry is pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,10 +98,11 @@ impl Telemetry {
         resource: Resource,
         destination: Destination,
     ) -> Result<Self, StartError> {
-        let Exporters { metrics, spans, logs } = Exporters::build(environment, destination)?;
         let reader = Reader::new()?;
         let meters =
             SdkMeterProvider::builder().with_reader(reader.clone()).with_resource(resource.clone()).build();
+        let Exporters { metrics, spans, logs } =
+            Exporters::build(environment, destination, &meters.meter("pushpull.telemetry"))?;
 
         let mut batches = SpanBatchConfig::default()
             .with_max_queue_size(environment.number("OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(2048))
@@ -170,7 +171,8 @@ impl Telemetry {
                     && !Context::is_current_telemetry_suppressed()
             },
         ));
-        tracing_layer.and_then(log_layer)
+        let partial = PartialSuccess.with_filter(filter_fn(PartialSuccess::is));
+        tracing_layer.and_then(log_layer).and_then(partial)
     }
 
     /// Flushes spans and log records side by side with the last push of metrics, then shuts down; returns

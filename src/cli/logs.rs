@@ -18,13 +18,15 @@ use crate::{
 /// The service's own spans; those of libraries would not say more of a request.
 const SPANS: &str = "pushpull::service";
 /// Libraries that carry the exports: their log lines must not become exports themselves.
-const CARRIERS: [&str; 9] = [
+const CARRIERS: [&str; 11] = [
     "h2",
     "hyper",
     "hyper_util",
     "opentelemetry",
     "opentelemetry_sdk",
-    "opentelemetry_otlp",
+    "opentelemetry-otlp",
+    "opentelemetry-prometheus",
+    "tower",
     "reqwest",
     "rustls",
     "tonic",
@@ -46,10 +48,13 @@ pub(super) fn install(format: config::LogFormat, telemetry: Option<&Telemetry>) 
 }
 
 fn terminal(format: config::LogFormat, wanted: Option<&str>) -> (impl Layer<Registry>, Option<String>) {
-    let parsed = wanted.map(EnvFilter::try_new).transpose();
+    let parsed = EnvFilter::try_new(terminal_filter(wanted.unwrap_or("info")));
     let (filter, warning) = match parsed {
         Ok(filter) => (filter, None),
-        Err(error) => (None, Some(format!("RUST_LOG is not a filter ({error}); the default, info, is used"))),
+        Err(error) => (
+            EnvFilter::new(terminal_filter("info")),
+            Some(format!("RUST_LOG is not a filter ({error}); the default, info, is used")),
+        ),
     };
     let format = match format {
         config::LogFormat::Text => LogFormat::Text,
@@ -61,8 +66,18 @@ fn terminal(format: config::LogFormat, wanted: Option<&str>) -> (impl Layer<Regi
         .event_format(WithIds(format))
         .with_ansi(color)
         .with_writer(io::stderr)
-        .with_filter(filter.unwrap_or_else(|| EnvFilter::new("info")));
+        .with_filter(filter);
     (layer, warning)
+}
+
+/// What the SDK says of each failed export is left out unless it is asked for: a change is said once, elsewhere.
+fn terminal_filter(wanted: &str) -> String {
+    if wanted.contains("opentelemetry") {
+        return wanted.to_owned();
+    }
+    let quiet =
+        ["opentelemetry", "opentelemetry_sdk", "opentelemetry-otlp"].map(|target| format!(",{target}=off"));
+    format!("{wanted}{}", quiet.concat())
 }
 
 fn spans() -> Targets {

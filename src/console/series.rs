@@ -170,6 +170,9 @@ fn table(service: &str, instance: &str, group: &Group, pulls: bool, now: SystemT
     let more = group.rows.len().saturating_sub(MAX_ROWS);
     let title = group.endpoint.as_deref().unwrap_or(if service.is_empty() { "StatsD" } else { service });
     let dash = || html! { span.dim { "–" } };
+    let mut rows: Vec<_> = group.rows.iter().collect();
+    // What an application counts for itself has few labels, and is looked for first.
+    rows.sort_by_key(|((_, labels), _)| labels.len());
     html! {
         h3 {
             (text::clip(title, 100))
@@ -185,7 +188,7 @@ fn table(service: &str, instance: &str, group: &Group, pulls: bool, now: SystemT
                     th scope="col" { "Graphite path" }
                 } }
                 tbody {
-                    @for ((sample, labels), row) in group.rows.iter().take(MAX_ROWS) {
+                    @for ((sample, labels), row) in rows.into_iter().take(MAX_ROWS) {
                         tr {
                             th scope="row" { (name(sample, labels)) }
                             @if pulls {

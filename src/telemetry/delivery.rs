@@ -1,17 +1,35 @@
-//! Exporters that say once when deliveries begin to fail, and once when they work again.
+//! Exporters that say once when deliveries begin to fail, and once when they work again, and that count
+//! what was not delivered, by reason.
+//!
+//! The counts follow the semantic conventions for SDK metrics (`otel.sdk.exporter.*.exported` with an
+//! `error.type`); what arrived is not counted, so that a push does not change what the next push says.
 
 use std::{
+    cell::Cell,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Meter},
+};
 use opentelemetry_sdk::{
     Resource,
-    error::OTelSdkResult,
+    error::{OTelSdkError, OTelSdkResult},
     logs::{LogBatch, LogExporter},
-    metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    metrics::{
+        Temporality,
+        data::{AggregatedMetrics, MetricData, ResourceMetrics},
+        exporter::PushMetricExporter,
+    },
     trace::{SpanData, SpanExporter},
 };
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer};
 
 /// One of the three kinds of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,30 +64,157 @@ pub(super) struct Watched<E> {
     signal: Signal,
     endpoint: String,
     failing: AtomicBool,
+    failed: Counter<u64>,
+    component: &'static str,
 }
 
 impl<E> Watched<E> {
-    pub(super) const fn new(exporter: E, signal: Signal, endpoint: String) -> Self {
-        Self { exporter, signal, endpoint, failing: AtomicBool::new(false) }
+    /// `component` is the `otel.component.type` of the semantic conventions.
+    pub(super) fn new(
+        exporter: E,
+        signal: Signal,
+        endpoint: String,
+        meter: &Meter,
+        component: &'static str,
+    ) -> Self {
+        let (name, unit) = match signal {
+            Signal::Metrics => ("otel.sdk.exporter.metric_data_point.exported", "{data_point}"),
+            Signal::Traces => ("otel.sdk.exporter.span.exported", "{span}"),
+            Signal::Logs => ("otel.sdk.exporter.log.exported", "{log_record}"),
+        };
+        let failed = meter
+            .u64_counter(name)
+            .with_unit(unit)
+            .with_description("What was handed to the exporter and not delivered, by error.type")
+            .build();
+        Self { exporter, signal, endpoint, failing: AtomicBool::new(false), failed, component }
     }
 
-    fn note(&self, result: OTelSdkResult) -> OTelSdkResult {
-        let failing = self.failing.swap(result.is_err(), Ordering::Relaxed);
-        let (signal, endpoint) = (self.signal.as_str(), &self.endpoint);
-        match &result {
-            Err(error) if !failing => {
-                tracing::warn!(signal, endpoint, %error, "telemetry is not delivered; requests are served all the same");
+    /// Counts what became of an export of `items`, and says so where that changed.
+    fn note(&self, result: OTelSdkResult, items: u64) -> OTelSdkResult {
+        let rejected = REJECTED.take();
+        let trouble = match &result {
+            Err(error) => Some((error_type(error), items, error.to_string())),
+            Ok(()) if rejected.items > 0 => {
+                let told = format!("{} of {items} were rejected: {}", rejected.items, rejected.message);
+                Some(("rejected".to_owned(), rejected.items, told))
             }
-            Ok(()) if failing => tracing::info!(signal, endpoint, "telemetry is delivered again"),
-            _ => {}
+            Ok(()) => None,
+        };
+        let failing = self.failing.swap(trouble.is_some(), Ordering::Relaxed);
+        let (signal, endpoint) = (self.signal.as_str(), &self.endpoint);
+        match trouble {
+            Some((reason, lost, error)) => {
+                if !failing {
+                    tracing::warn!(
+                        signal,
+                        endpoint,
+                        error,
+                        "telemetry is not delivered; requests are served all the same"
+                    );
+                }
+                let component = KeyValue::new("otel.component.type", self.component);
+                self.failed.add(lost, &[component, KeyValue::new("error.type", reason)]);
+            }
+            None if failing => tracing::info!(signal, endpoint, "telemetry is delivered again"),
+            None => {}
         }
         result
     }
 }
 
+/// The gRPC code or HTTP status where the exporter names one, else what kind of failure it was: few values.
+fn error_type(error: &OTelSdkError) -> String {
+    match error {
+        OTelSdkError::AlreadyShutdown => "shutdown".to_owned(),
+        OTelSdkError::Timeout(_) => "timeout".to_owned(),
+        OTelSdkError::InternalFailure(text) => {
+            let grpc = text.split_once("gRPC code: ").map(|(_, code)| code);
+            let code = grpc.and_then(|code| code.split(|c: char| !c.is_ascii_alphanumeric()).next());
+            let status = || {
+                text.split(|c: char| !c.is_ascii_digit())
+                    .find(|digits| matches!(digits.as_bytes(), [b'4' | b'5', _, _]))
+            };
+            code.filter(|code| !code.is_empty()).or_else(status).unwrap_or("unreachable").to_owned()
+        }
+    }
+}
+
+/// What the endpoint rejected of the export that this thread is busy with.
+#[derive(Debug, Default)]
+struct Rejected {
+    items: u64,
+    message: String,
+}
+
+thread_local! {
+    static REJECTED: Cell<Rejected> = Cell::default();
+}
+
+/// Hears of OTLP's partial success, which the exporters only log: an export runs on one thread, and so do
+/// its log events.
+#[derive(Debug)]
+pub(super) struct PartialSuccess;
+
+impl PartialSuccess {
+    pub(super) fn is(metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "opentelemetry-otlp" && metadata.name().ends_with("PartialSuccess")
+    }
+}
+
+impl<S: Subscriber> Layer<S> for PartialSuccess {
+    fn on_event(&self, event: &Event<'_>, _: layer::Context<'_, S>) {
+        if Self::is(event.metadata()) {
+            let mut rejected = Rejected::default();
+            event.record(&mut rejected);
+            REJECTED.set(rejected);
+        }
+    }
+}
+
+impl Visit for Rejected {
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        if field.name().starts_with("rejected_") {
+            self.items = value.try_into().unwrap_or_default();
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "error_message" {
+            self.message = format!("{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "error_message" {
+            self.message = value.to_owned();
+        }
+    }
+}
+
+/// How many data points were collected.
+fn points(metrics: &ResourceMetrics) -> u64 {
+    fn of<T>(data: &MetricData<T>) -> usize {
+        match data {
+            MetricData::Gauge(gauge) => gauge.data_points().count(),
+            MetricData::Sum(sum) => sum.data_points().count(),
+            MetricData::Histogram(histogram) => histogram.data_points().count(),
+            MetricData::ExponentialHistogram(histogram) => histogram.data_points().count(),
+        }
+    }
+    let metrics = metrics.scope_metrics().flat_map(|scope| scope.metrics());
+    let points = metrics.map(|metric| match metric.data() {
+        AggregatedMetrics::F64(data) => of(data),
+        AggregatedMetrics::I64(data) => of(data),
+        AggregatedMetrics::U64(data) => of(data),
+    });
+    points.sum::<usize>() as u64
+}
+
 impl<E: SpanExporter> SpanExporter for Watched<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.note(self.exporter.export(batch).await)
+        let items = batch.len() as u64;
+        self.note(self.exporter.export(batch).await, items)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -87,7 +232,8 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
 
 impl<E: LogExporter> LogExporter for Watched<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        self.note(self.exporter.export(batch).await)
+        let items = batch.iter().count() as u64;
+        self.note(self.exporter.export(batch).await, items)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -101,7 +247,7 @@ impl<E: LogExporter> LogExporter for Watched<E> {
 
 impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.note(self.exporter.export(metrics).await)
+        self.note(self.exporter.export(metrics).await, points(metrics))
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -114,5 +260,23 @@ impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
 
     fn temporality(&self) -> Temporality {
         self.exporter.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_have_few_names() {
+        for (text, expected) in [
+            ("TonicTracesClient export failed with gRPC code: Unavailable: tcp connect error", "Unavailable"),
+            ("TonicMetricsClient export failed with gRPC code: ResourceExhausted", "ResourceExhausted"),
+            ("HTTP export failed. Status: 503 Service Unavailable", "503"),
+            ("error sending request", "unreachable"),
+        ] {
+            assert_eq!(error_type(&OTelSdkError::InternalFailure(text.to_owned())), expected);
+        }
+        assert_eq!(error_type(&OTelSdkError::Timeout(Duration::ZERO)), "timeout");
     }
 }

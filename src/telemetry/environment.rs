@@ -115,6 +115,13 @@ impl Environment {
             .unwrap_or(EXPORT_TIMEOUT)
     }
 
+    /// The PEM file that a signal's own or the general variable names: `CERTIFICATE`, `CLIENT_CERTIFICATE`,
+    /// `CLIENT_KEY`.
+    pub(super) fn pem(&self, signal: Signal, what: &str) -> Option<Vec<u8>> {
+        let read = |name: &str| read_pem(self.value(name)?).ok();
+        read(&variable(signal, what)).or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{what}")))
+    }
+
     pub(super) fn metric_interval(&self, destination: Destination) -> Duration {
         let default = match destination {
             Destination::Standard => METRIC_INTERVAL,
@@ -194,6 +201,7 @@ impl Environment {
             "PROTOCOL" => one_of(value, &["grpc", "http/protobuf"]),
             "TIMEOUT" => check_number(value, &POSITIVE).map(drop),
             "COMPRESSION" => one_of(value, &["gzip", "none"]),
+            "CERTIFICATE" | "CLIENT_CERTIFICATE" | "CLIENT_KEY" => read_pem(value).map(drop),
             "INSECURE" => one_of(value, &["true", "false"]),
             _ => Ok(()),
         }
@@ -228,6 +236,14 @@ fn check_number(value: &str, range: &RangeInclusive<u64>) -> Result<u64, String>
     match value.trim().parse() {
         Ok(number) if range.contains(&number) => Ok(number),
         _ => Err(format!("is not a whole number of at least {}", range.start())),
+    }
+}
+
+fn read_pem(path: &str) -> Result<Vec<u8>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("cannot be read ({error})"))?;
+    match pem.windows(11).any(|bytes| bytes == b"-----BEGIN ") {
+        true => Ok(pem),
+        false => Err("is not a PEM file".to_owned()),
     }
 }
 
@@ -271,6 +287,8 @@ mod tests {
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+            ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "Cargo.toml"),
         ] {
             let environment = environment(&[(name, value)]);
             assert_eq!(environment.warnings().len(), 1, "{name}: {:?}", environment.warnings());
