@@ -111,7 +111,7 @@ fn the_reader_refuses_what_is_not_sound() {
 
 #[test]
 fn both_expositions_of_the_service_are_read_with_the_same_values() {
-    let product = Product::serve(&[]);
+    let mut product = Product::serve(&[]);
     for _ in 0..20 {
         product.get("service", "/").expect("an answer of /");
     }
@@ -153,4 +153,5 @@ fn both_expositions_of_the_service_are_read_with_the_same_values() {
         assert_eq!(pushed.kind("slow"), Some("histogram"));
         Ok(())
     });
+    product.stop();
 }

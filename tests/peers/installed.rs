@@ -30,10 +30,10 @@ pub(super) fn python_script(name: &str) -> Command {
     command
 }
 
-/// The same folder as the script's: `PUSHPULL_PEERS`, else pushpull/peers in the user's cache.
+/// The same folder as the script's: `PEERS_CACHE`, else pushpull/peers in the user's cache.
 fn cache() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("PUSHPULL_PEERS").unwrap_or_else(|| {
+    set("PEERS_CACHE").unwrap_or_else(|| {
         set("XDG_CACHE_HOME")
             .unwrap_or_else(|| set("HOME").expect("HOME, to find the peers in ~/.cache").join(".cache"))
             .join("pushpull/peers")

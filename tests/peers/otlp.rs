@@ -24,7 +24,7 @@ fn the_python_sdk_pushes_all_signals_over_http() {
 }
 
 fn pushes_all_signals(protocol: &str, listener: &str) {
-    let product = Product::collect(&[]);
+    let mut product = Product::collect(&[]);
     let printed = run(python_script("otlp_push.py").args([protocol, &product.url(listener, "")]), "")
         .unwrap_or_else(|complaints| panic!("the SDK complains: {complaints}"));
     let pushed: Pushed = serde_json::from_str(&printed).expect("what the script prints");
@@ -50,6 +50,7 @@ fn pushes_all_signals(protocol: &str, listener: &str) {
         Ok(())
     });
     assert_eq!(product.stdout(), "");
+    product.stop();
 }
 
 /// The values that `otlp_push.py` recorded, under the names and labels that the stock Collector gives them.
@@ -77,9 +78,9 @@ fn shows_the_metrics(exposition: &Exposition, instance: &str) {
     assert_eq!(exposition.value("delivery_seconds_count", &source), Some(4.0));
 
     // The bounds of an exponential histogram are the collector's choice; count and sum are not.
-    assert_eq!(exposition.kind("weight_kilograms"), Some("histogram"));
-    assert_eq!(exposition.value("weight_kilograms_sum", &source), Some(1029.5));
-    assert_eq!(exposition.value("weight_kilograms_count", &source), Some(5.0));
+    assert_eq!(exposition.kind("weight_grams"), Some("histogram"));
+    assert_eq!(exposition.value("weight_grams_sum", &source), Some(1029.5));
+    assert_eq!(exposition.value("weight_grams_count", &source), Some(5.0));
 
     let info: Vec<_> = exposition.samples("target_info").collect();
     assert_eq!(info.len(), 1, "{info:?}");

@@ -1,9 +1,10 @@
 //! The `pushpull` binary as a process on free ports, found by what it says when it is ready.
 
-use std::env;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -32,7 +33,7 @@ pub(super) struct Product {
     process: Running,
     ready: Value,
     // Dropped last: the process has its files there.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Product {
@@ -48,8 +49,8 @@ impl Product {
 
     fn start(arguments: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let temporary = folder.path().join("tmp");
-        std::fs::create_dir(&temporary).expect("a folder for temporary files");
+        let temporary = temporary_in(&folder);
+        fs::create_dir(&temporary).expect("a folder for temporary files");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pushpull"));
         command.args(arguments).current_dir(folder.path());
         for (variable, _) in env::vars_os() {
@@ -77,7 +78,7 @@ impl Product {
             }
         });
         let Some(ready) = ready else { panic!("pushpull {arguments:?} ended before it was ready") };
-        Self { process, ready, _folder: folder }
+        Self { process, ready, folder }
     }
 
     /// Where the listener called `name` in the ready line listens.
@@ -101,12 +102,20 @@ impl Product {
     pub(super) fn stop(&mut self) {
         let status = self.process.terminate(Duration::from_secs(10));
         assert!(status.success(), "pushpull ended with {status}");
+        let left: Vec<_> =
+            fs::read_dir(temporary_in(&self.folder)).expect("the folder for temporary files").collect();
+        assert!(left.is_empty(), "pushpull leaves {left:?}");
     }
 
     /// What the process has written to its standard output so far.
     pub(super) fn stdout(&self) -> String {
         self.process.stdout()
     }
+}
+
+/// Where the process is told to put temporary files; its output stands beside it.
+fn temporary_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("tmp")
 }
 
 /// The fields of the log line that says that every listener answers, if `line` is it.

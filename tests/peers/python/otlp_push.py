@@ -72,9 +72,9 @@ def record_metrics(meter):
     for seconds in (0.25, 0.5, 4.0, 64.0):
         delivery.record(seconds)
 
-    weight = meter.create_histogram("weight", unit="kg", description="Of a parcel")
-    for kilograms in (0.5, 1.0, 2.0, 2.0, 1024.0):
-        weight.record(kilograms)
+    weight = meter.create_histogram("weight", unit="g", description="Of a letter")
+    for grams in (0.5, 1.0, 2.0, 2.0, 1024.0):
+        weight.record(grams)
 
 
 def main(protocol, endpoint):
