@@ -57,8 +57,20 @@ impl Failure {
     }
 
     fn report(self) -> ExitCode {
-        let _ = writeln!(std::io::stderr(), "pushpull: {:#}", self.error);
+        let _ = writeln!(std::io::stderr(), "pushpull: {}", self.message());
         ExitCode::from(self.code)
+    }
+
+    /// The error and its causes, without those that an error above them tells already in its own words.
+    fn message(&self) -> String {
+        let mut message = String::new();
+        for cause in self.error.chain().map(ToString::to_string) {
+            if !message.contains(&cause) {
+                message.push_str(if message.is_empty() { "" } else { ": " });
+                message.push_str(&cause);
+            }
+        }
+        message
     }
 }
 

@@ -127,6 +127,8 @@ impl Collector {
         };
         let in_time = tokio::time::timeout_at(deadline, drained).await.is_ok();
         self.stop.cut();
+        // Whatever would still be taken in now could only be lost.
+        self.receivers.shutdown().await;
         self.exporters.shutdown().await;
         if !in_time {
             self.give_up();

@@ -14,6 +14,7 @@ mod values;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -72,8 +73,10 @@ pub enum Command {
 pub struct Serve {
     /// Address of the service, over TCP.
     pub listen: Listen,
-    /// Address of the console; always a loopback address.
+    /// Address of the console.
     pub console: Console,
+    /// The file that holds the console's token.
+    pub console_token_file: Option<PathBuf>,
     /// The database; a temporary `SQLite` file where there is none.
     pub database: Option<DatabaseUrl>,
     /// Connections to the database, 1 to 1024.
@@ -95,8 +98,10 @@ pub struct Serve {
 pub struct Collect {
     /// What the embedded collector has too.
     pub collector: CollectorSettings,
-    /// Address of the console, a loopback address; none where it is off.
+    /// Address of the console; none where it is off.
     pub console: Option<Listen>,
+    /// The file that holds the console's token.
+    pub console_token_file: Option<PathBuf>,
     /// Longest time that stopping takes, 100 ms to 1 h.
     pub stop_within: Duration,
 }
@@ -185,7 +190,8 @@ impl Reader<'_> {
 
     fn serve(&mut self) -> Option<Serve> {
         let listen = self.listen(&flags::LISTEN);
-        let console = self.read(&flags::CONSOLE, |given| listen::console(&flags::CONSOLE, given));
+        let console = self.listen_or_off(&flags::CONSOLE);
+        let token = self.read_if_given(&flags::CONSOLE_TOKEN_FILE, |given| Ok(PathBuf::from(given.text)));
         let stop_within = self.stop_within(&flags::STOP_WITHIN);
         let database = self.read_if_given(&flags::DATABASE, |given| targets::database(given.text));
         let database_pool = self.read(&flags::DATABASE_POOL, |given| values::count(given.text, 1..=1024));
@@ -204,6 +210,7 @@ impl Reader<'_> {
                 Some(listen) if listen.given => Console::Given(listen),
                 Some(listen) => Console::Default(listen),
             },
+            console_token_file: token?,
             database: database?,
             database_pool: database_pool?,
             database_queue: database_queue?,
@@ -215,11 +222,17 @@ impl Reader<'_> {
     }
 
     fn collect(&mut self) -> Option<Collect> {
-        let console =
-            self.read(&flags::COLLECT_CONSOLE, |given| listen::console(&flags::COLLECT_CONSOLE, given));
+        let console = self.listen_or_off(&flags::COLLECT_CONSOLE);
+        let token =
+            self.read_if_given(&flags::COLLECT_CONSOLE_TOKEN_FILE, |given| Ok(PathBuf::from(given.text)));
         let stop_within = self.stop_within(&flags::COLLECT_STOP_WITHIN);
         let collector = self.collector(|_| true, [console.as_ref().and_then(Option::as_ref), None]);
-        Some(Collect { collector: collector?, console: console?, stop_within: stop_within? })
+        Some(Collect {
+            collector: collector?,
+            console: console?,
+            console_token_file: token?,
+            stop_within: stop_within?,
+        })
     }
 
     /// The settings of a collector. Those of its addresses that are `fixed` must differ from each other and from
@@ -271,6 +284,10 @@ impl Reader<'_> {
 
     fn listen(&mut self, flag: &Flag) -> Option<Listen> {
         self.read(flag, |given| listen::listen(flag, given, flag.example()))
+    }
+
+    fn listen_or_off(&mut self, flag: &Flag) -> Option<Option<Listen>> {
+        self.read(flag, |given| listen::listen_or_off(flag, given, flag.example()))
     }
 
     fn stop_within(&mut self, flag: &Flag) -> Option<Duration> {

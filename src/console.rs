@@ -24,6 +24,7 @@ use axum::{
 use tokio::sync::Semaphore;
 use url::Url;
 
+pub use self::guard::Token;
 pub use crate::collector::view::Source;
 
 /// Pages that are made at once; further requests wait. Each copies all that the source holds.
@@ -39,6 +40,8 @@ pub struct Console {
     /// Expositions (`http:` only) that are scraped whenever the page is loaded, each within a second. One
     /// that fails is shown as such.
     pub pull: Vec<Url>,
+    /// What every request must give; none for a console that only this machine can reach.
+    pub token: Option<Token>,
 }
 
 /// One listener.
@@ -55,15 +58,17 @@ pub struct Listening {
 
 /// The routes `/` and `/style.css`, for GET and HEAD.
 ///
-/// A request whose Host is neither a loopback address nor `localhost` gets 421: a page of another site
-/// must not read this one by pointing its own name at a loopback address.
+/// A request without the token gets 401. Where there is none, a request whose Host is neither a loopback
+/// address nor `localhost` gets 421: a page of another site must not read this one by pointing its own name at
+/// a loopback address.
 pub fn router(console: Console) -> Router {
+    let token = console.token.clone();
     let app = Arc::new(App { console, pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)) });
     Router::new()
         .route("/", get(index))
         .route("/style.css", get(style))
         .with_state(app)
-        .layer(middleware::from_fn(guard::protect))
+        .layer(middleware::from_fn_with_state(token, guard::protect))
 }
 
 struct App {

@@ -44,7 +44,6 @@ struct App {
 
 /// The routes `/`, `/database`, `/metrics`, each also with a trailing slash, instrumented by `layer`; and
 /// `/healthz`, which is neither counted nor traced.
-#[must_use]
 pub fn router<T>(meter: &Meter, layer: Layer<T>, reader: Reader, database: Database) -> Router
 where
     T: Tracer + Send + Sync + 'static,

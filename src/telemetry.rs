@@ -104,19 +104,18 @@ impl Telemetry {
         let Exporters { metrics, spans, logs } =
             Exporters::build(environment, destination, &meters.meter("pushpull.telemetry"))?;
 
-        let mut batches = SpanBatchConfig::default()
+        let batches = SpanBatchConfig::default()
             .with_max_queue_size(environment.number("OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(2048))
-            .with_max_export_batch_size(environment.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").unwrap_or(512));
-        if let Some(delay) = environment.span_delay(destination) {
-            batches = batches.with_scheduled_delay(delay);
-        }
+            .with_max_export_batch_size(environment.number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").unwrap_or(512))
+            .with_scheduled_delay(environment.span_delay(destination));
         let spans = BatchSpanProcessor::builder(spans).with_batch_config(batches.build()).build();
         let tracers =
             SdkTracerProvider::builder().with_span_processor(spans).with_resource(resource.clone()).build();
 
         let batches = LogBatchConfig::default()
             .with_max_queue_size(environment.number("OTEL_BLRP_MAX_QUEUE_SIZE").unwrap_or(2048))
-            .with_max_export_batch_size(environment.number("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE").unwrap_or(512));
+            .with_max_export_batch_size(environment.number("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE").unwrap_or(512))
+            .with_scheduled_delay(environment.log_delay());
         let logs = BatchLogProcessor::builder(logs).with_batch_config(batches.build()).build();
         let loggers = SdkLoggerProvider::builder()
             .with_log_processor(log_format::Unnamed)

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Failure, logs, signals,
+    Failure, logs,
+    signals::Signals,
     sockets::{Binder, Taken},
     startup::{self, Page},
 };
@@ -24,14 +25,18 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("collector").enable_all().build()?;
     runtime.block_on(async {
+        let signals = Signals::listen()?;
         let collector = Collector::start(&settings.collector, sockets)?;
         let mut page = Page::collector(&addresses, &settings.collector);
         let pages = Stop::default();
         let console = console.flatten();
-        page.console = console.as_ref().map(|(_, address)| *address);
+        page.add_console(
+            console.as_ref().map(|(_, address)| *address),
+            settings.console_token_file.as_deref(),
+        )?;
         let served = startup::serve_console(console, &page, collector.pipeline(), &[], &pages)?;
         page.print(log);
-        signals::stop().await?;
+        signals.first().await;
         let deadline = Instant::now() + settings.stop_within.mul_f64(STOP_SHARE);
         pages.cut();
         collector.stop(deadline).await;

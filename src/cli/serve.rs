@@ -17,12 +17,13 @@ use tokio::{
 use url::Url;
 
 use super::{
-    Failure, logs, signals,
+    Failure, logs,
+    signals::Signals,
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page},
 };
 use crate::{
-    collector::{Collector, Sockets},
+    collector::{Collector, Sockets, pipeline::Pipeline, series::Table},
     config::{self, LogFormat, Serve},
     http,
     net::{self, Stop},
@@ -48,6 +49,11 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let environment = Environment::of(environment);
     let Some(bound) = Bound::bind(&settings, &environment)? else { return Ok(()) };
+    let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
+    let signals = {
+        let _entered = foreground.enter();
+        Signals::listen()?
+    };
     // A runtime of its own, so that exports neither trace themselves nor wait for requests.
     let background = Builder::new_multi_thread()
         .worker_threads(2)
@@ -64,17 +70,16 @@ pub(super) fn run(
     for warning in environment.warnings() {
         tracing::warn!("{warning}");
     }
-    let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
     let database = foreground.block_on(open(&settings))?;
 
-    let page = bound.page(&settings, &environment);
-    let embedded =
-        bound.embedded.map(|embedded| embedded.start(&background, &settings, &page)).transpose()?;
+    let page = bound.page(&settings, &environment)?;
+    let watching = Watching::start(&background, &settings, &page, bound.embedded, bound.console)?;
     let layer = http::Layer::new(&telemetry.meter(NAME), telemetry.tracer(NAME))
         .with_propagator(Arc::new(TraceContextPropagator::new()));
     let router = service::router(&telemetry.meter(NAME), layer, telemetry.reader().clone(), database);
     let deadlines =
-        foreground.block_on(serve(bound.service.0, router, settings.stop_within, || page.print(log)))?;
+        foreground
+            .block_on(serve(bound.service.0, router, settings.stop_within, signals, || page.print(log)))?;
 
     // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
     foreground.shutdown_background();
@@ -82,57 +87,47 @@ pub(super) fn run(
     if !undelivered.is_empty() {
         tracing::warn!(signals = undelivered.join(", "), "stopped before all telemetry was delivered");
     }
-    if let Some(embedded) = embedded {
-        background.block_on(embedded.stop(deadlines.collected));
-    }
-    background.shutdown_background();
+    background.block_on(watching.stop(deadlines.collected));
+    // Exporters that still try find their runtime alive until the process ends, and say nothing more.
+    std::mem::forget(background);
     Ok(())
 }
 
 /// Every socket of the process.
 struct Bound {
     service: (TcpListener, SocketAddr),
-    embedded: Option<EmbeddedSockets>,
-    replaced: Vec<String>,
-}
-
-struct EmbeddedSockets {
-    sockets: Sockets,
-    addresses: Addresses,
+    embedded: Option<(Sockets, Addresses)>,
     console: Option<(TcpListener, SocketAddr)>,
+    replaced: Vec<String>,
 }
 
 impl Bound {
     fn bind(settings: &Serve, environment: &Environment) -> Result<Option<Self>, Failure> {
         let mut binder = Binder::default();
         let service = binder.tcp(&settings.listen, Taken::Fail);
-        let embedded = (!environment.has_endpoint()).then(|| {
-            let collector = binder.collector(&settings.collector, Taken::Replace);
-            let console = match &settings.console {
-                config::Console::Default(listen) | config::Console::Given(listen) => {
-                    binder.tcp(listen, Taken::Replace)
-                }
-                config::Console::Off => None,
-            };
-            collector.map(|(sockets, addresses)| EmbeddedSockets { sockets, addresses, console })
-        });
+        let embeds = !environment.has_endpoint();
+        let embedded = embeds.then(|| binder.collector(&settings.collector, Taken::Replace)).flatten();
+        let console = match &settings.console {
+            config::Console::Default(listen) if embeds => binder.tcp(listen, Taken::Replace),
+            config::Console::Given(listen) => binder.tcp(listen, Taken::Fail),
+            config::Console::Default(_) | config::Console::Off => None,
+        };
         let replaced = binder.finish()?;
         // A socket that is not there was a problem.
-        Ok(service.map(|service| Self { service, embedded: embedded.flatten(), replaced }))
+        Ok(service.map(|service| Self { service, embedded, console, replaced }))
     }
 
     fn destination(&self) -> Destination {
-        self.embedded.as_ref().map_or(Destination::Standard, |embedded| Destination::Embedded {
-            grpc: embedded.addresses.otlp_grpc,
-            http: embedded.addresses.otlp_http,
+        self.embedded.as_ref().map_or(Destination::Standard, |(_, addresses)| Destination::Embedded {
+            grpc: addresses.otlp_grpc,
+            http: addresses.otlp_http,
         })
     }
 
-    fn page(&self, settings: &Serve, environment: &Environment) -> Page {
+    fn page(&self, settings: &Serve, environment: &Environment) -> Result<Page, Failure> {
         let mut page = match &self.embedded {
-            Some(embedded) => {
-                let mut page = Page::collector(&embedded.addresses, &settings.collector);
-                page.console = embedded.console.as_ref().map(|(_, address)| *address);
+            Some((_, addresses)) => {
+                let mut page = Page::collector(addresses, &settings.collector);
                 let goes = "Telemetry goes by OTLP to the collector in this process, since no OTEL_EXPORTER_OTLP_ENDPOINT is set";
                 page.notes.insert(0, goes.to_owned());
                 page
@@ -140,8 +135,10 @@ impl Bound {
             None => Page { notes: endpoints(environment), ..Page::default() },
         };
         page.service = Some(self.service.1);
+        let console = self.console.as_ref().map(|(_, address)| *address);
+        page.add_console(console, settings.console_token_file.as_deref())?;
         page.notes.extend(self.replaced.iter().cloned());
-        page
+        Ok(page)
     }
 }
 
@@ -161,34 +158,47 @@ fn endpoints(environment: &Environment) -> Vec<String> {
     endpoints.into_iter().map(line).collect()
 }
 
-/// The collector and the console, in this process but behind sockets like any other.
-struct Embedded {
-    collector: Collector,
+/// The collector and the console, where they are wanted: in this process but behind sockets like any other.
+struct Watching {
+    collector: Option<Collector>,
     console: Option<JoinHandle<()>>,
     pages: Stop,
 }
 
-impl EmbeddedSockets {
-    fn start(self, runtime: &Runtime, settings: &Serve, page: &Page) -> Result<Embedded, Failure> {
+impl Watching {
+    fn start(
+        runtime: &Runtime,
+        settings: &Serve,
+        page: &Page,
+        collector: Option<(Sockets, Addresses)>,
+        console: Option<(TcpListener, SocketAddr)>,
+    ) -> Result<Self, Failure> {
         let _entered = runtime.enter();
-        let collector = Collector::start(&settings.collector, self.sockets)?;
+        let collector =
+            collector.map(|(sockets, _)| Collector::start(&settings.collector, sockets)).transpose()?;
         let pages = Stop::default();
         let pull =
             page.service.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
-        let console =
-            startup::serve_console(self.console, page, collector.pipeline(), pull.as_slice(), &pages)?;
-        Ok(Embedded { collector, console, pages })
+        let pipeline =
+            collector.as_ref().map_or_else(nothing_pushed, |collector| collector.pipeline().clone());
+        let console = startup::serve_console(console, page, &pipeline, pull.as_slice(), &pages)?;
+        Ok(Self { collector, console, pages })
     }
-}
 
-impl Embedded {
     async fn stop(self, deadline: Instant) {
         self.pages.cut();
-        self.collector.stop(deadline).await;
+        if let Some(collector) = self.collector {
+            collector.stop(deadline).await;
+        }
         if let Some(console) = self.console {
             let _ = tokio::time::timeout_at(deadline.into(), console).await;
         }
     }
+}
+
+/// What the console shows where telemetry is pushed to another process: this one receives none of it.
+fn nothing_pushed() -> Pipeline {
+    Pipeline::new(Table::new(0, &[]), None, Vec::new(), Arc::default())
 }
 
 async fn open(settings: &Serve) -> Result<Database, Failure> {
@@ -216,13 +226,14 @@ async fn serve(
     listener: TcpListener,
     router: axum::Router,
     stop_within: Duration,
+    signals: Signals,
     ready: impl FnOnce(),
 ) -> Result<Deadlines, Failure> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let stop = Stop::default();
     let mut served = tokio::spawn(net::serve(listener, router, stop.clone()));
     ready();
-    signals::stop().await?;
+    signals.first().await;
     let at = |share: f64| Instant::now() + stop_within.mul_f64(share);
     let (drained, deadlines) = (at(DRAINED), Deadlines { flushed: at(FLUSHED), collected: at(COLLECTED) });
     stop.drain();

@@ -1,16 +1,31 @@
 //! When the user or the system asks the process to stop.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::io;
 
-/// Resolves at the first Ctrl-C or SIGTERM.
-///
-/// # Errors
-/// Where the system lets no handler be set.
-pub(super) async fn stop() -> std::io::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Ctrl-C and SIGTERM, noted from the moment of [`Signals::listen`] on.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Begins to listen, on the current runtime. To be called before anything is made that only an orderly
+    /// stop removes, and before anyone is told that the process is ready: until then a signal kills.
+    ///
+    /// # Errors
+    /// Where the system lets no handler be set.
+    pub(super) fn listen() -> io::Result<Self> {
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        Ok(Self { interrupt: interrupt?, terminate: terminate? })
     }
-    Ok(())
+
+    /// Resolves at the first of them, also at one that came before the call.
+    pub(super) async fn first(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }

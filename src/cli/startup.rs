@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     io::{self, Write as _},
     net::{SocketAddr, TcpListener},
+    path::Path,
     sync::Arc,
 };
 
@@ -13,7 +14,7 @@ use super::{Failure, sockets::Addresses};
 use crate::{
     collector::pipeline::Pipeline,
     config::{CollectorSettings, GraphiteTarget, LogFormat},
-    console::{self, Console, Listening},
+    console::{self, Console, Listening, Token},
     net::{self, Stop},
 };
 
@@ -22,6 +23,7 @@ use crate::{
 pub(super) struct Page {
     pub(super) service: Option<SocketAddr>,
     pub(super) console: Option<SocketAddr>,
+    pub(super) token: Option<Token>,
     pub(super) collector: Option<Addresses>,
     /// Where telemetry goes, in a line or several.
     pub(super) notes: Vec<String>,
@@ -56,6 +58,28 @@ impl Page {
         );
         let beside_lines = settings.graphite.contains(&GraphiteTarget::Stdout);
         Self { collector: Some(*addresses), notes, beside_lines, ..Self::default() }
+    }
+
+    /// Adds the console. On an address that others can reach it asks for a token: that of `token_file`, or one
+    /// that is made here and told once.
+    ///
+    /// # Errors
+    /// Where the file holds no token.
+    pub(super) fn add_console(
+        &mut self,
+        console: Option<SocketAddr>,
+        token_file: Option<&Path>,
+    ) -> Result<(), Failure> {
+        self.console = console;
+        self.token = token_file.map(read_token).transpose()?;
+        let open = console.is_some_and(|address| !address.ip().to_canonical().is_loopback());
+        if open && self.token.is_none() {
+            let made = uuid::Uuid::new_v4().simple().to_string();
+            self.token = Token::new(&made);
+            self.notes
+                .push(format!("The console's token, as Bearer token or as the password of any user: {made}"));
+        }
+        Ok(())
     }
 
     /// Says that all is ready: the block, or one log line where log lines are for machines.
@@ -97,7 +121,8 @@ impl Page {
             );
             let _ = write!(text, "then http://{service}/metrics/ for what is pulled");
             if let Some(console) = self.console {
-                let _ = write!(text, ", and http://{console}/ for what was pushed");
+                let what = if self.collector.is_some() { "what was pushed" } else { "the same as a page" };
+                let _ = write!(text, ", and http://{console}/ for {what}");
             }
             text.push('\n');
         }
@@ -127,10 +152,11 @@ impl Page {
                 page("pull", *address, "/metrics/", "its metrics, for Prometheus to scrape"),
             ]
         });
-        let console = self
-            .console
-            .iter()
-            .map(|address| page("console", *address, "/", "pulled and pushed, side by side"));
+        let shown = match self.collector {
+            Some(_) => "pulled and pushed, side by side",
+            None => "what is pulled; nothing is pushed to this process",
+        };
+        let console = self.console.iter().map(|address| page("console", *address, "/", shown));
         let collector = self.collector.iter().flat_map(|addresses| {
             let statsd = addresses
                 .statsd
@@ -145,6 +171,19 @@ impl Page {
         });
         service.chain(console).chain(collector).collect()
     }
+}
+
+fn read_token(file: &Path) -> Result<Token, Failure> {
+    let flag = format!("--console-token-file {}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::settings(format!("{flag}: cannot be read ({error}); name a file with a token in it"))
+    })?;
+    Token::new(text.trim()).ok_or_else(|| {
+        let least = Token::SHORTEST;
+        Failure::settings(format!(
+            "{flag}: holds no token; write one of at least {least} characters, without spaces, into it"
+        ))
+    })
 }
 
 /// Serves the console, where there is one, on the current runtime.
@@ -164,6 +203,7 @@ pub(super) fn serve_console(
         listening: page.listening(),
         source: Arc::new(pipeline.clone()),
         pull: pull.to_vec(),
+        token: page.token.clone(),
     });
     Ok(Some(tokio::spawn(net::serve(listener, router, stop.clone()))))
 }

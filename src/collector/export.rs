@@ -4,15 +4,21 @@ pub mod graphite;
 pub mod otlp;
 pub mod prometheus;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use parking_lot::Mutex;
+
+/// How far apart two log lines about refusals of one sink are.
+const REFUSALS_APART: Duration = Duration::from_secs(60);
 
 /// Whether a sink's peer can be reached; each change is logged once.
 #[derive(Clone, Debug)]
 pub struct State {
     sink: Arc<str>,
-    reached: Arc<Mutex<Reached>>,
+    condition: Arc<Mutex<Condition>>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -20,13 +26,22 @@ enum Reached {
     NotYet,
     Up,
     Down(String),
+    Refuses(String),
+}
+
+#[derive(Debug)]
+struct Condition {
+    reached: Reached,
+    /// When a refusal was logged last.
+    refusal_logged: Option<Instant>,
 }
 
 impl State {
     /// The state of a sink of which nothing is known yet.
     #[must_use]
     pub fn new(sink: &str) -> Self {
-        Self { sink: sink.into(), reached: Arc::new(Mutex::new(Reached::NotYet)) }
+        let condition = Condition { reached: Reached::NotYet, refusal_logged: None };
+        Self { sink: sink.into(), condition: Arc::new(Mutex::new(condition)) }
     }
 
     /// The sink's name.
@@ -38,16 +53,25 @@ impl State {
     /// One line for people: `up`, `not tried yet`, or what failed last.
     #[must_use]
     pub fn describe(&self) -> String {
-        match &*self.reached.lock() {
+        match &self.condition.lock().reached {
             Reached::NotYet => "not tried yet".to_owned(),
             Reached::Up => "up".to_owned(),
             Reached::Down(error) => format!("down: {error}"),
+            Reached::Refuses(error) => format!("refuses what it is sent: {error}"),
+        }
+    }
+
+    /// A first connection stands. After a failure that alone says little.
+    pub fn connected(&self) {
+        let mut condition = self.condition.lock();
+        if condition.reached == Reached::NotYet {
+            condition.reached = Reached::Up;
         }
     }
 
     /// The peer took a connection, or an export.
     pub fn up(&self, peer: &str) {
-        let before = std::mem::replace(&mut *self.reached.lock(), Reached::Up);
+        let before = std::mem::replace(&mut self.condition.lock().reached, Reached::Up);
         if matches!(before, Reached::Down(_)) {
             tracing::info!(sink = %self.sink, peer, "the sink is back");
         }
@@ -55,21 +79,25 @@ impl State {
 
     /// The peer cannot be reached, or does not take now what it is sent: it is kept and sent again.
     pub fn down(&self, peer: &str, error: &dyn std::fmt::Display) {
-        if self.failed(error) {
+        let down = Reached::Down(error.to_string());
+        let before = std::mem::replace(&mut self.condition.lock().reached, down);
+        if !matches!(before, Reached::Down(_)) {
             tracing::warn!(sink = %self.sink, peer, %error, "the sink is gone: what is for it is queued and sent again");
         }
     }
 
-    /// The peer refuses for good what it is sent: it is dropped and counted.
+    /// The peer refuses for good what it is sent, or a part of it: that is dropped and counted. One that
+    /// refuses every second request would fill a log; it is told once in a while.
     pub fn refused(&self, peer: &str, error: &dyn std::fmt::Display) {
-        if self.failed(error) {
-            tracing::warn!(sink = %self.sink, peer, %error, "the sink refuses what it is sent: it is dropped and counted");
+        let mut condition = self.condition.lock();
+        condition.reached = Reached::Refuses(error.to_string());
+        let now = Instant::now();
+        let recently = |logged: Instant| now.saturating_duration_since(logged) < REFUSALS_APART;
+        if condition.refusal_logged.is_some_and(recently) {
+            return;
         }
-    }
-
-    /// Whether this is news.
-    fn failed(&self, error: &dyn std::fmt::Display) -> bool {
-        let before = std::mem::replace(&mut *self.reached.lock(), Reached::Down(error.to_string()));
-        !matches!(before, Reached::Down(_))
+        condition.refusal_logged = Some(now);
+        drop(condition);
+        tracing::warn!(sink = %self.sink, peer, %error, "the sink refuses what it is sent: it is dropped and counted");
     }
 }

@@ -21,11 +21,10 @@ use super::{
     },
     queue::{Queue, Reservation},
     recent::Recent,
-    series::{self, Plan, Snapshot, Table},
+    series::{self, Exposed, Plan, Snapshot, Table},
     stats::{Event, Stats},
     view::{Log, Series, Service, Source, Span},
 };
-use crate::exposition::family::Family;
 
 /// What a sender without a hint of its own should wait: long enough for a queue to make room.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -46,6 +45,9 @@ struct Inner {
     forwards: Vec<Forward>,
     stats: Arc<Stats>,
 }
+
+/// Room in each forwarding queue, with what is to go there.
+type Reserved = Vec<(Reservation<Export>, Export)>;
 
 /// A forwarding sink.
 #[derive(Clone, Debug)]
@@ -106,7 +108,7 @@ impl Pipeline {
 
     /// Every series as families.
     #[must_use]
-    pub fn families(&self) -> Vec<Family> {
+    pub fn families(&self) -> Exposed {
         self.inner.table.lock().families()
     }
 
@@ -138,6 +140,13 @@ impl Pipeline {
             .collect()
     }
 
+    /// Whether a sink has no room, as far as its last batch showed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.inner.graphite.iter().any(|queue| queue.is_full())
+            || self.inner.forwards.iter().any(|sink| sink.queue.is_full())
+    }
+
     fn accept_metrics(
         &self,
         mut request: ExportMetricsServiceRequest,
@@ -146,29 +155,16 @@ impl Pipeline {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
-        let plan = table.plan(&request, Instant::now());
-        let rejected = plan.rejected_points();
-        let lines = match &inner.graphite {
-            Some(queue) if plan.line_bytes > 0 => {
-                Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
+        let mut plan = table.plan(&request, Instant::now());
+        let (lines, forwards) = match self.reserve(&mut request, &mut plan, wire) {
+            Ok(reserved) => reserved,
+            Err(refused) => {
+                table.abandon(plan);
+                return Err(refused);
             }
-            _ => None,
         };
-        let items = plan.points() - rejected;
-        let wire = if rejected > 0 {
-            series::retain_planned(&mut request, &plan);
-            None
-        } else {
-            wire
-        };
-        let forwards = if inner.forwards.is_empty() || items == 0 {
-            Vec::new()
-        } else {
-            let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
-            self.reserve_forwards(Signal::Metrics, items, &wire)?
-        };
-        let applied = table.apply(&request, &plan, lines.is_some());
-        if let Some(lines) = lines {
+        let applied = table.apply(&request, &plan, inner.graphite.is_some(), SystemTime::now());
+        if let Some(lines) = lines.filter(|_| !applied.lines.is_empty()) {
             let bytes = applied.lines.len();
             lines.commit(Lines { text: applied.lines.into(), points: applied.points }, bytes);
         }
@@ -179,6 +175,36 @@ impl Pipeline {
         }
         self.heard(&request);
         Ok(self.partial(&plan))
+    }
+
+    /// Room in every sink for what is planned; takes out of `request` the points that are refused for good.
+    fn reserve(
+        &self,
+        request: &mut ExportMetricsServiceRequest,
+        plan: &mut Plan,
+        wire: Option<Bytes>,
+    ) -> Result<(Option<Reservation<Lines>>, Reserved), Refused> {
+        let lines = match &self.inner.graphite {
+            Some(queue) if plan.line_bytes > 0 => {
+                Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
+            }
+            _ => None,
+        };
+        let rejected = plan.rejected_points();
+        let items = plan.points() - rejected;
+        let wire = if rejected > 0 {
+            series::retain_planned(request, plan);
+            None
+        } else {
+            wire
+        };
+        let forwards = if self.inner.forwards.is_empty() || items == 0 {
+            Vec::new()
+        } else {
+            let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
+            self.reserve_forwards(Signal::Metrics, items, &wire)?
+        };
+        Ok((lines, forwards))
     }
 
     fn heard(&self, request: &ExportMetricsServiceRequest) {
@@ -207,12 +233,7 @@ impl Pipeline {
         Ok(())
     }
 
-    fn reserve_forwards(
-        &self,
-        signal: Signal,
-        items: u64,
-        wire: &Bytes,
-    ) -> Result<Vec<(Reservation<Export>, Export)>, Refused> {
+    fn reserve_forwards(&self, signal: Signal, items: u64, wire: &Bytes) -> Result<Reserved, Refused> {
         let reserve = |sink: &Forward| {
             let room = sink.queue.reserve(wire.len()).ok_or_else(|| no_room(&sink.name))?;
             Ok((room, Export { signal, wire: wire.clone(), items }))
@@ -260,7 +281,7 @@ impl Source for Pipeline {
     }
 }
 
-fn commit(forwards: Vec<(Reservation<Export>, Export)>) {
+fn commit(forwards: Reserved) {
     for (room, export) in forwards {
         let bytes = export.wire.len();
         room.commit(export, bytes);
@@ -279,8 +300,13 @@ fn explain(reason: &str) -> &str {
         "no_data" => "a metric needs a gauge, sum, histogram or summary",
         "no_temporality" => "a sum or histogram needs aggregation_temporality CUMULATIVE or DELTA",
         "malformed_point" => {
-            "a number needs a value, a histogram rising bounds and one bucket count more than bounds"
+            "a number needs a value; a histogram rising bounds and one bucket count more than bounds; an \
+             exponential histogram a scale from -10 to 20; a summary quantiles from 0 to 1"
         }
+        "too_long" => {
+            "the name, or the attributes of the series or its resource, are longer than what is kept"
+        }
+        "too_many_buckets" => "a histogram or summary may have 1024 buckets or quantiles",
         other => other,
     }
 }

@@ -20,14 +20,16 @@ pub struct Queue<T> {
 struct State<T> {
     /// Reserved, queued or held by the consumer.
     bytes: usize,
-    items: VecDeque<(T, usize)>,
+    items: VecDeque<(Arc<T>, usize)>,
+    /// Something was refused, and nothing was let go of since.
+    refused: bool,
 }
 
 impl<T> Queue<T> {
     /// An empty queue of at most `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
-        let state = Mutex::new(State { bytes: 0, items: VecDeque::new() });
+        let state = Mutex::new(State { bytes: 0, items: VecDeque::new(), refused: false });
         Arc::new(Self { limit, state, arrived: Notify::new(), released: Notify::new() })
     }
 
@@ -43,12 +45,20 @@ impl<T> Queue<T> {
         self.state.lock().bytes
     }
 
+    /// Whether what comes now would be refused, as far as it can be known without its size.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let state = self.state.lock();
+        state.refused || state.bytes >= self.limit
+    }
+
     /// Room for `bytes`, or `None` where there is none. An item larger than the whole queue is let into an
     /// empty one, since it would never fit otherwise.
     #[must_use]
     pub fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Reservation<T>> {
         let mut state = self.state.lock();
         if state.bytes > 0 && state.bytes.saturating_add(bytes) > self.limit {
+            state.refused = true;
             return None;
         }
         state.bytes += bytes;
@@ -60,7 +70,7 @@ impl<T> Queue<T> {
         loop {
             let arrived = self.arrived.notified();
             if let Some((item, bytes)) = self.state.lock().items.pop_front() {
-                return Lease { item, reservation: Reservation { queue: Arc::clone(self), bytes } };
+                return Lease { item, room: Some(Reservation { queue: Arc::clone(self), bytes }) };
             }
             arrived.await;
         }
@@ -79,7 +89,7 @@ impl<T> Queue<T> {
 
     /// Takes out what is still queued.
     #[must_use]
-    pub fn take_all(&self) -> Vec<T> {
+    pub fn take_all(&self) -> Vec<Arc<T>> {
         let mut state = self.state.lock();
         let items: Vec<_> = state.items.drain(..).collect();
         state.bytes -= items.iter().map(|(_, bytes)| bytes).sum::<usize>();
@@ -101,8 +111,14 @@ impl<T> Reservation<T> {
         let spare = std::mem::take(&mut self.bytes) - used;
         let mut state = self.queue.state.lock();
         state.bytes -= spare;
-        state.items.push_back((item, used));
+        state.items.push_back((Arc::new(item), used));
         drop(state);
+        self.queue.arrived.notify_one();
+    }
+
+    fn put_back(mut self, item: Arc<T>) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.queue.state.lock().items.push_front((item, bytes));
         self.queue.arrived.notify_one();
     }
 }
@@ -110,18 +126,27 @@ impl<T> Reservation<T> {
 impl<T> Drop for Reservation<T> {
     fn drop(&mut self) {
         if self.bytes > 0 {
-            self.queue.state.lock().bytes -= self.bytes;
+            let mut state = self.queue.state.lock();
+            state.bytes -= self.bytes;
+            state.refused = false;
+            drop(state);
             self.queue.released.notify_one();
         }
     }
 }
 
-/// An item in the consumer's hands; its room is given back when dropped.
+/// An item in the consumer's hands; it goes back to where it was unless it is [done](Self::done).
 #[derive(Debug)]
 pub struct Lease<T> {
-    item: T,
-    #[expect(dead_code, reason = "held for its drop")]
-    reservation: Reservation<T>,
+    item: Arc<T>,
+    room: Option<Reservation<T>>,
+}
+
+impl<T> Lease<T> {
+    /// The consumer has done with the item: its room is given back.
+    pub fn done(mut self) {
+        self.room = None;
+    }
 }
 
 impl<T> Deref for Lease<T> {
@@ -129,6 +154,14 @@ impl<T> Deref for Lease<T> {
 
     fn deref(&self) -> &T {
         &self.item
+    }
+}
+
+impl<T> Drop for Lease<T> {
+    fn drop(&mut self) {
+        if let Some(room) = self.room.take() {
+            room.put_back(Arc::clone(&self.item));
+        }
     }
 }
 
@@ -149,6 +182,8 @@ mod tests {
         let lease = queue.next().await;
         assert_eq!((*lease, queue.bytes()), ("first", 3));
         drop(lease);
+        assert_eq!(queue.bytes(), 3, "what was not done is there again");
+        queue.next().await.done();
         queue.emptied().await;
         assert!(queue.reserve(11).is_some(), "an empty queue takes even what is larger than itself");
     }

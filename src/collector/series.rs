@@ -10,7 +10,7 @@ mod state;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use opentelemetry_proto::tonic::{
@@ -31,6 +31,12 @@ use crate::exposition::family::{Family, Kind, Labels, Number, Sample, Value};
 
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
+
+/// Bytes of carbon lines that one request may become. Its size on the wire is no bound of them: each bucket
+/// of a histogram repeats the path.
+const MAX_LINES: usize = 256 * 1024 * 1024;
+/// Characters of a metric's name that go into an answer.
+const NAME_LENGTH: usize = 80;
 
 /// All streams that points were heard of in the last [`STALE_AFTER`].
 #[derive(Debug)]
@@ -58,9 +64,11 @@ struct Stream {
 #[derive(Debug, Default)]
 pub struct Plan {
     slots: Vec<Option<usize>>,
+    /// The keys of streams that were made for it.
+    made: Vec<Vec<u8>>,
     /// At most so many bytes of carbon lines.
     pub line_bytes: usize,
-    /// Points that are refused for good, by reason, each with the name of one of the metrics.
+    /// Points that are refused for good, by reason, each with the beginning of the name of one of the metrics.
     pub rejected: BTreeMap<&'static str, (u64, String)>,
 }
 
@@ -79,7 +87,8 @@ impl Plan {
 
     fn reject(&mut self, reason: &'static str, metric: &str) {
         self.slots.push(None);
-        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, metric.to_owned()));
+        let shortened = || metric.chars().take(NAME_LENGTH).collect();
+        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened()));
         *points += 1;
     }
 }
@@ -93,6 +102,15 @@ pub struct Applied {
     pub points: u64,
     /// Points without a line, by reason.
     pub unwritten: BTreeMap<&'static str, u64>,
+}
+
+/// What a scrape shows of the table.
+#[derive(Debug, Default)]
+pub struct Exposed {
+    /// Families by name, `target_info` before all others.
+    pub families: Vec<Family>,
+    /// Series that are not shown, since another type has their family's name.
+    pub hidden: usize,
 }
 
 /// One series, for a person to look at.
@@ -151,21 +169,40 @@ impl Table {
                     Ok(descriptor) => point.check(metric).map(|()| descriptor),
                     Err(reason) => Err(*reason),
                 };
-                match checked.and_then(|descriptor| self.stream(descriptor, &point, now)) {
+                match checked.and_then(|descriptor| self.stream(descriptor, &point, now, &mut plan.made)) {
                     Ok(slot) => {
-                        plan.line_bytes += point.lines() * self.streams[slot].template.line_bytes();
+                        let lines = point.lines(self.histogram_bounds.len());
+                        plan.line_bytes += lines * self.streams[slot].template.line_bytes();
                         plan.slots.push(Some(slot));
                     }
                     Err(reason) => plan.reject(reason, &metric.name),
                 }
             });
         });
+        plan.line_bytes = plan.line_bytes.min(MAX_LINES);
         plan
+    }
+
+    /// Forgets the streams that were made for `plan`: its points are not taken.
+    pub fn abandon(&mut self, plan: Plan) {
+        for key in plan.made {
+            if let Some(slot) = self.index.remove(&key) {
+                self.streams.remove(slot);
+            }
+        }
     }
 
     /// Takes the points of `request` as `plan` says; writes carbon lines if `lines` asks for them.
     #[must_use]
-    pub fn apply(&mut self, request: &ExportMetricsServiceRequest, plan: &Plan, lines: bool) -> Applied {
+    pub fn apply(
+        &mut self,
+        request: &ExportMetricsServiceRequest,
+        plan: &Plan,
+        lines: bool,
+        now: SystemTime,
+    ) -> Applied {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
         let mut applied = Applied::default();
         let mut slots = plan.slots.iter();
         for_each_metric(request, |_, _, metric| {
@@ -180,9 +217,15 @@ impl Table {
                     stream.state.end();
                     return;
                 }
-                let value = stream.state.take(&point, delta, &self.histogram_bounds);
+                let (value, time) = stream.state.take(&point, delta, &self.histogram_bounds, horizon);
                 if lines {
-                    match stream.template.write(&value, point.time(), &mut applied.lines) {
+                    let bytes = point.lines(self.histogram_bounds.len()) * stream.template.line_bytes();
+                    let written = if applied.lines.len() + bytes > MAX_LINES {
+                        Err("too_many_lines")
+                    } else {
+                        stream.template.write(&value, time, &mut applied.lines)
+                    };
+                    match written {
                         Ok(()) => applied.points += 1,
                         Err(reason) => *applied.unwritten.entry(reason).or_default() += 1,
                     }
@@ -206,22 +249,32 @@ impl Table {
         self.resources.retain(|_, resource| Arc::strong_count(resource) > 1);
     }
 
-    /// Every series as families by name, samples by labels, `target_info` of each resource included. Where
+    /// Every series as families by name, samples by labels, `target_info` of each resource that has any
+    /// included. Where
     /// streams share a family and its labels, the newest point is shown; of two types, the first.
     #[must_use]
-    pub fn families(&self) -> Vec<Family> {
-        let mut families: BTreeMap<&str, (&Descriptor, Vec<(&Stream, u64)>)> = BTreeMap::new();
+    pub fn families(&self) -> Exposed {
+        let mut hidden = 0;
+        let mut families = BTreeMap::new();
+        let mut targets = HashMap::new();
         for (_, stream) in &self.streams {
             let Some(time) = stream.state.time() else { continue };
-            let (first, streams) =
-                families.entry(&stream.descriptor.family).or_insert_with(|| (&stream.descriptor, Vec::new()));
+            let resource = &stream.descriptor.resource;
+            targets.insert(resource.id, resource);
+            let (first, streams) = families
+                .entry(&stream.descriptor.family)
+                .or_insert_with(|| (&*stream.descriptor, Vec::new()));
             if first.kind == stream.descriptor.kind {
                 streams.push((stream, time));
+            } else {
+                hidden += 1;
             }
         }
-        let targets = target_info(self.resources.values());
+        let targets = target_info(targets.into_values());
         let families = families.into_iter().map(|(name, (descriptor, mut streams))| {
-            streams.sort_by(|(a, a_time), (b, b_time)| a.labels.cmp(&b.labels).then(b_time.cmp(a_time)));
+            streams.sort_by(|(a, a_time): &(&Stream, u64), (b, b_time)| {
+                a.labels.cmp(&b.labels).then(b_time.cmp(a_time))
+            });
             streams.dedup_by(|(later, _), (first, _)| later.labels == first.labels);
             let samples = streams.into_iter().filter_map(|(stream, _)| {
                 Some(Sample { labels: stream.labels.clone(), value: stream.state.value()?.clone() })
@@ -229,7 +282,7 @@ impl Table {
             let samples = samples.collect();
             Family { name: name.to_owned(), help: descriptor.help.clone(), kind: descriptor.kind, samples }
         });
-        targets.into_iter().chain(families).collect()
+        Exposed { families: targets.into_iter().chain(families).collect(), hidden }
     }
 
     /// Every series as a person compares it: numbers by themselves, histograms by their count and sum.
@@ -274,7 +327,7 @@ impl Table {
             return Err("no_name");
         }
         let kind = point::kind(metric)?;
-        identity::resource_key(resource, &mut self.key);
+        identity::resource_key(resource, &mut self.key)?;
         if !self.resources.contains_key(&self.key) {
             if self.resources.len() >= self.max_series {
                 return Err("max_series");
@@ -284,7 +337,7 @@ impl Table {
             self.resources.insert(self.key.clone(), made);
         }
         let resource = Arc::clone(&self.resources[&self.key]);
-        identity::descriptor_key(&resource, scope, metric, kind, &mut self.key);
+        identity::descriptor_key(&resource, scope, metric, kind, &mut self.key)?;
         if let Some(descriptor) = self.descriptors.get(&self.key) {
             return Ok(Arc::clone(descriptor));
         }
@@ -302,8 +355,9 @@ impl Table {
         descriptor: &Arc<Descriptor>,
         point: &Point<'_>,
         now: Instant,
+        made: &mut Vec<Vec<u8>>,
     ) -> Result<usize, &'static str> {
-        attribute_key(descriptor.id, point.attributes(), &mut self.key);
+        attribute_key(descriptor.id, point.attributes(), &mut self.key)?;
         if let Some(slot) = self.index.get(&self.key) {
             self.streams[*slot].heard = now;
             return Ok(*slot);
@@ -321,12 +375,14 @@ impl Table {
         };
         let slot = self.streams.insert(stream);
         self.index.insert(self.key.clone(), slot);
+        made.push(self.key.clone());
         Ok(slot)
     }
 }
 
-/// Leaves out of `request` the points that `plan` refuses.
-pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &Plan) {
+/// Leaves out of `request` the points that `plan` refuses, and their places out of `plan`, so that both
+/// still go together.
+pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &mut Plan) {
     let mut slots = plan.slots.iter();
     for resource in &mut request.resource_metrics {
         for scope in &mut resource.scope_metrics {
@@ -335,6 +391,7 @@ pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &Plan) {
             }
         }
     }
+    plan.slots.retain(Option::is_some);
 }
 
 fn for_each_metric<'a>(

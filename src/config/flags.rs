@@ -121,8 +121,9 @@ pub(super) static CONSOLE: Flag = Flag::new(
     "--console",
     "ADDRESS|off",
     "127.0.0.1:5001",
-    "Address of the console, the page that shows what was pulled and what was pushed; a\nloopback address. On with the embedded collector, else only where given",
+    "Address of the console, the page that shows what was pulled and what was pushed; on\nanother address than a loopback one it asks for a token. On with the embedded collector,\nelse only where given",
 );
+pub(super) static CONSOLE_TOKEN_FILE: Flag = console_token_file(SERVICE);
 pub(super) static STOP_WITHIN: Flag = Flag::new(
     SERVICE,
     "--stop-within",
@@ -240,8 +241,9 @@ pub(super) static COLLECT_CONSOLE: Flag = Flag::new(
     "--console",
     "ADDRESS|off",
     "off",
-    "Address of the console, the page that shows what arrived; a loopback address, such as\n127.0.0.1:5001",
+    "Address of the console, the page that shows what arrived, such as 127.0.0.1:5001; on\nanother address than a loopback one it asks for a token",
 );
+pub(super) static COLLECT_CONSOLE_TOKEN_FILE: Flag = console_token_file(COLLECTOR_);
 pub(super) static COLLECT_STOP_WITHIN: Flag = Flag::new(
     COLLECTOR_,
     "--stop-within",
@@ -250,10 +252,22 @@ pub(super) static COLLECT_STOP_WITHIN: Flag = Flag::new(
     "Longest time that stopping takes, 100ms to 1h: what still waits is sent out within it",
 );
 
+const fn console_token_file(heading: &'static str) -> Flag {
+    Flag::new(
+        heading,
+        "--console-token-file",
+        "FILE",
+        "",
+        "File with the token that the console asks for, as Bearer token or as the password of any\nuser; at least 16 characters",
+    )
+    .absent("none on a loopback address, else a token is made and printed")
+}
+
 /// The flags of `serve`, in the order of the help: they include all variables that the program knows.
-pub(super) static SERVE: [&Flag; 19] = [
+pub(super) static SERVE: [&Flag; 20] = [
     &LISTEN,
     &CONSOLE,
+    &CONSOLE_TOKEN_FILE,
     &STOP_WITHIN,
     &DATABASE,
     &DATABASE_POOL,
@@ -274,7 +288,7 @@ pub(super) static SERVE: [&Flag; 19] = [
 ];
 
 /// The flags of `collect`, in the order of the help.
-pub(super) static COLLECT: [&Flag; 13] = [
+pub(super) static COLLECT: [&Flag; 14] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
     &STATSD,
@@ -283,6 +297,7 @@ pub(super) static COLLECT: [&Flag; 13] = [
     &MAX_SERIES,
     &HISTOGRAM_BOUNDS,
     &COLLECT_CONSOLE,
+    &COLLECT_CONSOLE_TOKEN_FILE,
     &COLLECT_STOP_WITHIN,
     &EXPOSITION,
     &GRAPHITE,

@@ -51,19 +51,6 @@ pub(super) fn listen_or_off(flag: &Flag, given: &Given<'_>, example: &str) -> Re
     }
 }
 
-/// The console's address. It has no login yet, so it is for this machine alone.
-pub(super) fn console(flag: &Flag, given: &Given<'_>) -> Result<Option<Listen>, Fault> {
-    const EXAMPLE: &str = "127.0.0.1:5001";
-    let listen = listen_or_off(flag, given, EXAMPLE)?;
-    match &listen {
-        Some(Listen { address, .. }) if !address.ip().to_canonical().is_loopback() => Err(Fault::new(
-            "not a loopback address, and the console has no login",
-            format!("give {EXAMPLE} or off; from elsewhere it can be reached through an SSH tunnel"),
-        )),
-        _ => Ok(listen),
-    }
-}
-
 /// Splits `HOST:PORT`. The host is an IPv4 address, an IPv6 address in brackets, or a well-formed name.
 pub(super) fn host_and_port<'a>(text: &'a str, example: &str) -> Result<(&'a str, u16), Fault> {
     let fault =

@@ -1,18 +1,24 @@
-//! What every answer of the console is wrapped in: a check of the Host, and headers that let a browser do
+//! What every answer of the console is wrapped in: a check of who asks, and headers that let a browser do
 //! nothing with the page but show it.
+//!
+//! A console without a token is for this machine alone, and checks under which name it was asked.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::Request,
+    extract::{Request, State},
     http::{
         HeaderName, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+        header::{
+            AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, WWW_AUTHENTICATE,
+            X_CONTENT_TYPE_OPTIONS,
+        },
         uri::Authority,
     },
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
@@ -27,19 +33,76 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// Refuses a foreign Host with 421 and sets the headers on whatever is answered.
-pub(super) async fn protect(request: Request, next: Next) -> Response {
-    let mut response = if is_for_this_machine(&request) {
-        next.run(request).await
-    } else {
-        (
-            StatusCode::MISDIRECTED_REQUEST,
-            "the console answers only under a loopback address or localhost, such as http://127.0.0.1\n",
-        )
-            .into_response()
+/// What a console that listens beyond this machine asks for.
+#[derive(Clone)]
+pub struct Token(Arc<str>);
+
+impl Token {
+    /// The fewest characters of a token.
+    pub const SHORTEST: usize = 16;
+
+    /// A token of at least [`Token::SHORTEST`] characters without white space; else `None`.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let long = text.chars().count() >= Self::SHORTEST;
+        (long && !text.contains(char::is_whitespace)).then(|| Self(text.into()))
+    }
+
+    /// Whether the request gives it: as a Bearer token (RFC 6750) or as the password of any user (RFC 7617),
+    /// since that is what a browser can ask a person for.
+    fn is_given_by(&self, request: &Request) -> bool {
+        let credentials =
+            request.headers().get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
+        credentials.filter_map(|credentials| credentials.split_once(' ')).any(|(scheme, given)| {
+            if scheme.eq_ignore_ascii_case("bearer") {
+                return self.is(given.trim().as_bytes());
+            }
+            let user_and_password = STANDARD.decode(given.trim()).unwrap_or_default();
+            let password = user_and_password.iter().position(|byte| *byte == b':').map(|at| at + 1);
+            scheme.eq_ignore_ascii_case("basic")
+                && password.is_some_and(|at| self.is(&user_and_password[at..]))
+        })
+    }
+
+    /// Compared without a hint in its time of how much was right.
+    fn is(&self, given: &[u8]) -> bool {
+        let token = self.0.as_bytes();
+        let differences = token.iter().zip(given).fold(0, |differences, (a, b)| differences | (a ^ b));
+        token.len() == given.len() && differences == 0
+    }
+}
+
+/// The token itself is never shown.
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// Refuses who may not see the page and sets the headers on whatever is answered.
+pub(super) async fn protect(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
+    let refused = match &token {
+        Some(token) if !token.is_given_by(&request) => Some(unauthorized()),
+        None if !is_for_this_machine(&request) => Some(misdirected()),
+        _ => None,
+    };
+    let mut response = match refused {
+        Some(refused) => refused,
+        None => next.run(request).await,
     };
     response.headers_mut().extend(HEADERS);
     response
+}
+
+fn unauthorized() -> Response {
+    let challenge = [(WWW_AUTHENTICATE, "Bearer, Basic realm=\"pushpull\", charset=\"UTF-8\"")];
+    let text = "the console asks for its token: as Bearer token, or as the password of any user\n";
+    (StatusCode::UNAUTHORIZED, challenge, text).into_response()
+}
+
+fn misdirected() -> Response {
+    let text = "the console answers only under a loopback address or localhost, such as http://127.0.0.1\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
 /// Whether every name that the request gives for its target, and at least one, is this machine's own.
@@ -67,6 +130,33 @@ fn is_loopback(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn asked_with(authorization: &str) -> Request {
+        Request::builder().header(AUTHORIZATION, authorization).body(axum::body::Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn the_token_is_a_bearer_token_or_a_password() {
+        let token = Token::new("0123456789abcdef").unwrap();
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for good in
+            ["Bearer 0123456789abcdef".to_owned(), basic("me:0123456789abcdef"), basic(":0123456789abcdef")]
+        {
+            assert!(token.is_given_by(&asked_with(&good)), "{good}");
+        }
+        for bad in [
+            "Bearer 0123456789abcdeX".to_owned(),
+            "Bearer 0123456789abcde".to_owned(),
+            "Bearer".to_owned(),
+            "0123456789abcdef".to_owned(),
+            basic("0123456789abcdef"),
+            basic("0123456789abcdef:x"),
+            "Basic ???".to_owned(),
+        ] {
+            assert!(!token.is_given_by(&asked_with(&bad)), "{bad}");
+        }
+        assert!(Token::new("short").is_none() && Token::new("0123456789 abcdefg").is_none());
+    }
 
     #[test]
     fn knows_the_names_of_this_machine() {

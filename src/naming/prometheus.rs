@@ -69,7 +69,8 @@ fn unit_words(unit: &str, suffix: Suffix) -> Vec<String> {
         return if suffix == Suffix::Gauge { vec!["ratio".to_owned()] } else { Vec::new() };
     }
     let (main, per) = unit.split_once('/').map_or((unit.as_str(), None), |(main, per)| (main, Some(per)));
-    let mut result = words(plural(main));
+    // What is dimensionless adds no word to a rate either: `1/s` is `per_second`.
+    let mut result = if main == "1" { Vec::new() } else { words(plural(main)) };
     if let Some(per) = per.map(singular).filter(|per| !per.is_empty()) {
         result.push("per".to_owned());
         result.extend(words(per));
@@ -168,6 +169,7 @@ mod tests {
             ("memory.in.use", "%", Suffix::Gauge, "memory_in_use_percent"),
             ("io", "By/s", Suffix::Gauge, "io_bytes_per_second"),
             ("rate", "{packet}/s", Suffix::Gauge, "rate_per_second"),
+            ("rate", "1/s", Suffix::Gauge, "rate_per_second"),
             ("disk..io__time", "ms", Suffix::Total, "disk_io_time_milliseconds_total"),
             ("2xx", "", Suffix::Total, "_2xx_total"),
             ("größe", "", Suffix::Gauge, "gr_e"),

@@ -19,6 +19,8 @@ use tempfile::TempDir;
 use tokio::{sync::Semaphore, time::timeout};
 use tracing::{Instrument as _, field};
 
+/// Longest wait for the first connection, however short an operation's time is.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows of the table that the expensive operation reads again and again.
 const ROWS: i64 = 2_000;
 /// Readings of the whole table that are work 1, about a quarter of a second on one core of 2020's make.
@@ -130,7 +132,9 @@ impl Database {
         let pool = SqlitePoolOptions::new()
             .max_connections(settings.pool)
             .min_connections(1)
-            .acquire_timeout(settings.timeout)
+            // An operation's own time-out is around its wait too.
+            .acquire_slow_level(log::LevelFilter::Off)
+            .acquire_timeout(settings.timeout.max(OPEN_TIMEOUT))
             .connect_with(options)
             .await?;
         sqlx::query(CREATE).execute(&pool).await?;

@@ -14,8 +14,10 @@ use super::{Destination, EXPORT_TIMEOUT, Signal, resource};
 const EMBEDDED_METRIC_INTERVAL: Duration = Duration::from_secs(2);
 /// How long spans wait for others on their way to an embedded collector.
 const EMBEDDED_SPAN_DELAY: Duration = Duration::from_secs(1);
-/// The specification's default.
+/// The specification's defaults.
 const METRIC_INTERVAL: Duration = Duration::from_secs(60);
+const SPAN_DELAY: Duration = Duration::from_secs(5);
+const LOG_DELAY: Duration = Duration::from_secs(1);
 
 const SAMPLERS: [&str; 6] = [
     "always_on",
@@ -130,12 +132,18 @@ impl Environment {
         self.milliseconds("OTEL_METRIC_EXPORT_INTERVAL").unwrap_or(default)
     }
 
-    /// How long spans wait for others; `None` is the SDK's default.
-    pub(super) fn span_delay(&self, destination: Destination) -> Option<Duration> {
-        self.milliseconds("OTEL_BSP_SCHEDULE_DELAY").or(match destination {
-            Destination::Standard => None,
-            Destination::Embedded { .. } => Some(EMBEDDED_SPAN_DELAY),
-        })
+    /// How long spans wait for others.
+    pub(super) fn span_delay(&self, destination: Destination) -> Duration {
+        let default = match destination {
+            Destination::Standard => SPAN_DELAY,
+            Destination::Embedded { .. } => EMBEDDED_SPAN_DELAY,
+        };
+        self.milliseconds("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(default)
+    }
+
+    /// How long log records wait for others.
+    pub(super) fn log_delay(&self) -> Duration {
+        self.milliseconds("OTEL_BLRP_SCHEDULE_DELAY").unwrap_or(LOG_DELAY)
     }
 
     /// A positive whole number, if it is valid.
@@ -150,7 +158,12 @@ impl Environment {
     fn check(&mut self) {
         let mut found = Vec::new();
         for (name, value) in &self.variables {
-            if let Err(reason) = self.check_one(name, value) {
+            // Headers carry credentials: nothing of them is told.
+            if name.starts_with("OTEL_EXPORTER_OTLP_") && name.ends_with("HEADERS") {
+                if !are_headers(value) {
+                    found.push(format!("{name} is not a list of NAME=VALUE; what is not is left out"));
+                }
+            } else if let Err(reason) = self.check_one(name, value) {
                 found.push(format!("{name}={value:?} {reason}; the default is used"));
             }
         }
@@ -163,7 +176,9 @@ impl Environment {
     fn check_one(&self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "OTEL_RESOURCE_ATTRIBUTES" => resource::parse(value).map(drop),
-            "OTEL_TRACES_SAMPLER" => one_of(value, &SAMPLERS),
+            // The SDK reads it itself, and only as it is written here.
+            "OTEL_TRACES_SAMPLER" if SAMPLERS.contains(&value) => Ok(()),
+            "OTEL_TRACES_SAMPLER" => Err(format!("is not one of {}", SAMPLERS.join(", "))),
             "OTEL_TRACES_SAMPLER_ARG" => match value.parse::<f64>() {
                 Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
                 _ => Err("is not a number from 0 to 1".to_owned()),
@@ -260,10 +275,21 @@ pub(super) fn check_endpoint(value: &str, protocol: Protocol) -> Result<(), Stri
         Protocol::Grpc if !value.contains("://") => format!("http://{value}"),
         _ => value.to_owned(),
     };
+    // A URL parser mends what an exporter refuses: spaces around, letters that must be escaped.
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
     match Url::parse(&url) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
+        Ok(url) if value.bytes().all(plain) && matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(())
+        }
         _ => Err("is not an http:// or https:// URL".to_owned()),
     }
+}
+
+/// Whether it is `name1=value1,name2=value2`, percent-encoded, with names that HTTP knows as such.
+fn are_headers(list: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    resource::parse(list)
+        .is_ok_and(|headers| headers.iter().all(|header| header.key.as_str().bytes().all(token)))
 }
 
 #[cfg(test)]
@@ -286,9 +312,12 @@ mod tests {
             ("OTEL_METRIC_EXPORT_INTERVAL", "soon"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("OTEL_TRACES_SAMPLER", "ALWAYS_OFF"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
             ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "Cargo.toml"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a/ü"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://a b"),
         ] {
             let environment = environment(&[(name, value)]);
             assert_eq!(environment.warnings().len(), 1, "{name}: {:?}", environment.warnings());
@@ -298,6 +327,22 @@ mod tests {
             assert_eq!(environment.timeout(Signal::Traces), Duration::from_secs(10));
             assert_eq!(environment.metric_interval(Destination::Standard), Duration::from_secs(60));
         }
+    }
+
+    #[test]
+    fn bad_headers_are_named_without_what_they_hold() {
+        for (name, value) in [
+            ("OTEL_EXPORTER_OTLP_HEADERS", "secret"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,secret"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "a b=secret"),
+            ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "a=secret%zz"),
+        ] {
+            let environment = environment(&[(name, value)]);
+            assert_eq!(environment.warnings().len(), 1, "{name}={value}");
+            let warning = &environment.warnings()[0];
+            assert!(warning.contains(name) && !warning.contains("secret"), "{warning}");
+        }
+        assert_eq!(environment(&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b%20c, x-key=1")]).warnings(), [""; 0]);
     }
 
     #[test]

@@ -120,13 +120,13 @@ impl Target {
 
     fn grpc<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> B {
         let builder = self.common(builder, opentelemetry_otlp::Protocol::Grpc).with_retry_policy(retries());
-        if !self.has_certificates() {
+        if !self.shown.starts_with("https://") {
             return builder;
         }
-        let mut tls = ClientTlsConfig::new();
-        if let Some(authority) = &self.authority {
-            tls = tls.ca_certificate(Certificate::from_pem(authority));
-        }
+        let mut tls = match &self.authority {
+            Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)),
+            None => ClientTlsConfig::new().with_enabled_roots(),
+        };
         if let Some((certificate, key)) = &self.identity {
             tls = tls.identity(Identity::from_pem(certificate, key));
         }

@@ -65,7 +65,7 @@ fn run(
     }
 }
 
-/// Whether what was collected arrived. A callback of the application that panics must not end the loop.
+/// Whether what was collected arrived. A panic in the exporter must not end the loop.
 fn push(reader: &Reader, exporter: &impl PushMetricExporter) -> bool {
     let pushed = catch_unwind(AssertUnwindSafe(|| match reader.collect() {
         Ok(collected) => futures_executor::block_on(exporter.export(&collected)).is_ok(),

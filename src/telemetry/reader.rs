@@ -1,7 +1,10 @@
 //! The one metric reader. The scrape and the push loop collect from it, so that both views are of one
 //! aggregation: two readers would each aggregate for themselves and could not agree.
 
-use std::sync::{Arc, Weak};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Weak},
+};
 
 use opentelemetry_prometheus::PrometheusExporter;
 use opentelemetry_sdk::{
@@ -13,7 +16,7 @@ use opentelemetry_sdk::{
 #[derive(Clone, Debug)]
 pub struct Reader(Arc<PrometheusExporter>);
 
-/// Nothing could be collected: the provider was shut down, or an observable callback panicked before.
+/// Nothing could be collected: the provider was shut down, or an observable callback panicked, now or before.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to collect metrics: {0}")]
 pub struct CollectError(#[from] OTelSdkError);
@@ -31,7 +34,11 @@ impl Reader {
     /// [`CollectError`]
     pub fn collect(&self) -> Result<ResourceMetrics, CollectError> {
         let mut collected = ResourceMetrics::default();
-        MetricReader::collect(self, &mut collected)?;
+        // The callbacks are the application's. A panic of one must end neither a scrape nor the push loop.
+        let outcome = catch_unwind(AssertUnwindSafe(|| MetricReader::collect(self, &mut collected)));
+        outcome.unwrap_or_else(|_| {
+            Err(OTelSdkError::InternalFailure("an observable callback panicked".to_owned()))
+        })?;
         Ok(collected)
     }
 }

@@ -37,6 +37,7 @@ fn pushes_all_signals(protocol: &str, listener: &str) {
         Ok(exposition)
     });
     shows_the_metrics(&exposition, &format!("oven-{protocol}"));
+    eventually("everything to be counted as accepted, once", PATIENCE, || accepted(&product, listener));
 
     eventually("the spans and the log record to be on the console", PATIENCE, || {
         let page = product.get("console", "/")?;
@@ -89,6 +90,23 @@ fn shows_the_metrics(exposition: &Exposition, instance: &str) {
     assert_eq!(labels["job"], "shop/bakery");
     assert_eq!(labels["instance"], instance);
     assert_eq!(labels["telemetry_sdk_language"], "python");
+}
+
+/// `Ok` where the collector took 6 points, 2 spans and 1 log record from this listener, and counts no loss.
+fn accepted(product: &Product, listener: &str) -> Result<(), String> {
+    let exposition = Exposition::of(product, "exposition", "/metrics")?;
+    for (signal, items) in [("metrics", 6.0), ("traces", 2.0), ("logs", 1.0)] {
+        let labels = [("receiver", listener), ("signal", signal)];
+        let accepted = exposition.value("pushpull_collector_accepted_total", &labels);
+        if accepted != Some(items) {
+            return Err(format!("{signal}: {accepted:?} and not {items}"));
+        }
+    }
+    for lost in ["refused", "dropped"] {
+        let counted: Vec<_> = exposition.samples(&format!("pushpull_collector_{lost}_total")).collect();
+        assert!(counted.iter().all(|(_, items)| *items == 0.0), "{lost}: {counted:?}");
+    }
+    Ok(())
 }
 
 /// What stands between two texts of a page.

@@ -148,8 +148,9 @@ async fn what_is_refused_for_good_is_named_in_the_answer() {
         receiver.counts(),
         [
             (Event::Accepted, "otlp_grpc".to_owned(), Signal::Traces, "", 1),
-            (Event::Refused, "otlp_grpc".to_owned(), Signal::Traces, "rejected", 2)
-        ]
+            (Event::Refused, "otlp_grpc".to_owned(), Signal::Traces, "rejected", 1)
+        ],
+        "what the pipeline refuses is counted by the pipeline, by its reason"
     );
 }
 

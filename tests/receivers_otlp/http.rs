@@ -298,13 +298,7 @@ async fn what_the_pipeline_refuses_for_good_is_named_in_the_answer() {
     let partial = ExportMetricsServiceResponse::decode(&answer.body[..]).unwrap().partial_success.unwrap();
     assert_eq!(partial.rejected_data_points, 2);
     assert_eq!(partial.error_message, "2 points are out of order");
-    assert_eq!(
-        receiver.counts(),
-        [
-            (Event::Accepted, "otlp_http".to_owned(), Signal::Metrics, "", 3),
-            (Event::Refused, "otlp_http".to_owned(), Signal::Metrics, "rejected", 2)
-        ]
-    );
+    assert_eq!(receiver.counts(), [(Event::Accepted, "otlp_http".to_owned(), Signal::Metrics, "", 3)]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod lines;
+mod replay;
 
 use bytes::Bytes;
 

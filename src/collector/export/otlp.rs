@@ -26,8 +26,10 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause that a peer can ask for.
+const LONGEST_PAUSE_ASKED: Duration = Duration::from_secs(120);
 /// The most of an answer that is read.
-const MAX_ANSWER: usize = 64 * 1024;
+const MAX_ANSWER: usize = 1024 * 1024;
 
 /// A request on its way to the peer.
 #[derive(Clone, Debug)]
@@ -102,6 +104,7 @@ impl Forwarder {
                         export.items - rejected.min(export.items),
                     );
                     if rejected > 0 {
+                        let rejected = rejected.min(export.items);
                         self.stats.add(Event::Dropped, &place, export.signal, "rejected", rejected);
                     }
                 }
@@ -110,6 +113,7 @@ impl Forwarder {
                     self.stats.add(Event::Dropped, &place, export.signal, "refused", export.items);
                 }
             }
+            export.done();
         }
     }
 
@@ -125,7 +129,8 @@ impl Forwarder {
                 Err(Failure::Permanent(error)) => return Err(error),
                 Err(Failure::Retryable { error, after }) => {
                     self.state.down(self.state.sink(), &error);
-                    tokio::time::sleep(after.unwrap_or(pause).min(LONGEST_PAUSE)).await;
+                    let pause_asked = after.map(|after| after.clamp(FIRST_PAUSE, LONGEST_PAUSE_ASKED));
+                    tokio::time::sleep(pause_asked.unwrap_or(pause)).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
@@ -186,10 +191,9 @@ async fn send_grpc(channel: Channel, export: &Export) -> Result<Bytes, Failure> 
             | tonic::Code::Unavailable
             | tonic::Code::DataLoss => Failure::Retryable { error, after },
             tonic::Code::ResourceExhausted if after.is_some() => Failure::Retryable { error, after },
-            // A connection that broke comes as Unknown, with the transport's error behind it.
-            tonic::Code::Unknown if std::error::Error::source(&status).is_some() => {
-                Failure::Retryable { error, after }
-            }
+            // No code of the peer's: a connection that broke or was refused, whatever code the client has for
+            // it, with the transport's error behind it.
+            _ if std::error::Error::source(&status).is_some() => Failure::Retryable { error, after },
             _ => Failure::Permanent(error),
         }
     })

@@ -1,6 +1,8 @@
 //! The collector's exposition: every series it holds, and its own counts, for Prometheus to scrape; and
 //! whether it is alive and ready.
 
+use std::collections::HashSet;
+
 use axum::{
     Router,
     extract::State as Extract,
@@ -18,11 +20,15 @@ use crate::{
     },
 };
 
+/// What the names of the collector's own families start with; no other family is shown under such a name.
+const OWN_PREFIX: &str = "pushpull_collector_";
+
 /// `/metrics`, `/healthz` and `/readyz`.
 pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Router {
     let metrics = get(move |Extract(pipeline): Extract<Pipeline>| async move {
-        let mut families = pipeline.families();
-        families.extend(own_families(&pipeline, max_series));
+        let exposed = pipeline.families();
+        let (mut families, hidden) = distinct(exposed.families);
+        families.extend(own_families(&pipeline, max_series, exposed.hidden + hidden));
         ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text::encode(&families))
     });
     Router::new()
@@ -36,12 +42,11 @@ pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Route
         .with_state(pipeline)
 }
 
-/// Ready while every sink has room: 200, else 503; one line for each sink either way.
+/// Ready while no sink refuses for want of room: 200, else 503; one line for each sink either way.
 fn ready(pipeline: &Pipeline, sinks: &[State]) -> Response {
     let mut body = String::from("exposition: up\n");
-    let mut ready = true;
+    let ready = !pipeline.is_full();
     for (name, bytes, limit) in pipeline.queues() {
-        ready &= bytes < limit;
         let state = sinks.iter().find(|state| state.sink() == name).map(State::describe).unwrap_or_default();
         body.push_str(&format!("{name}: {state}; {bytes} of {limit} bytes queued\n"));
     }
@@ -49,8 +54,31 @@ fn ready(pipeline: &Pipeline, sinks: &[State]) -> Response {
     (status, body).into_response()
 }
 
+/// The families whose names, and whose samples' names, none before them has, and how many samples the others
+/// have: a name that is there twice makes Prometheus refuse samples, or take one series for another.
+fn distinct(mut families: Vec<Family>) -> (Vec<Family>, usize) {
+    let mut taken = HashSet::new();
+    let mut hidden = 0;
+    families.retain(|family| {
+        let suffixes: &[&str] = match family.kind {
+            Kind::Counter | Kind::Gauge => &[""],
+            Kind::Histogram => &["", "_bucket", "_sum", "_count"],
+            Kind::Summary => &["", "_sum", "_count"],
+        };
+        let names = || suffixes.iter().map(|suffix| format!("{}{suffix}", family.name));
+        let free = !family.name.starts_with(OWN_PREFIX) && !names().any(|name| taken.contains(&name));
+        if free {
+            taken.extend(names());
+        } else {
+            hidden += family.samples.len();
+        }
+        free
+    });
+    (families, hidden)
+}
+
 /// What the collector counts of itself.
-fn own_families(pipeline: &Pipeline, max_series: usize) -> Vec<Family> {
+fn own_families(pipeline: &Pipeline, max_series: usize, hidden: usize) -> Vec<Family> {
     let counts = pipeline.stats().snapshot();
     let counted = |event: Event, name: &str, place: &str, help: &str| {
         let counts = counts.iter().filter(|(count, _)| count.event == event);
@@ -79,6 +107,12 @@ fn own_families(pipeline: &Pipeline, max_series: usize) -> Vec<Family> {
         queued("queue_bytes", "Bytes that wait for a sink's peer", |queue| queue.1),
         queued("queue_limit_bytes", "The most bytes that may wait for a sink's peer", |queue| queue.2),
         family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),
+        family(
+            "hidden_series",
+            "Series in the table that are not shown here: another type has their name",
+            Kind::Gauge,
+            vec![gauge(&[], hidden)],
+        ),
         family("series_limit", "The most series in the table", Kind::Gauge, vec![gauge(&[], max_series)]),
     ]
     .into_iter()
@@ -87,7 +121,7 @@ fn own_families(pipeline: &Pipeline, max_series: usize) -> Vec<Family> {
 }
 
 fn family(name: &str, help: &str, kind: Kind, samples: Vec<Sample>) -> Family {
-    Family { name: format!("pushpull_collector_{name}"), help: help.to_owned(), kind, samples }
+    Family { name: format!("{OWN_PREFIX}{name}"), help: help.to_owned(), kind, samples }
 }
 
 fn gauge(labels: &[(&str, &str)], value: usize) -> Sample {

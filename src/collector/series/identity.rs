@@ -16,17 +16,30 @@ use crate::{
     exposition::family::{Kind, Labels},
     naming::{
         graphite,
-        prometheus::{Suffix, family_name},
+        prometheus::{Suffix, family_name, label_name},
     },
 };
 
 /// Resource attributes that become tags in Graphite.
 const GRAPHITE_TAGS: [&str; 1] = ["service.name"];
 
+/// Bytes of a metric's name with its unit.
+const MAX_NAME: usize = 1024;
+/// Bytes of the attributes of one series; and of a scope with a metric's name and unit.
+const MAX_KEY: usize = 16 * 1024;
+/// Bytes of the attributes of a resource: a command line may be among them.
+const MAX_RESOURCE: usize = 64 * 1024;
+/// Characters of a description that are kept.
+const MAX_HELP: usize = 1024;
+
+/// What a series is told by is longer than what is kept for one: a table of many such series would have no
+/// bound in bytes.
+pub(super) const TOO_LONG: &str = "too_long";
+
 /// The entity that points, spans and log records are from.
 #[derive(Debug)]
 pub struct Resource {
-    id: u32,
+    pub(super) id: u32,
     /// `service.name`, or empty.
     pub service: String,
     /// `service.version`, or empty.
@@ -87,7 +100,7 @@ impl Descriptor {
             id,
             resource,
             family: family_name(&metric.name, &metric.unit, suffix),
-            help: metric.description.clone(),
+            help: metric.description.chars().take(MAX_HELP).collect(),
             kind,
             name: graphite::name(&metric.name).into_owned(),
         }
@@ -119,17 +132,29 @@ impl Descriptor {
     }
 }
 
-/// A point's attribute makes way for the target's label of the same name, as in a scrape by Prometheus.
+/// A point's attribute makes way for the target's label of the same name, as in a scrape by Prometheus; and
+/// for the metric's name, which to Prometheus is a label too and for which it would refuse the whole scrape.
 fn exported(key: &str) -> &str {
     match key {
         "job" => "exported_job",
         "instance" => "exported_instance",
+        key if label_name(key) == "__name__" => "exported_name",
         key => key,
     }
 }
 
-pub(super) fn resource_key(resource: Option<&ProtoResource>, key: &mut Vec<u8>) {
-    attribute_key(0, resource.map_or(&[], |resource| &resource.attributes), key);
+pub(super) fn resource_key(resource: Option<&ProtoResource>, key: &mut Vec<u8>) -> Result<(), &'static str> {
+    write_key(0, resource.map_or(&[], |resource| &resource.attributes), key);
+    within(key, MAX_RESOURCE)
+}
+
+/// Refuses a key that is too long, and gives its room back.
+fn within(key: &mut Vec<u8>, limit: usize) -> Result<(), &'static str> {
+    if key.len() > limit {
+        *key = Vec::new();
+        return Err(TOO_LONG);
+    }
+    Ok(())
 }
 
 pub(super) fn descriptor_key(
@@ -138,16 +163,25 @@ pub(super) fn descriptor_key(
     metric: &Metric,
     kind: Kind,
     key: &mut Vec<u8>,
-) {
-    attribute_key(resource.id, scope.map_or(&[], |scope| &scope.attributes), key);
+) -> Result<(), &'static str> {
+    if metric.name.len() + metric.unit.len() > MAX_NAME {
+        return Err(TOO_LONG);
+    }
+    write_key(resource.id, scope.map_or(&[], |scope| &scope.attributes), key);
     let (scope_name, scope_version) = scope.map_or(("", ""), |scope| (&scope.name, &scope.version));
     for part in [scope_name, scope_version, &metric.name, &metric.unit, kind.as_str()] {
         push(part, key);
     }
+    within(key, MAX_KEY)
 }
 
 /// The key of a series: its descriptor and its attributes, sorted, as text.
-pub(super) fn attribute_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) {
+pub(super) fn attribute_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) -> Result<(), &'static str> {
+    write_key(id, attributes, key);
+    within(key, MAX_KEY)
+}
+
+fn write_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) {
     key.clear();
     key.extend(id.to_le_bytes());
     if attributes.is_sorted_by(|a, b| a.key <= b.key) {
@@ -185,8 +219,8 @@ pub(crate) fn text(value: Option<&AnyValue>) -> Cow<'_, str> {
 }
 
 fn json(value: &Any) -> serde_json::Value {
-    let inner = |value: &Option<AnyValue>| {
-        value.as_ref().and_then(|value| value.value.as_ref()).map_or(serde_json::Value::Null, json)
+    let inner = |value: Option<&AnyValue>| {
+        value.and_then(|value| value.value.as_ref()).map_or(serde_json::Value::Null, json)
     };
     match value {
         Any::StringValue(text) => text.as_str().into(),
@@ -194,9 +228,9 @@ fn json(value: &Any) -> serde_json::Value {
         Any::IntValue(value) => (*value).into(),
         Any::DoubleValue(value) => (*value).into(),
         Any::BytesValue(bytes) => STANDARD.encode(bytes).into(),
-        Any::ArrayValue(list) => list.values.iter().map(|value| inner(&Some(value.clone()))).collect(),
+        Any::ArrayValue(list) => list.values.iter().map(|value| inner(Some(value))).collect(),
         Any::KvlistValue(map) => {
-            map.values.iter().map(|entry| (entry.key.clone(), inner(&entry.value))).collect()
+            map.values.iter().map(|entry| (entry.key.clone(), inner(entry.value.as_ref()))).collect()
         }
         _ => serde_json::Value::Null,
     }

@@ -21,6 +21,10 @@ pub(super) enum Point<'a> {
 /// Exponential histograms reach back this many powers of two around one; a scale beyond is not OTLP.
 const SCALES: std::ops::RangeInclusive<i32> = -10..=20;
 
+/// Buckets of a histogram, or quantiles of a summary, that are kept: each is a series to Prometheus and to
+/// Graphite.
+const MAX_PARTS: usize = 1024;
+
 impl<'a> Point<'a> {
     pub(super) fn attributes(&self) -> &'a [KeyValue] {
         match self {
@@ -52,13 +56,12 @@ impl<'a> Point<'a> {
         flags & DataPointFlags::NoRecordedValueMask as u32 != 0
     }
 
-    /// At most so many carbon lines.
-    pub(super) fn lines(&self) -> usize {
+    /// At most so many carbon lines; exponential histograms are kept by as many bounds as `bounds`.
+    pub(super) fn lines(&self, bounds: usize) -> usize {
         match self {
             Self::Number(_) => 1,
             Self::Histogram(point) => point.bucket_counts.len() + 3,
-            // The table's own bounds are bounded by its settings.
-            Self::Exponential(_) => 256,
+            Self::Exponential(_) => bounds + 3,
             Self::Summary(point) => point.quantile_values.len() + 2,
         }
     }
@@ -78,6 +81,15 @@ impl<'a> Point<'a> {
         }
         if self.no_recorded_value() {
             return Ok(());
+        }
+        let parts = match self {
+            Self::Histogram(point) => point.bucket_counts.len(),
+            Self::Summary(point) => point.quantile_values.len(),
+            // An exponential histogram is kept by the table's own bounds.
+            Self::Number(_) | Self::Exponential(_) => 0,
+        };
+        if parts > MAX_PARTS {
+            return Err("too_many_buckets");
         }
         let good = match self {
             Self::Number(point) => point.value.is_some(),

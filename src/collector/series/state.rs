@@ -31,17 +31,27 @@ impl State {
         self.newest = None;
     }
 
-    /// Takes a point in, and returns the cumulative value as of that point. A cumulative point that is older
-    /// than the newest one changes nothing; its own value is returned.
-    pub(super) fn take(&mut self, point: &Point<'_>, delta: bool, bounds: &Arc<[f64]>) -> Value {
+    /// Takes a point in, and returns the cumulative value as of that point with its time. A cumulative point
+    /// that is older than the newest one changes nothing; its own value is returned. A newest time beyond
+    /// `horizon` is that of a broken clock, and must not hold up the points that follow.
+    pub(super) fn take(
+        &mut self,
+        point: &Point<'_>,
+        delta: bool,
+        bounds: &Arc<[f64]>,
+        horizon: u64,
+    ) -> (Value, u64) {
         let value = value(point, bounds);
         let (value, time) = match &self.newest {
-            Some((total, time)) if delta => (sum(total, value), point.time().max(*time)),
-            Some((_, time)) if *time > point.time() => return value,
+            // The total is one of the newest time: at the time of a late point it would be more than what
+            // follows it.
+            Some((total, time)) if delta && *time <= horizon => (sum(total, value), point.time().max(*time)),
+            Some((total, _)) if delta => (sum(total, value), point.time()),
+            Some((_, time)) if *time > point.time() && *time <= horizon => return (value, point.time()),
             _ => (value, point.time()),
         };
         self.newest = Some((value.clone(), time));
-        value
+        (value, time)
     }
 }
 
@@ -54,11 +64,14 @@ fn value(point: &Point<'_>, bounds: &Arc<[f64]>) -> Value {
         }),
         Point::Histogram(point) => Value::Histogram(explicit(point)),
         Point::Exponential(point) => Value::Histogram(by_bounds(point, bounds)),
-        Point::Summary(point) => Value::Summary(Summary {
-            quantiles: point.quantile_values.iter().map(|value| (value.quantile, value.value)).collect(),
-            sum: point.sum,
-            count: point.count,
-        }),
+        Point::Summary(point) => {
+            let mut quantiles: Vec<_> =
+                point.quantile_values.iter().map(|value| (value.quantile, value.value)).collect();
+            // One that is there twice would be one sample twice.
+            quantiles.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            quantiles.dedup_by(|(later, _), (first, _)| later == first);
+            Value::Summary(Summary { quantiles, sum: point.sum, count: point.count })
+        }
     }
 }
 
@@ -76,7 +89,14 @@ fn explicit(point: &HistogramDataPoint) -> Histogram {
     if counts.is_empty() {
         counts.push(point.count);
     }
-    Histogram { bounds: bounds.into(), counts, sum: point.sum.map(Number::Float), count: point.count }
+    let count = at_least(point.count, &counts);
+    Histogram { bounds: bounds.into(), counts, sum: point.sum.map(Number::Float), count }
+}
+
+/// The count of a histogram whose buckets may hold more than it says: the last bucket must not be below the
+/// one before it.
+fn at_least(count: u64, counts: &[u64]) -> u64 {
+    counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count)).max(count)
 }
 
 /// Counts each exponential bucket under the first of `bounds` that is not below the bucket's upper end.
@@ -86,14 +106,15 @@ fn by_bounds(point: &ExponentialHistogramDataPoint, bounds: &Arc<[f64]>) -> Hist
         let bucket: &mut u64 = &mut counts[bounds.partition_point(|bound| *bound < upper)];
         *bucket = bucket.saturating_add(count);
     };
-    add(0.0, point.zero_count);
+    add(point.zero_threshold, point.zero_count);
     for (index, count) in buckets(point.positive.as_ref()) {
         add(boundary(point.scale, index + 1), count);
     }
     for (index, count) in buckets(point.negative.as_ref()) {
         add(-boundary(point.scale, index), count);
     }
-    Histogram { bounds: Arc::clone(bounds), counts, sum: point.sum.map(Number::Float), count: point.count }
+    let count = at_least(point.count, &counts);
+    Histogram { bounds: Arc::clone(bounds), counts, sum: point.sum.map(Number::Float), count }
 }
 
 fn buckets(buckets: Option<&Buckets>) -> impl Iterator<Item = (i64, u64)> {

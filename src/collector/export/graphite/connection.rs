@@ -1,9 +1,9 @@
 //! Writes queued lines to carbon over TCP, or to standard output.
 //!
-//! It must not drop: a batch that may not have arrived whole is written again on the next connection, from
-//! its first line (writing again is harmless: the last value for a second wins).
+//! It must not drop: what may not have arrived is written again on the next connection, in its order and
+//! from the first line of a batch (writing again is harmless: the last value for a second wins).
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt,
@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::Lines;
+use super::{Lines, replay::Replay};
 use crate::collector::{
     batch::Signal,
     export::State,
@@ -24,72 +24,91 @@ pub const PLACE: &str = "graphite";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long carbon may take nothing before the connection is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection must last to count as one.
+const SETTLED: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Writes to the first of `addresses` that takes a connection, and to the next when it goes; never returns.
 pub async fn run(addresses: Vec<String>, queue: Arc<Queue<Lines>>, stats: Arc<Stats>, state: State) {
     let mut pause = FIRST_PAUSE;
-    let mut unsent = None;
+    let mut writer = Writer { queue, stats, state, replay: Replay::default() };
     for address in addresses.iter().cycle() {
         let (error, connected) = match connect(address).await {
-            Ok(mut stream) => {
-                state.up(address);
+            Ok(stream) => {
                 let since = Instant::now();
-                let error = write(&mut stream, &queue, &mut unsent, &stats).await;
-                (error, since.elapsed())
+                (writer.write(stream, address).await, since.elapsed())
             }
             Err(error) => (error, Duration::ZERO),
         };
-        state.down(address, &error);
+        writer.state.down(address, &error);
         // A connection that lasted ends the series of failures.
-        pause = if connected > LONGEST_PAUSE { FIRST_PAUSE } else { pause };
+        pause = if connected > SETTLED { FIRST_PAUSE } else { pause };
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-async fn connect(address: &str) -> std::io::Result<TcpStream> {
+async fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
-/// Writes until the connection fails. Carbon never answers: anything to read is the end.
-async fn write(
-    stream: &mut TcpStream,
-    queue: &Arc<Queue<Lines>>,
-    unsent: &mut Option<crate::collector::queue::Lease<Lines>>,
-    stats: &Stats,
-) -> std::io::Error {
-    loop {
-        let lines = match unsent.take() {
-            Some(lines) => lines,
-            None => tokio::select! {
-                biased;
-                error = closed(stream) => return error,
-                lines = queue.next() => lines,
-            },
-        };
-        if let Err(error) = write_all(stream, &lines.text).await {
-            *unsent = Some(lines);
-            return error;
+struct Writer {
+    queue: Arc<Queue<Lines>>,
+    stats: Arc<Stats>,
+    state: State,
+    replay: Replay,
+}
+
+impl Writer {
+    /// Writes until the connection fails. Carbon never answers: an end of what can be read is the end.
+    async fn write(&mut self, mut stream: TcpStream, address: &str) -> io::Error {
+        self.state.connected();
+        self.replay.forget(Instant::now());
+        for text in self.replay.batches() {
+            if let Err(error) = write_all(&mut stream, text).await {
+                return error;
+            }
         }
-        stats.add(Event::Sent, PLACE, Signal::Metrics, "", lines.points);
+        // A peer that takes a connection only to end it is not back yet.
+        let settled = tokio::time::sleep(SETTLED);
+        tokio::pin!(settled);
+        let mut lasted = false;
+        loop {
+            let lines = tokio::select! {
+                biased;
+                error = closed(&stream) => return error,
+                () = &mut settled, if !lasted => {
+                    lasted = true;
+                    self.state.up(address);
+                    continue;
+                }
+                lines = self.queue.next() => lines,
+            };
+            // What may not have arrived whole goes back to the queue.
+            if let Err(error) = write_all(&mut stream, &lines.text).await {
+                return error;
+            }
+            self.stats.add(Event::Sent, PLACE, Signal::Metrics, "", lines.points);
+            self.replay.push(lines.text.clone(), Instant::now());
+            lines.done();
+        }
     }
 }
 
-async fn write_all(stream: &mut TcpStream, mut text: &[u8]) -> std::io::Result<()> {
+async fn write_all(stream: &mut TcpStream, mut text: &[u8]) -> io::Result<()> {
     while !text.is_empty() {
         match timeout(WRITE_TIMEOUT, stream.write(text)).await?? {
-            0 => return Err(std::io::ErrorKind::WriteZero.into()),
+            0 => return Err(io::ErrorKind::WriteZero.into()),
             written => text = &text[written..],
         }
     }
     Ok(())
 }
 
-async fn closed(stream: &TcpStream) -> std::io::Error {
+async fn closed(stream: &TcpStream) -> io::Error {
     let mut ignored = [0; 512];
     loop {
         if let Err(error) = stream.readable().await {
@@ -97,13 +116,10 @@ async fn closed(stream: &TcpStream) -> std::io::Error {
         }
         match stream.try_read(&mut ignored) {
             Ok(0) => {
-                return std::io::Error::new(
-                    std::io::ErrorKind::ConnectionReset,
-                    "carbon closed the connection",
-                );
+                return io::Error::new(io::ErrorKind::ConnectionReset, "carbon closed the connection");
             }
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return error,
         }
     }
@@ -119,11 +135,15 @@ pub async fn print(queue: Arc<Queue<Lines>>, stats: Arc<Stats>) {
             output.flush().await
         };
         match printed.await {
-            Ok(()) => stats.add(Event::Sent, PLACE, Signal::Metrics, "", lines.points),
+            Ok(()) => {
+                stats.add(Event::Sent, PLACE, Signal::Metrics, "", lines.points);
+                lines.done();
+            }
             Err(error) => {
                 // Whoever read the lines has gone: nobody is left to keep them for.
                 tracing::warn!(%error, "standard output cannot be written to; its carbon lines are dropped");
                 stats.add(Event::Dropped, PLACE, Signal::Metrics, "output_closed", lines.points);
+                lines.done();
                 drain(&queue, &stats).await;
             }
         }
@@ -134,5 +154,6 @@ async fn drain(queue: &Arc<Queue<Lines>>, stats: &Stats) {
     loop {
         let lines = queue.next().await;
         stats.add(Event::Dropped, PLACE, Signal::Metrics, "output_closed", lines.points);
+        lines.done();
     }
 }

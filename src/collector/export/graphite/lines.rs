@@ -45,10 +45,12 @@ impl Template {
         format!("{}{part}{}{}", self.name, self.before, self.after)
     }
 
-    /// The most bytes of one line.
+    /// The most bytes of one line; 0 where no line is ever written, since carbon would not take it.
     #[must_use]
     pub fn line_bytes(&self) -> usize {
-        self.name.len() + self.reserved.len() + self.before.len() + self.after.len() + BESIDE_PATH
+        let bytes =
+            self.name.len() + self.reserved.len() + self.before.len() + self.after.len() + BESIDE_PATH;
+        if bytes > MAX_LINE { 0 } else { bytes }
     }
 
     /// Appends the lines of `value` at the point's own second.
@@ -60,7 +62,7 @@ impl Template {
         if seconds == 0 {
             return Err("timestamp");
         }
-        if self.line_bytes() > MAX_LINE {
+        if self.line_bytes() == 0 {
             return Err("path_too_long");
         }
         let before = lines.len();
@@ -88,7 +90,8 @@ impl Template {
         }
         let infinity = Some(Number::Float(f64::INFINITY));
         self.line(".bucket", infinity, Number::Uint(histogram.count), seconds, lines)?;
-        if let Some(sum) = histogram.sum {
+        // A sum that is no number is no value; the counts beside it are.
+        if let Some(sum) = histogram.sum.filter(|sum| sum.as_f64().is_finite()) {
             self.line(".sum", None, sum, seconds, lines)?;
         }
         self.line(".count", None, Number::Uint(histogram.count), seconds, lines)
@@ -101,7 +104,9 @@ impl Template {
                 self.line("", Some(Number::Float(*quantile)), Number::Float(*value), seconds, lines)?;
             }
         }
-        self.line(".sum", None, Number::Float(summary.sum), seconds, lines)?;
+        if summary.sum.is_finite() {
+            self.line(".sum", None, Number::Float(summary.sum), seconds, lines)?;
+        }
         self.line(".count", None, Number::Uint(summary.count), seconds, lines)
     }
 

@@ -1,0 +1,26 @@
+//! The program itself, as a process over real sockets: what it answers, sends, prints, refuses, and how it
+//! stops.
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
+
+#[path = "program/http.rs"]
+mod http;
+#[path = "program/process.rs"]
+mod process;
+#[path = "program/watcher.rs"]
+mod watcher;
+
+#[path = "program/input.rs"]
+mod input;
+#[path = "program/logs.rs"]
+mod logs;
+#[path = "program/push.rs"]
+mod push;
+#[path = "program/routes.rs"]
+mod routes;
+#[path = "program/scrape.rs"]
+mod scrape;
+#[path = "program/startup.rs"]
+mod startup;
+#[path = "program/stop.rs"]
+mod stop;
