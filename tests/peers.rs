@@ -13,5 +13,6 @@ mod peers {
     mod process;
     mod product;
     mod statsd;
+    mod stock;
     mod web;
 }

@@ -27,14 +27,14 @@ struct Graphite {
 
 /// A series as the render API shows it, without the empty slots.
 #[derive(Debug, Deserialize)]
-struct Series {
+pub(super) struct Series {
     target: String,
-    tags: BTreeMap<String, String>,
+    pub(super) tags: BTreeMap<String, String>,
     datapoints: Vec<(f64, u64)>,
 }
 
 impl Series {
-    fn values(&self) -> Vec<f64> {
+    pub(super) fn values(&self) -> Vec<f64> {
         self.datapoints.iter().map(|(value, _)| *value).collect()
     }
 }
@@ -118,11 +118,7 @@ impl Graphite {
 
     /// The series of the last ten minutes that `target` names.
     fn render(&self, target: &str) -> Result<Vec<Series>, String> {
-        let body = web::get_with_query(
-            &format!("http://127.0.0.1:{}/render", self.ports.web),
-            &[("target", target), ("from", "-10min"), ("format", "json"), ("noNullPoints", "true")],
-        )?;
-        serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
+        render(&format!("http://127.0.0.1:{}", self.ports.web), target)
     }
 
     /// The one series that `target` names, once its newest value is `newest`.
@@ -139,6 +135,15 @@ impl Graphite {
             Ok(only)
         })
     }
+}
+
+/// The series of the last ten minutes that `target` names, of the graphite-web at `base`.
+pub(super) fn render(base: &str, target: &str) -> Result<Vec<Series>, String> {
+    let body = web::get_with_query(
+        &format!("{base}/render"),
+        &[("target", target), ("from", "-10min"), ("format", "json"), ("noNullPoints", "true")],
+    )?;
+    serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
 }
 
 /// A program of the peer with the environment that makes it find `root`'s configuration.

@@ -39,15 +39,20 @@ pub(super) struct Product {
 impl Product {
     /// The service with its embedded collector.
     pub(super) fn serve(flags: &[&str]) -> Self {
-        Self::start(&[&["serve", "--listen", "127.0.0.1:0"][..], &COLLECTOR, flags].concat())
+        Self::start(&[&["serve", "--listen", "127.0.0.1:0"][..], &COLLECTOR, flags].concat(), &[])
+    }
+
+    /// The service without a collector of its own: `environment` says where it pushes.
+    pub(super) fn serve_only(environment: &[(&str, &str)]) -> Self {
+        Self::start(&["serve", "--listen", "127.0.0.1:0", "--log", "json"], environment)
     }
 
     /// The collector by itself.
     pub(super) fn collect(flags: &[&str]) -> Self {
-        Self::start(&[&["collect"][..], &COLLECTOR, flags].concat())
+        Self::start(&[&["collect"][..], &COLLECTOR, flags].concat(), &[])
     }
 
-    fn start(arguments: &[&str]) -> Self {
+    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let temporary = temporary_in(&folder);
         fs::create_dir(&temporary).expect("a folder for temporary files");
@@ -66,7 +71,8 @@ impl Product {
             .env("TMPDIR", &temporary)
             .env("OTEL_METRIC_EXPORT_INTERVAL", "200")
             .env("OTEL_BSP_SCHEDULE_DELAY", "200")
-            .env("OTEL_BLRP_SCHEDULE_DELAY", "200");
+            .env("OTEL_BLRP_SCHEDULE_DELAY", "200")
+            .envs(environment.iter().copied());
         let mut process = Running::start("pushpull", &mut command, folder.path());
         let ready = eventually("pushpull to be ready", PATIENCE, || {
             let ended = process.ended();
@@ -110,6 +116,11 @@ impl Product {
     /// What the process has written to its standard output so far.
     pub(super) fn stdout(&self) -> String {
         self.process.stdout()
+    }
+
+    /// What the process has written to its standard error so far: its log.
+    pub(super) fn stderr(&self) -> String {
+        self.process.stderr()
     }
 }
 
