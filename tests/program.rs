@@ -7,9 +7,13 @@
 mod http;
 #[path = "program/process.rs"]
 mod process;
+#[path = "program/receiver.rs"]
+mod receiver;
 #[path = "program/watcher.rs"]
 mod watcher;
 
+#[path = "program/delivery.rs"]
+mod delivery;
 #[path = "program/input.rs"]
 mod input;
 #[path = "program/logs.rs"]

@@ -1,0 +1,152 @@
+//! An OTLP receiver at the far end of what a program pushes, over TLS where it is asked for, whose answers a
+//! test chooses, and which remembers the headers that it was sent.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Router, body::Body, extract::Request, middleware, response::IntoResponse as _};
+use http::HeaderMap;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use parking_lot::Mutex;
+use pushpull::collector::{
+    batch::{Accepted, Batch, Refused, Signal},
+    receive::{Accept, otlp_grpc, otlp_http},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    runtime::Runtime,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring},
+};
+
+/// What a receiver makes of a batch.
+pub(crate) type Verdict = fn(&Batch) -> Answer;
+
+/// How it answers.
+pub(crate) enum Answer {
+    /// OTLP's own answers.
+    Otlp(Result<Accepted, Refused>),
+    /// This HTTP status instead, or for gRPC this code.
+    Instead(u16),
+}
+
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    heard: Arc<Mutex<Heard>>,
+    answer: Arc<Mutex<Verdict>>,
+    _runtime: Runtime,
+}
+
+#[derive(Default)]
+struct Heard {
+    signals: Vec<Signal>,
+    headers: Vec<HeaderMap>,
+}
+
+/// Takes everything.
+pub(crate) fn takes(_: &Batch) -> Answer {
+    Answer::Otlp(Ok(Accepted::default()))
+}
+
+impl Receiver {
+    /// Over plain TCP.
+    pub(crate) fn plain(answer: Verdict) -> Self {
+        Self::new(answer, None)
+    }
+
+    /// Over TLS with this certificate and key, in PEM.
+    pub(crate) fn tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
+        let key = certificate.signing_key.serialize_der().try_into().unwrap();
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.cert.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self::new(takes, Some(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    fn new(answer: Verdict, tls: Option<TlsAcceptor>) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (heard, answer) = (Arc::<Mutex<Heard>>::default(), Arc::new(Mutex::new(answer)));
+        let router = router(&heard, &answer);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (router, tls) = (router.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve(stream, router).await,
+                        Some(tls) => {
+                            // A client that trusts another authority ends the handshake.
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, router).await;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, heard, answer, _runtime: runtime }
+    }
+
+    /// From now on.
+    pub(crate) fn answers(&self, answer: Verdict) {
+        *self.answer.lock() = answer;
+    }
+
+    /// The signals that arrived and the headers that they came with.
+    pub(crate) fn heard(&self) -> (Vec<Signal>, Vec<HeaderMap>) {
+        let heard = self.heard.lock();
+        (heard.signals.clone(), heard.headers.clone())
+    }
+}
+
+fn router(heard: &Arc<Mutex<Heard>>, answer: &Arc<Mutex<Verdict>>) -> Router {
+    let accept: Accept = {
+        let (heard, answer) = (Arc::clone(heard), Arc::clone(answer));
+        Arc::new(move |batch| {
+            heard.lock().signals.push(batch.request.signal());
+            match (*answer.lock())(&batch) {
+                Answer::Otlp(answer) => answer,
+                Answer::Instead(_) => Ok(Accepted::default()),
+            }
+        })
+    };
+    let (heard, answer) = (Arc::clone(heard), Arc::clone(answer));
+    otlp_http::router(Arc::clone(&accept), Arc::default())
+        .merge(Router::new().fallback_service(otlp_grpc::router(accept, Arc::default())))
+        .layer(middleware::from_fn(move |request: Request, next: middleware::Next| {
+            heard.lock().headers.push(request.headers().clone());
+            let batch =
+                Batch { request: pushpull::collector::batch::Request::Logs(Default::default()), wire: None };
+            let instead = match (*answer.lock())(&batch) {
+                Answer::Instead(code) => Some(code),
+                Answer::Otlp(_) => None,
+            };
+            async move {
+                match instead {
+                    None => next.run(request).await,
+                    Some(code) if request.uri().path().starts_with("/v1/") => {
+                        http::StatusCode::from_u16(code).unwrap().into_response()
+                    }
+                    Some(code) => {
+                        tonic::Status::new(tonic::Code::from_i32(code.into()), "as asked").into_http::<Body>()
+                    }
+                }
+            }
+        }))
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let service = TowerToHyperService::new(router);
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+}
