@@ -233,12 +233,7 @@ impl Pipeline {
         Ok(())
     }
 
-    fn reserve_forwards(
-        &self,
-        signal: Signal,
-        items: u64,
-        wire: &Bytes,
-    ) -> Result<Reserved, Refused> {
+    fn reserve_forwards(&self, signal: Signal, items: u64, wire: &Bytes) -> Result<Reserved, Refused> {
         let reserve = |sink: &Forward| {
             let room = sink.queue.reserve(wire.len()).ok_or_else(|| no_room(&sink.name))?;
             Ok((room, Export { signal, wire: wire.clone(), items }))
@@ -308,7 +303,9 @@ fn explain(reason: &str) -> &str {
             "a number needs a value; a histogram rising bounds and one bucket count more than bounds; an \
              exponential histogram a scale from -10 to 20; a summary quantiles from 0 to 1"
         }
-        "too_long" => "the name, or the attributes of the series or its resource, are longer than what is kept",
+        "too_long" => {
+            "the name, or the attributes of the series or its resource, are longer than what is kept"
+        }
         "too_many_buckets" => "a histogram or summary may have 1024 buckets or quantiles",
         other => other,
     }

@@ -261,8 +261,9 @@ impl Table {
             let Some(time) = stream.state.time() else { continue };
             let resource = &stream.descriptor.resource;
             targets.insert(resource.id, resource);
-            let (first, streams) =
-                families.entry(&stream.descriptor.family).or_insert_with(|| (&*stream.descriptor, Vec::new()));
+            let (first, streams) = families
+                .entry(&stream.descriptor.family)
+                .or_insert_with(|| (&*stream.descriptor, Vec::new()));
             if first.kind == stream.descriptor.kind {
                 streams.push((stream, time));
             } else {
@@ -271,7 +272,9 @@ impl Table {
         }
         let targets = target_info(targets.into_values());
         let families = families.into_iter().map(|(name, (descriptor, mut streams))| {
-            streams.sort_by(|(a, a_time): &(&Stream, u64), (b, b_time)| a.labels.cmp(&b.labels).then(b_time.cmp(a_time)));
+            streams.sort_by(|(a, a_time): &(&Stream, u64), (b, b_time)| {
+                a.labels.cmp(&b.labels).then(b_time.cmp(a_time))
+            });
             streams.dedup_by(|(later, _), (first, _)| later.labels == first.labels);
             let samples = streams.into_iter().filter_map(|(stream, _)| {
                 Some(Sample { labels: stream.labels.clone(), value: stream.state.value()?.clone() })

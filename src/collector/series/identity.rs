@@ -176,11 +176,7 @@ pub(super) fn descriptor_key(
 }
 
 /// The key of a series: its descriptor and its attributes, sorted, as text.
-pub(super) fn attribute_key(
-    id: u32,
-    attributes: &[KeyValue],
-    key: &mut Vec<u8>,
-) -> Result<(), &'static str> {
+pub(super) fn attribute_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) -> Result<(), &'static str> {
     write_key(id, attributes, key);
     within(key, MAX_KEY)
 }

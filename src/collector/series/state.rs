@@ -45,9 +45,7 @@ impl State {
         let (value, time) = match &self.newest {
             // The total is one of the newest time: at the time of a late point it would be more than what
             // follows it.
-            Some((total, time)) if delta && *time <= horizon => {
-                (sum(total, value), point.time().max(*time))
-            }
+            Some((total, time)) if delta && *time <= horizon => (sum(total, value), point.time().max(*time)),
             Some((total, _)) if delta => (sum(total, value), point.time()),
             Some((_, time)) if *time > point.time() && *time <= horizon => return (value, point.time()),
             _ => (value, point.time()),

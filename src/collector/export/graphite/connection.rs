@@ -116,10 +116,7 @@ async fn closed(stream: &TcpStream) -> io::Error {
         }
         match stream.try_read(&mut ignored) {
             Ok(0) => {
-                return io::Error::new(
-                    io::ErrorKind::ConnectionReset,
-                    "carbon closed the connection",
-                );
+                return io::Error::new(io::ErrorKind::ConnectionReset, "carbon closed the connection");
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

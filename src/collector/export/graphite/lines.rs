@@ -48,7 +48,8 @@ impl Template {
     /// The most bytes of one line; 0 where no line is ever written, since carbon would not take it.
     #[must_use]
     pub fn line_bytes(&self) -> usize {
-        let bytes = self.name.len() + self.reserved.len() + self.before.len() + self.after.len() + BESIDE_PATH;
+        let bytes =
+            self.name.len() + self.reserved.len() + self.before.len() + self.after.len() + BESIDE_PATH;
         if bytes > MAX_LINE { 0 } else { bytes }
     }
 
