@@ -99,7 +99,7 @@ impl Connection {
     }
 
     /// Waits for the collector to end it, and reads what is left.
-    pub(crate) async fn to_end(mut self) -> String {
+    pub(crate) async fn closed(mut self) -> String {
         timeout(PATIENCE, self.stream.read_to_end(&mut self.read)).await.expect("it stays open").unwrap();
         String::from_utf8(self.read).unwrap()
     }

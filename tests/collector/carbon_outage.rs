@@ -53,9 +53,8 @@ async fn what_was_acknowledged_arrives_after_the_peer_went() {
         for line in &lines {
             assert!(wanted.contains(*line), "{line:?} after {read} bytes and {end:?}");
         }
-        let mut seconds_of_a_path = lines.iter().filter(|line| line.starts_with("level;k=path00007;"));
-        let seconds_of_a_path: Vec<_> =
-            seconds_of_a_path.by_ref().map(|line| line.rsplit(' ').next().unwrap()).collect();
+        let of_a_path = lines.iter().filter(|line| line.starts_with("level;k=path00007;"));
+        let seconds_of_a_path: Vec<_> = of_a_path.map(|line| line.rsplit(' ').next().unwrap()).collect();
         assert!(seconds_of_a_path.is_sorted(), "{seconds_of_a_path:?}");
     }
 }
@@ -236,6 +235,6 @@ async fn of_two_sinks_the_one_with_room_gets_nothing_that_the_other_has_none_for
     assert_eq!(answer.status(), 503);
     collector.stop(Duration::from_millis(500)).await;
     connection.read(1).await;
-    let text = connection.to_end().await;
+    let text = connection.closed().await;
     assert!(text.contains("level;") && !text.contains("late"), "what was refused is at carbon");
 }

@@ -164,6 +164,65 @@ async fn an_endpoint_that_is_away_gets_everything_once_it_is_back() {
     }
 }
 
+/// What an endpoint does with a connection instead of an answer.
+#[derive(Clone, Copy, Debug)]
+enum Breaks {
+    Closes,
+    /// Something that is neither HTTP/1 nor HTTP/2.
+    Babbles,
+    /// A frame that ends the stream with the error `PROTOCOL_ERROR`.
+    ResetsStream,
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_costs_nothing() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let ways = [Breaks::Closes, Breaks::Babbles, Breaks::ResetsStream];
+    for protocol in ["grpc", "http"] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let collector = Running::start(&format!("--forward {protocol}://{}", listener.local_addr().unwrap()));
+        send_all(&collector).await;
+        let (theirs, ours) = both(listener);
+        for way in ways {
+            let (mut stream, _) = tokio::time::timeout(PATIENCE, ours.accept()).await.unwrap().unwrap();
+            let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+            let mut request = [0; 512];
+            // The request follows what a connection begins with.
+            if protocol == "grpc" && matches!(way, Breaks::ResetsStream) {
+                stream.write_all(&settings).await.unwrap();
+                let mut read = 0;
+                while read < 200 {
+                    read += stream.read(&mut request).await.unwrap();
+                }
+            } else {
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+            }
+            match way {
+                Breaks::Closes => {}
+                Breaks::Babbles => stream.write_all(&[b'?'; 100]).await.unwrap(),
+                Breaks::ResetsStream => {
+                    stream.write_all(&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 1]).await.unwrap();
+                }
+            }
+        }
+        drop(ours);
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = match protocol {
+            "grpc" => Running::start_on("", theirs, other),
+            _ => Running::start_on("", other, theirs),
+        };
+        same(&collector, &target).await;
+        assert_eq!(collector.pipeline.losses(), [], "{protocol}");
+    }
+}
+
+/// The same listening socket twice: for a test, and for a collector that takes it over.
+fn both(listener: TcpListener) -> (TcpListener, tokio::net::TcpListener) {
+    listener.set_nonblocking(true).unwrap();
+    let ours = tokio::net::TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
+    (listener, ours)
+}
+
 /// What an HTTP endpoint was sent: when, path, content type, body.
 type Heard = Vec<(Instant, String, String, Bytes)>;
 

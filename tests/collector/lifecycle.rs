@@ -65,7 +65,7 @@ async fn a_stop_sends_what_is_queued_and_the_last_statsd() {
     let wanted: BTreeSet<String> =
         (0..20_000).map(|key| format!("level;k={key};service.name=shop 1 {T}")).collect();
     tokio::join!(collector.stop(PATIENCE), connection.until(&wanted));
-    let text = connection.to_end().await;
+    let text = connection.closed().await;
     assert!(text.lines().any(|line| line.starts_with("visits 5 ")), "the last flush is missing");
     assert_eq!(count(&pipeline, Event::Sent, "graphite", ""), 20_001);
     assert_eq!(count(&pipeline, Event::Dropped, "graphite", "stopped"), 0);
