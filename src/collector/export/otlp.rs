@@ -182,6 +182,10 @@ async fn send_grpc(channel: Channel, export: &Export) -> Result<Bytes, Failure> 
     answer.map(tonic::Response::into_inner).map_err(|status| {
         let after = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let error = format!("{:?}: {}", status.code(), status.message());
+        let error = match std::error::Error::source(&status) {
+            Some(cause) => format!("{error}: {}", chain(cause)),
+            None => error,
+        };
         // The codes that OTLP/gRPC names as retryable; RESOURCE_EXHAUSTED only with RetryInfo.
         match status.code() {
             tonic::Code::Cancelled

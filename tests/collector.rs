@@ -1,0 +1,32 @@
+//! The whole collector over real sockets: what goes in by OTLP and StatsD, and what comes out at the
+//! exposition, at carbon and at an OTLP peer.
+#![cfg(feature = "cli")]
+
+#[cfg(test)]
+#[path = "collector/support.rs"]
+mod support;
+
+#[cfg(test)]
+#[path = "collector/carbon.rs"]
+mod carbon;
+#[cfg(test)]
+#[path = "collector/carbon_outage.rs"]
+mod carbon_outage;
+#[cfg(test)]
+#[path = "collector/exposition.rs"]
+mod exposition;
+#[cfg(test)]
+#[path = "collector/forward.rs"]
+mod forward;
+#[cfg(test)]
+#[path = "collector/hostile.rs"]
+mod hostile;
+#[cfg(test)]
+#[path = "collector/lifecycle.rs"]
+mod lifecycle;
+#[cfg(test)]
+#[path = "collector/limits.rs"]
+mod limits;
+#[cfg(test)]
+#[path = "collector/model.rs"]
+mod model;
