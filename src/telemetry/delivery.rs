@@ -92,9 +92,12 @@ impl<E> Watched<E> {
 
     /// Counts what became of an export of `items`, and says so where that changed.
     fn note(&self, result: OTelSdkResult, items: u64) -> OTelSdkResult {
-        let rejected = REJECTED.take();
+        let (rejected, cause) = (REJECTED.take(), CAUSE.take());
         let trouble = match &result {
-            Err(error) => Some((error_type(error), items, error.to_string())),
+            Err(error) => {
+                let told = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+                Some((error_type(error), items, told))
+            }
             Ok(()) if rejected.items > 0 => {
                 let told = format!("{} of {items} were rejected: {}", rejected.items, rejected.message);
                 Some(("rejected".to_owned(), rejected.items, told))
@@ -149,6 +152,15 @@ struct Rejected {
 
 thread_local! {
     static REJECTED: Cell<Rejected> = Cell::default();
+    /// Why a request of the export that this thread is busy with did not get through, where the exporter
+    /// keeps that to itself.
+    static CAUSE: Cell<Option<String>> = Cell::default();
+}
+
+/// Keeps the innermost cause of a request's failure for the line that tells of it.
+pub(super) fn remember_cause(error: &(dyn std::error::Error + 'static)) {
+    let innermost = std::iter::successors(Some(error), |error| error.source()).last();
+    CAUSE.set(innermost.map(ToString::to_string));
 }
 
 /// Hears of OTLP's partial success, which the exporters only log: an export runs on one thread, and so do

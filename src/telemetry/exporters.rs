@@ -4,7 +4,9 @@
 
 use std::{net::SocketAddr, thread, time::Duration};
 
+use async_trait::async_trait;
 use opentelemetry::metrics::Meter;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     ExporterBuildError, LogExporter, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig,
     WithHttpConfig, WithTonicConfig,
@@ -13,7 +15,7 @@ use opentelemetry_otlp::{
 
 use super::{
     Destination, Environment, Signal, StartError,
-    delivery::Watched,
+    delivery::{Watched, remember_cause},
     environment::{Protocol, check_endpoint, variable},
 };
 
@@ -136,15 +138,8 @@ impl Target {
     fn http<B: WithExportConfig + WithHttpConfig>(&self, builder: B) -> Result<B, ExporterBuildError> {
         let builder =
             self.common(builder, opentelemetry_otlp::Protocol::HttpBinary).with_retry_policy(retries());
-        if !self.has_certificates() {
-            return Ok(builder);
-        }
         let client = self.http_client().map_err(ExporterBuildError::InvalidConfiguration)?;
-        Ok(builder.with_http_client(client))
-    }
-
-    fn has_certificates(&self) -> bool {
-        self.authority.is_some() || self.identity.is_some()
+        Ok(builder.with_http_client(Client(client)))
     }
 
     fn http_client(&self) -> Result<reqwest::blocking::Client, String> {
@@ -170,6 +165,19 @@ impl Target {
             Some(endpoint) => builder.with_endpoint(endpoint),
             None => builder,
         }
+    }
+}
+
+/// The blocking client, which is the one that works on the SDK's own threads; it keeps the cause of a failure
+/// that the exporter would not tell.
+#[derive(Debug)]
+struct Client(reqwest::blocking::Client);
+
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let answered = self.0.send_bytes(request).await;
+        answered.inspect_err(|error| remember_cause(error.as_ref()))
     }
 }
 

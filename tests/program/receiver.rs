@@ -3,16 +3,17 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, body::Body, extract::Request, middleware, response::IntoResponse as _};
+use axum::{Router, body::Body, extract::Request, response::IntoResponse as _};
 use http::HeaderMap;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
     service::TowerToHyperService,
 };
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use parking_lot::Mutex;
 use pushpull::collector::{
-    batch::{Accepted, Batch, Refused, Signal},
+    batch::{self, Accepted, Batch, Refused, Signal},
     receive::{Accept, otlp_grpc, otlp_http},
 };
 use tokio::{
@@ -24,6 +25,7 @@ use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring},
 };
+use tower_service::Service as _;
 
 /// What a receiver makes of a batch.
 pub(crate) type Verdict = fn(&Batch) -> Answer;
@@ -121,30 +123,33 @@ fn router(heard: &Arc<Mutex<Heard>>, answer: &Arc<Mutex<Verdict>>) -> Router {
             }
         })
     };
+    let http = otlp_http::router(Arc::clone(&accept), Arc::default());
+    let grpc = otlp_grpc::router(accept, Arc::default());
     let (heard, answer) = (Arc::clone(heard), Arc::clone(answer));
-    otlp_http::router(Arc::clone(&accept), Arc::default())
-        .merge(Router::new().fallback_service(otlp_grpc::router(accept, Arc::default())))
-        .layer(middleware::from_fn(move |request: Request, next: middleware::Next| {
-            heard.lock().headers.push(request.headers().clone());
-            let batch =
-                Batch { request: pushpull::collector::batch::Request::Logs(Default::default()), wire: None };
-            let instead = match (*answer.lock())(&batch) {
-                Answer::Instead(code) => Some(code),
-                Answer::Otlp(_) => None,
-            };
-            async move {
-                match instead {
-                    None => next.run(request).await,
-                    Some(code) if request.uri().path().starts_with("/v1/") => {
-                        http::StatusCode::from_u16(code).unwrap().into_response()
-                    }
-                    Some(code) => {
-                        tonic::Status::new(tonic::Code::from_i32(code.into()), "as asked").into_http::<Body>()
-                    }
-                }
+    Router::new().fallback(async move |request: Request| {
+        heard.lock().headers.push(request.headers().clone());
+        let over_http = request.uri().path().starts_with("/v1/");
+        let verdict = *answer.lock();
+        match verdict(&NOTHING) {
+            Answer::Instead(status) if over_http => {
+                http::StatusCode::from_u16(status).unwrap().into_response()
             }
-        }))
+            Answer::Instead(code) => {
+                tonic::Status::new(tonic::Code::from_i32(code.into()), "as asked").into_http::<Body>()
+            }
+            Answer::Otlp(_) => {
+                let mut router = if over_http { http } else { grpc };
+                router.call(request).await.into_response()
+            }
+        }
+    })
 }
+
+/// What is asked about before a request is read: a verdict of its own answer is the same for all.
+const NOTHING: Batch = Batch {
+    request: batch::Request::Logs(ExportLogsServiceRequest { resource_logs: Vec::new() }),
+    wire: None,
+};
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let service = TowerToHyperService::new(router);
