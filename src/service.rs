@@ -5,7 +5,7 @@
 pub mod database;
 mod scrape;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -33,7 +33,6 @@ const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.7
 const TEXT: [(header::HeaderName, HeaderValue); 1] =
     [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
 
-#[derive(Clone)]
 struct App {
     database: Database,
     home_requests: BoundCounter<u64>,
@@ -77,15 +76,16 @@ where
         })
         .layer(layer)
         .route("/healthz", get(async || (TEXT, "ok\n")))
-        .with_state(app)
+        // Behind one count of references: the state is cloned for each request, several times.
+        .with_state(Arc::new(app))
 }
 
-async fn home(State(app): State<App>) -> impl IntoResponse {
+async fn home(State(app): State<Arc<App>>) -> impl IntoResponse {
     app.home_requests.add(1);
     (TEXT, "Development Prometheus-backed Flash App")
 }
 
-async fn expensive(State(app): State<App>) -> Response {
+async fn expensive(State(app): State<Arc<App>>) -> Response {
     app.database_requests.add(1);
     let start = Instant::now();
     let outcome = app.database.expensive_operation().await;
@@ -121,6 +121,6 @@ fn failure(error: &OperationError) -> Response {
     response
 }
 
-async fn metrics(State(app): State<App>) -> Response {
+async fn metrics(State(app): State<Arc<App>>) -> Response {
     app.scrape.answer()
 }

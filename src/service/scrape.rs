@@ -15,7 +15,6 @@ use crate::{
 };
 
 /// Answers scrapes. Its own gauges tell of the last scrape, so that a scrape moves no cumulative series.
-#[derive(Clone)]
 pub(super) struct Scrape {
     reader: Reader,
     duration: BoundGauge<f64>,
