@@ -13,31 +13,7 @@ use opentelemetry_proto::tonic::{
     metrics::v1::{Metric, metric::Data},
 };
 
-/// One of OTLP's three kinds of telemetry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Signal {
-    /// Data points.
-    Metrics,
-    /// Spans.
-    Traces,
-    /// Log records.
-    Logs,
-}
-
-impl Signal {
-    /// All three, in the order in which they are listed to people.
-    pub const ALL: [Self; 3] = [Self::Metrics, Self::Traces, Self::Logs];
-
-    /// The name in paths and labels: `metrics`, `traces`, `logs`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics",
-            Self::Traces => "traces",
-            Self::Logs => "logs",
-        }
-    }
-}
+pub use crate::telemetry::Signal;
 
 /// One decoded export request.
 #[derive(Clone, Debug)]

@@ -31,8 +31,8 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer};
 
-/// One of the three kinds of telemetry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One of OTLP's three kinds of telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Signal {
     /// Data points.
     Metrics,
@@ -43,10 +43,10 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// All three.
+    /// All three, in the order in which they are listed to people.
     pub const ALL: [Self; 3] = [Self::Metrics, Self::Traces, Self::Logs];
 
-    /// The name in paths and texts: `metrics`, `traces`, `logs`.
+    /// The name in paths and labels: `metrics`, `traces`, `logs`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
