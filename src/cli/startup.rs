@@ -152,9 +152,10 @@ impl Page {
                 page("pull", *address, "/metrics/", "its metrics, for Prometheus to scrape"),
             ]
         });
-        let shown = match self.collector {
-            Some(_) => "pulled and pushed, side by side",
-            None => "what is pulled; nothing is pushed to this process",
+        let shown = match (self.service, self.collector) {
+            (Some(_), Some(_)) => "pulled and pushed, side by side",
+            (Some(_), None) => "what is pulled; nothing is pushed to this process",
+            (None, _) => "what was pushed, with traces and logs",
         };
         let console = self.console.iter().map(|address| page("console", *address, "/", shown));
         let collector = self.collector.iter().flat_map(|addresses| {
