@@ -1,6 +1,6 @@
 //! The HTTP layer over real connections: each way in which a request can end, what is measured of it, and the ids of
 //! spans and logs inside it.
-
+#![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "http_layer/support.rs"]

@@ -39,7 +39,14 @@ pub fn families(collected: &ResourceMetrics) -> Vec<Family> {
     let mut result = Vec::with_capacity(families.len() + 1);
     result.extend(target_info(collected.resource()));
     result.extend(families.into_values().map(|mut family| {
-        family.samples.sort_by(|a, b| a.labels.cmp(&b.labels));
+        // Of samples whose labels became equal the largest is kept: which one it is must not change from scrape to
+        // scrape, or a counter would seem to fall.
+        let size = |sample: &Sample| match &sample.value {
+            Value::Number(number) => number.as_f64(),
+            Value::Histogram(histogram) => Number::Uint(histogram.count).as_f64(),
+            Value::Summary(summary) => Number::Uint(summary.count).as_f64(),
+        };
+        family.samples.sort_by(|a, b| a.labels.cmp(&b.labels).then(size(b).total_cmp(&size(a))));
         family.samples.dedup_by(|later, first| later.labels == first.labels);
         family
     }));
