@@ -2,7 +2,6 @@
 //! encoder and `exposition` give the same samples, types and help texts. Where they are meant to differ, each
 //! difference has a case here.
 #![cfg(all(feature = "exposition", feature = "telemetry"))]
-#![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, as it should")]
 
 #[path = "exposition_oracle/arbitrary.rs"]
