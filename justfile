@@ -39,3 +39,7 @@ bench:
 # Brings the real peers and runs the suite against them.
 peers:
     .ci/run peers
+
+# The figures: start, memory, requests beside a bare server, points taken in (see benches/README.md).
+figures *WHICH:
+    cargo bench --bench figures -- {{WHICH}}
