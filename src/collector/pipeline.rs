@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use parking_lot::Mutex;
-use prost::Message as _;
+use prost::Message;
 
 use super::{
     batch::{Accepted, Batch, Refused, Request, Signal, metric_points},
@@ -80,14 +80,12 @@ impl Pipeline {
         match batch.request {
             Request::Metrics(request) => self.accept_metrics(request, batch.wire),
             Request::Traces(request) => {
-                let wire = batch.wire.unwrap_or_else(|| request.encode_to_vec().into());
-                self.forward(Signal::Traces, items, wire)?;
+                commit(self.reserve_forwards(Signal::Traces, items, batch.wire, &request)?);
                 self.inner.recent.heard_spans(&request);
                 Ok(Accepted::default())
             }
             Request::Logs(request) => {
-                let wire = batch.wire.unwrap_or_else(|| request.encode_to_vec().into());
-                self.forward(Signal::Logs, items, wire)?;
+                commit(self.reserve_forwards(Signal::Logs, items, batch.wire, &request)?);
                 self.inner.recent.heard_logs(&request);
                 Ok(Accepted::default())
             }
@@ -198,12 +196,7 @@ impl Pipeline {
         } else {
             wire
         };
-        let forwards = if self.inner.forwards.is_empty() || items == 0 {
-            Vec::new()
-        } else {
-            let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
-            self.reserve_forwards(Signal::Metrics, items, &wire)?
-        };
+        let forwards = self.reserve_forwards(Signal::Metrics, items, wire, request)?;
         Ok((lines, forwards))
     }
 
@@ -228,12 +221,18 @@ impl Pipeline {
         Accepted { rejected: plan.rejected_points(), message }
     }
 
-    fn forward(&self, signal: Signal, items: u64, wire: Bytes) -> Result<(), Refused> {
-        commit(self.reserve_forwards(signal, items, &wire)?);
-        Ok(())
-    }
-
-    fn reserve_forwards(&self, signal: Signal, items: u64, wire: &Bytes) -> Result<Reserved, Refused> {
+    /// Room for a request in every forwarding sink; it is encoded only where there is one that wants it.
+    fn reserve_forwards(
+        &self,
+        signal: Signal,
+        items: u64,
+        wire: Option<Bytes>,
+        request: &impl Message,
+    ) -> Result<Reserved, Refused> {
+        if self.inner.forwards.is_empty() || items == 0 {
+            return Ok(Reserved::new());
+        }
+        let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
         let reserve = |sink: &Forward| {
             let room = sink.queue.reserve(wire.len()).ok_or_else(|| no_room(&sink.name))?;
             Ok((room, Export { signal, wire: wire.clone(), items }))
