@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{Router, body::Body, extract, http::Response, routing::any};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse},
@@ -180,6 +180,18 @@ impl Intake {
     pub(super) fn new(place: &'static str, limits: Limits, accept: Accept, stats: Arc<Stats>) -> Arc<Self> {
         let (bodies, decoded) = (Room::new(limits.bodies), Room::new(limits.decoded));
         Arc::new(Self { place, accept, stats, limits, bodies, decoded })
+    }
+
+    /// One route for each signal, answered by `answer` whatever the method.
+    pub(super) fn routes<F, A>(self: Arc<Self>, path: fn(Signal) -> &'static str, answer: F) -> Router
+    where
+        F: Fn(Arc<Self>, Signal, extract::Request) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Signal::ALL.into_iter().fold(Router::new(), |router, signal| {
+            let (intake, answer) = (Arc::clone(&self), answer.clone());
+            router.route(path(signal), any(move |request| answer(Arc::clone(&intake), signal, request)))
+        })
     }
 
     /// Reads a body of the largest allowed size, with `extra` bytes of framing.

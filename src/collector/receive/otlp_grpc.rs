@@ -15,7 +15,6 @@ use axum::{
         header::{ALLOW, CONTENT_TYPE},
     },
     response::IntoResponse as _,
-    routing::any,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -44,17 +43,7 @@ pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
 
 /// The OTLP/gRPC receiver with bounds of the caller's.
 pub fn router_within(limits: Limits, accept: Accept, stats: Arc<Stats>) -> Router {
-    let intake = Intake::new(PLACE, limits, accept, stats);
-    let mut router = Router::new();
-    for signal in Signal::ALL {
-        let intake = Arc::clone(&intake);
-        let call = move |request: Request| {
-            let intake = Arc::clone(&intake);
-            async move { call(&intake, signal, request).await }
-        };
-        router = router.route(path(signal), any(call));
-    }
-    router.fallback(unknown_method)
+    Intake::new(PLACE, limits, accept, stats).routes(path, call).fallback(unknown_method)
 }
 
 const fn path(signal: Signal) -> &'static str {
@@ -65,13 +54,13 @@ const fn path(signal: Signal) -> &'static str {
     }
 }
 
-async fn call(intake: &Arc<Intake>, signal: Signal, request: Request) -> Response<Body> {
+async fn call(intake: Arc<Intake>, signal: Signal, request: Request) -> Response<Body> {
     if let Some(response) = not_grpc(&request) {
         let refusal = Refusal::ContentType("not a gRPC request".to_owned());
         intake.count_refusal(signal, &refusal);
         return response;
     }
-    match export(intake, signal, request).await {
+    match export(&intake, signal, request).await {
         Ok(accepted) => success(&response(signal, accepted)),
         Err(refusal) => {
             intake.count_refusal(signal, &refusal);

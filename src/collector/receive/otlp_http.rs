@@ -16,7 +16,6 @@ use axum::{
             RETRY_AFTER,
         },
     },
-    routing::any,
 };
 use prost::Message as _;
 use serde_json::json;
@@ -43,17 +42,7 @@ pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
 
 /// The OTLP/HTTP receiver with bounds of the caller's.
 pub fn router_within(limits: Limits, accept: Accept, stats: Arc<Stats>) -> Router {
-    let intake = Intake::new(PLACE, limits, accept, stats);
-    let mut router = Router::new();
-    for signal in Signal::ALL {
-        let intake = Arc::clone(&intake);
-        let export = move |request: Request| {
-            let intake = Arc::clone(&intake);
-            async move { export(&intake, signal, request).await }
-        };
-        router = router.route(path(signal), any(export));
-    }
-    router.fallback(unknown_path)
+    Intake::new(PLACE, limits, accept, stats).routes(path, export).fallback(unknown_path)
 }
 
 const fn path(signal: Signal) -> &'static str {
@@ -71,7 +60,7 @@ async fn unknown_path(request: Request) -> Response<Body> {
     failure(StatusCode::NOT_FOUND, Code::NotFound, message, encoding)
 }
 
-async fn export(intake: &Arc<Intake>, signal: Signal, request: Request) -> Response<Body> {
+async fn export(intake: Arc<Intake>, signal: Signal, request: Request) -> Response<Body> {
     let encoding = encoding(request.headers());
     if request.method() != Method::POST {
         let message = format!("{} is not for {}; POST is", request.method(), path(signal));
@@ -82,7 +71,7 @@ async fn export(intake: &Arc<Intake>, signal: Signal, request: Request) -> Respo
     }
     let (head, mut body) = request.into_parts();
     let taken = match encoding {
-        Some(encoding) => take(intake, signal, encoding, &head.headers, &mut body).await,
+        Some(encoding) => take(&intake, signal, encoding, &head.headers, &mut body).await,
         None => Err(Refusal::ContentType(unsupported(&head.headers))),
     };
     let encoding = encoding.unwrap_or(Encoding::Json);
