@@ -188,7 +188,7 @@ fn heard(services: &[Service], now: SystemTime) -> Markup {
                 tbody {
                     @for service in services.iter().take(MAX_SERVICES) {
                         tr {
-                            th scope="row" { (text::clip(if service.name.is_empty() { "StatsD" } else { &service.name }, 100)) }
+                            th scope="row" { (text::clip(text::service(&service.name), 100)) }
                             td { (text::clip(&service.version, 40)) }
                             td.id { (text::clip(&service.instance, 60)) }
                             td.number { (text::age(now, service.heard)) " ago" }

@@ -168,7 +168,7 @@ fn is_listed((sample, labels): &Key) -> bool {
 
 fn table(service: &str, instance: &str, group: &Group, pulls: bool, now: SystemTime) -> Markup {
     let more = group.rows.len().saturating_sub(MAX_ROWS);
-    let title = group.endpoint.as_deref().unwrap_or(if service.is_empty() { "StatsD" } else { service });
+    let title = group.endpoint.as_deref().unwrap_or(text::service(service));
     let dash = || html! { span.dim { "–" } };
     let mut rows: Vec<_> = group.rows.iter().collect();
     // What an application counts for itself has few labels, and is looked for first.

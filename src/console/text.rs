@@ -9,6 +9,11 @@ const ATTRIBUTES: usize = 8;
 const ATTRIBUTE_NAME: usize = 60;
 const ATTRIBUTE_VALUE: usize = 120;
 
+/// What a service is called; StatsD's lines name none.
+pub(super) fn service(name: &str) -> &str {
+    if name.is_empty() { "StatsD" } else { name }
+}
+
 /// At most `limit` characters of a text, with a sign for each that would be invisible or would reorder what
 /// stands around it. Markup is escaped where the text is put into the page.
 pub(super) fn clip(text: &str, limit: usize) -> String {
