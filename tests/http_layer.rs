@@ -25,7 +25,7 @@ use opentelemetry_sdk::{
     logs::{InMemoryLogExporter, SdkLoggerProvider},
     propagation::TraceContextPropagator,
 };
-use pushpull::http::Layer;
+use pushpull::http::{Layer, Scheme};
 use tokio::io::AsyncWriteExt;
 use tower_layer::Layer as _;
 use tracing_subscriber::layer::SubscriberExt;
@@ -634,4 +634,62 @@ async fn spans_and_logs_inside_carry_the_requests_ids() {
         assert_eq!(ids_of_log(&format!("beside {place}")), beside, "{place}");
     }
     assert_eq!(spans.len(), places.len() + 3);
+}
+
+#[tokio::test]
+async fn credentials_in_a_query_stay_out_of_the_span() {
+    let telemetry = Telemetry::new();
+    let server = serve(Router::new().route("/", get(async || "")), telemetry.layer()).await;
+    server.get("/?q=1&sig=secret&X-Amz-Signature=secret").await;
+    let (_, span) = telemetry.only_request().await;
+    let query = &attributes(span.attributes.iter())["url.query"];
+    assert_eq!(query, "q=1&sig=REDACTED&X-Amz-Signature=REDACTED");
+}
+
+/// A request in absolute form and with every header in which a proxy tells for whom it forwards.
+const FORWARDED: &str = "GET https://example.com/ HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\
+    Forwarded: for=192.0.2.7;proto=https\r\nX-Forwarded-For: 192.0.2.8\r\nX-Forwarded-Proto: https\r\n\r\n";
+
+#[tokio::test]
+async fn no_header_makes_a_scheme_or_an_address_unless_a_proxy_is_trusted() {
+    for (trusted, scheme, client) in [(false, "http", "127.0.0.1"), (true, "https", "192.0.2.7")] {
+        let telemetry = Telemetry::new();
+        let layer = telemetry.layer().trusting_proxies(move |address| trusted && address.is_loopback());
+        let server = serve(Router::new().route("/", get(async || "")), layer).await;
+        server.send(FORWARDED).await;
+        let (on_metric, span) = telemetry.only_request().await;
+        assert_eq!(on_metric["url.scheme"], scheme);
+        assert_eq!(attributes(span.attributes.iter())["client.address"], client);
+    }
+}
+
+#[tokio::test]
+async fn the_scheme_is_that_of_the_connection() {
+    let telemetry = Telemetry::new();
+    let layer = telemetry.layer().with_scheme(Scheme::Https);
+    let server = serve(Router::new().route("/", get(async || "")), layer).await;
+    server.get("/").await;
+    assert_eq!(telemetry.only_request().await.0["url.scheme"], "https");
+}
+
+#[tokio::test]
+async fn baggage_reaches_the_handler_and_no_metric() {
+    use opentelemetry::{Context, baggage::BaggageExt as _, propagation::TextMapCompositePropagator};
+    use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+
+    let telemetry = Telemetry::new();
+    let propagator = TextMapCompositePropagator::new(vec![
+        Box::new(TraceContextPropagator::new()),
+        Box::new(BaggagePropagator::new()),
+    ]);
+    let tenant =
+        async || Context::map_current(|context| context.baggage().get("tenant").map(ToString::to_string));
+    let handler = get(async move || tenant().await.unwrap_or_default());
+    let layer = telemetry.layer().with_propagator(Arc::new(propagator));
+    let server = serve(Router::new().route("/", handler), layer).await;
+    let answer = server
+        .send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nBaggage: tenant=blue\r\n\r\n")
+        .await;
+    assert!(answer.ends_with("\r\n\r\nblue"), "{answer}");
+    assert!(telemetry.only_request().await.0.values().all(|value| value != "blue"));
 }
