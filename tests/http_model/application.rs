@@ -91,6 +91,10 @@ impl Stage {
         self.arrived.lock().unwrap().clone()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.arrived.lock().unwrap().len()
+    }
+
     fn arrive(&self, id: u64) {
         assert!(self.arrived.lock().unwrap().insert(id), "request {id} came twice");
     }

@@ -171,7 +171,10 @@ pub(crate) enum Reaches {
 /// What the client must be able to tell of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
-    Answer { status: u16, bytes: u64 },
+    Answer {
+        status: u16,
+        bytes: u64,
+    },
     /// Not the whole of one.
     Broken,
     /// The client does not look.
@@ -354,7 +357,9 @@ impl Exchange {
             Play::Absent | Play::NestedAbsent => complete(404, 0),
             Play::NestedFallback => complete(404, FRAME_BYTES),
             Play::OnlyGet if !matches!(self.method, "GET" | "HEAD") => complete(405, 0),
-            Play::OnlyGet | Play::Nested | Play::ServiceLeaf | Play::ServiceRoot => complete(200, FRAME_BYTES),
+            Play::OnlyGet | Play::Nested | Play::ServiceLeaf | Play::ServiceRoot => {
+                complete(200, FRAME_BYTES)
+            }
             Play::Upload { reading: Reading::Left(_), .. } => {
                 // The handler's answer to the broken body meets a client that is gone.
                 return vec![
@@ -375,7 +380,8 @@ impl Exchange {
                 }
             }
             Play::Abandoned => {
-                let some = Ending { response_bytes: 0..=3 * FRAME_BYTES, ..Ending::failed(200, "cancelled", 0) };
+                let some =
+                    Ending { response_bytes: 0..=3 * FRAME_BYTES, ..Ending::failed(200, "cancelled", 0) };
                 return vec![complete(200, 3 * FRAME_BYTES), some, Ending::failed(None, "cancelled", 0)];
             }
         }]

@@ -1,6 +1,6 @@
 //! Random plans of what clients do, and their execution.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use proptest::{
     collection::vec,
@@ -9,7 +9,10 @@ use proptest::{
     strategy::ValueTree,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
-use tokio::{sync::Mutex, task::JoinSet};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinSet,
+};
 
 use crate::{
     exchange::{Exchange, Place, Play, Reading, Then, Upload, Version, Way},
@@ -90,9 +93,20 @@ fn play() -> impl Strategy<Value = Play> {
     ]
 }
 
-pub(crate) fn plan() -> impl Strategy<Value = Plan> {
-    let exchange = (method(), play()).prop_map(|(method, play)| Exchange { method, play });
-    let talks = (version(), vec(exchange, 1..8), any::<bool>());
+/// What nearly all clients do nearly always.
+fn plain() -> impl Strategy<Value = Play> {
+    prop_oneof![
+        (0..100_u32).prop_map(|bytes| Play::Whole { bytes }),
+        (0..3_u8).prop_map(|frames| Play::Streamed { frames }),
+        Just(Play::Absent),
+        Just(Play::OnlyGet),
+    ]
+}
+
+/// Connections with so many requests of these kinds.
+fn plan(plays: impl Strategy<Value = Play>, requests: Range<usize>) -> impl Strategy<Value = Plan> {
+    let exchange = (method(), plays).prop_map(|(method, play)| Exchange { method, play });
+    let talks = (version(), vec(exchange, requests), any::<bool>());
     let talks = talks.prop_map(|(version, exchanges, at_once)| Plan::Talks { version, exchanges, at_once });
     let abandons = (version(), 1..6_u8, way());
     let abandons = abandons.prop_map(|(version, count, way)| Plan::Abandons { version, count, way });
@@ -102,7 +116,7 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
 pub(crate) fn step() -> impl Strategy<Value = Step> {
     let clients = vec((version(), vec(place(), 1..4)), 0..4);
     let restart = (clients, any::<bool>()).prop_map(|(clients, cut)| Step::Restart { clients, cut });
-    prop_oneof![4 => vec(plan(), 1..5).prop_map(Step::Talk), 1 => restart]
+    prop_oneof![4 => vec(plan(play(), 1..8), 1..5).prop_map(Step::Talk), 1 => restart]
 }
 
 impl Plan {
@@ -116,14 +130,6 @@ impl Plan {
             }
             Self::Abandons { version: Version::Http2, count, way } => http2::abandon(trial, count, way).await,
             Self::Abandons { version, count, way } => http1::abandon(trial, version, count, way).await,
-        }
-    }
-
-    /// How many requests it is of, if nothing ends its connection before.
-    fn requests(&self) -> usize {
-        match self {
-            Self::Talks { exchanges, .. } => exchanges.len(),
-            Self::Abandons { count, .. } => (*count).into(),
         }
     }
 }
@@ -157,30 +163,32 @@ impl Step {
     }
 }
 
-/// Plans of `requests` requests at least, the same ones each time.
-pub(crate) fn mixed(requests: usize) -> VecDeque<Plan> {
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    let (plan, mut plans, mut count) = (plan(), VecDeque::new(), 0);
-    while count < requests {
-        let next = plan.new_tree(&mut runner).unwrap().current();
-        count += next.requests();
-        plans.push_back(next);
-    }
-    plans
-}
-
-/// Runs plans by `clients` clients at a time.
-pub(crate) async fn run(plans: VecDeque<Plan>, clients: usize, trial: &Arc<Trial>) {
-    let (plans, mut running) = (Arc::new(Mutex::new(plans)), JoinSet::new());
-    for _ in 0..clients {
+/// Runs the same plans each time, by 16 clients at a time, until `requests` requests have arrived.
+pub(crate) async fn run_mixed(requests: usize, trial: &Arc<Trial>) {
+    let (next, plans) = mpsc::channel(16);
+    let plans = Arc::new(Mutex::new(plans));
+    let mut clients = JoinSet::new();
+    for _ in 0..16 {
         let (plans, trial) = (Arc::clone(&plans), Arc::clone(trial));
-        running.spawn(async move {
+        clients.spawn(async move {
             loop {
-                let Some(plan) = plans.lock().await.pop_front() else { break };
+                let plan: Option<Plan> = plans.lock().await.recv().await;
+                let Some(plan) = plan else { break };
                 plan.run(&trial).await;
             }
         });
     }
-    running.join_all().await;
+    let rng = TestRng::deterministic_rng(RngAlgorithm::XorShift);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    // One in five is not plain: more would make it a test of how fast connections are opened.
+    let plan = plan(prop_oneof![4 => plain(), 1 => play()], 1..50);
+    while trial.stage.count() < requests {
+        let plan = plan.new_tree(&mut runner).unwrap().current();
+        // All clients are gone where one has failed, which the join tells.
+        if next.send(plan).await.is_err() {
+            break;
+        }
+    }
+    drop(next);
+    clients.join_all().await;
 }

@@ -94,9 +94,9 @@ impl Recorded {
         *self.ended.borrow()
     }
 
-    /// The spans that have ended, by the number of their request.
-    pub(crate) fn spans(&self) -> HashMap<u64, Vec<SpanData>> {
-        self.spans.ended.lock().unwrap().clone()
+    /// Takes the spans that have ended, by the number of their request.
+    pub(crate) fn take_spans(&self) -> HashMap<u64, Vec<SpanData>> {
+        std::mem::take(&mut *self.spans.ended.lock().unwrap())
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
@@ -104,7 +104,11 @@ impl Recorded {
         let collected = self.reader.collected();
         for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
             match (metric.name(), metric.unit(), metric.data()) {
-                ("http.server.active_requests", "{request}", AggregatedMetrics::I64(MetricData::Sum(sum))) => {
+                (
+                    "http.server.active_requests",
+                    "{request}",
+                    AggregatedMetrics::I64(MetricData::Sum(sum)),
+                ) => {
                     metrics.active =
                         sum.data_points().map(|point| (series(point.attributes()), point.value())).collect();
                 }

@@ -117,7 +117,7 @@ impl Trial {
     pub(crate) async fn end(&self) {
         // No request comes after the server's end. Streams of HTTP/2 are tasks of their own, which may end later.
         self.restart(0, false).await;
-        within("the end of all requests", self.recorded.ended(self.stage.arrived().len())).await;
+        within("the end of all requests", self.recorded.ended(self.stage.count())).await;
     }
 
     /// Compares what was recorded with what was expected; nothing may run any more.
@@ -131,7 +131,7 @@ impl Trial {
             }
         }
         assert_eq!(self.recorded.ended_now(), arrived.len(), "spans and requests");
-        let spans = self.recorded.spans();
+        let spans = self.recorded.take_spans();
         let mut sums = BTreeMap::<Series, Sums>::new();
         for id in arrived {
             let expected = &expected[usize::try_from(id).unwrap()];
@@ -163,7 +163,8 @@ impl Trial {
             }
         }
         let none_active = sums.keys().map(|series| {
-            let active = ["http.request.method", "url.scheme"].map(|key| (key.to_owned(), series[key].clone()));
+            let active =
+                ["http.request.method", "url.scheme"].map(|key| (key.to_owned(), series[key].clone()));
             (Series::from(active), 0)
         });
         assert_eq!(metrics.active, none_active.collect());
@@ -239,7 +240,8 @@ fn compare<'a>(
         ("http.response.status_code", status.as_deref()),
         ("error.type", ending.error_type),
     ];
-    let on_metric = on_metric.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
+    let on_metric =
+        on_metric.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
     let on_metric: Series = on_metric.collect();
     assert_eq!(on_span, on_metric, "request {id}: {expected:?}");
     (on_metric, ending, span)
