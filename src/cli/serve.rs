@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use opentelemetry::metrics::Meter;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -70,7 +71,7 @@ pub(super) fn run(
     for warning in environment.warnings() {
         tracing::warn!("{warning}");
     }
-    let database = foreground.block_on(open(&settings))?;
+    let database = foreground.block_on(open(&settings, &telemetry.meter(NAME)))?;
 
     let page = bound.page(&settings, &environment)?;
     let watching = Watching::start(&background, &settings, &page, bound.embedded, bound.console)?;
@@ -201,7 +202,7 @@ fn nothing_pushed() -> Pipeline {
     Pipeline::new(Table::new(0, &[]), None, Vec::new(), Arc::default())
 }
 
-async fn open(settings: &Serve) -> Result<Database, Failure> {
+async fn open(settings: &Serve, meter: &Meter) -> Result<Database, Failure> {
     let database = database::Settings {
         url: settings.database.as_ref().map(|url| url.as_str().to_owned()),
         pool: settings.database_pool,
@@ -211,7 +212,7 @@ async fn open(settings: &Serve) -> Result<Database, Failure> {
     };
     let name =
         settings.database.as_ref().map_or_else(|| "the temporary database".to_owned(), ToString::to_string);
-    let opened = Database::open(&database).await;
+    let opened = Database::open(&database, meter).await;
     Ok(opened.with_context(|| format!("cannot use {name} (--database)"))?)
 }
 
