@@ -3,7 +3,7 @@
 //! It must not know of any monitoring system: no Prometheus or StatsD call is made here.
 
 pub mod database;
-mod scrape;
+pub mod scrape;
 
 use std::{sync::Arc, time::Instant};
 

@@ -1,18 +1,31 @@
 //! The pull view: what the one reader collects, as an exposition.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
+    Router,
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use opentelemetry::metrics::{BoundGauge, Meter};
 
 use super::TEXT;
 use crate::{
     exposition::{sdk, text},
-    telemetry::Reader,
+    telemetry::{CollectError, Reader},
 };
+
+/// The route `/metrics` alone, with or without a trailing slash: for a listener beside the service's own, neither
+/// counted nor traced.
+pub fn router(meter: &Meter, reader: Reader) -> Router {
+    let answer = async |State(scrape): State<Arc<Scrape>>| scrape.answer();
+    Router::new()
+        .route("/metrics", get(answer))
+        .route("/metrics/", get(answer))
+        .with_state(Arc::new(Scrape::new(meter, reader)))
+}
 
 /// Answers scrapes. Its own gauges tell of the last scrape, so that a scrape moves no cumulative series.
 pub(super) struct Scrape {
@@ -36,7 +49,8 @@ impl Scrape {
         Self { reader, duration: duration.bind(&[]), size: size.bind(&[]) }
     }
 
-    /// The exposition, or 503 where nothing can be collected: an empty one would say that all is gone.
+    /// The exposition; without metrics, but with the reason, where there are none to be had. 503 where they cannot
+    /// be collected: an empty exposition would say that all is gone.
     pub(super) fn answer(&self) -> Response {
         let start = Instant::now();
         match self.reader.collect() {
@@ -45,6 +59,9 @@ impl Scrape {
                 self.duration.record(start.elapsed().as_secs_f64());
                 self.size.record(body.len() as u64);
                 ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], body).into_response()
+            }
+            Err(CollectError::Off(reason)) => {
+                ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], format!("# {reason}\n")).into_response()
             }
             Err(error) => {
                 tracing::debug!(name: "scrape.failed", %error, "no metrics to expose");

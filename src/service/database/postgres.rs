@@ -2,11 +2,7 @@
 //!
 //! Must not wait in a queue, must not measure, and must not show its options: they hold the password.
 
-use std::{
-    io,
-    str::FromStr as _,
-    time::Duration,
-};
+use std::{io, str::FromStr as _, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions,
@@ -112,7 +108,10 @@ impl Server {
             (self.options.connect().await?, None)
         };
         let limit = format!("{}ms", self.statement_timeout.as_millis());
-        sqlx::query("SELECT set_config('statement_timeout', $1, false)").bind(limit).execute(&mut inner).await?;
+        sqlx::query("SELECT set_config('statement_timeout', $1, false)")
+            .bind(limit)
+            .execute(&mut inner)
+            .await?;
         // Now, and not within the first operation.
         (&mut inner).prepare(sqlx::SqlStr::from_static(EXPENSIVE)).await?;
         Ok(Connection { inner, link })

@@ -11,9 +11,7 @@ use std::{
     },
 };
 
-use sqlx::{
-    ConnectOptions as _, Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions,
-};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -66,8 +64,7 @@ impl Server {
 
     /// That of a file in a new temporary folder, which is removed with the folder.
     pub(super) fn temporary() -> Result<(Self, TempDir), OpenError> {
-        let folder =
-            tempfile::Builder::new().prefix("pushpull-").tempdir().map_err(OpenError::Temporary)?;
+        let folder = tempfile::Builder::new().prefix("pushpull-").tempdir().map_err(OpenError::Temporary)?;
         let file = folder.path().join("pushpull.db");
         let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
         Ok((Self { options: options.disable_statement_logging(), in_memory: false }, folder))
