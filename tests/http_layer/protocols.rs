@@ -218,3 +218,23 @@ async fn a_pipeline_is_counted_as_far_as_it_came() {
     ];
     assert!(counted.iter().eq(expected), "{counted:?}");
 }
+
+/// A server need not ask for more behind the trailers, since there can be none.
+#[tokio::test]
+async fn a_body_that_ends_with_trailers_is_complete() {
+    let script = || vec![Step::Data("data"), Step::Trailers];
+    let telemetry = Telemetry::new();
+    let server = serve_script(&telemetry, script).await;
+    let request = "GET / HTTP/1.1\r\nHost: test\r\nTE: trailers\r\nConnection: close\r\n\r\n";
+    let answer = server.send(request).await;
+    assert!(answer.contains("data"), "{answer}");
+    telemetry.assert_only(Some("200"), None).await;
+
+    let telemetry = Telemetry::new();
+    let server = serve_script(&telemetry, script).await;
+    let mut client = http2_client(server.address).await;
+    let response = client.send_request(http2_request("GET", "http://test/")).await.unwrap();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+    assert_eq!(body.trailers().unwrap()["checksum"], "7");
+    telemetry.assert_only(Some("200"), None).await;
+}

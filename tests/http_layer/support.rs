@@ -297,6 +297,8 @@ pub(crate) async fn read_until(connection: &mut TcpStream, text: &str) -> String
 /// What a scripted body does when it is asked for the next frame.
 pub(crate) enum Step {
     Data(&'static str),
+    /// Trailers, behind which there is nothing more.
+    Trailers,
     /// Runs, then goes on with the next step.
     Do(Box<dyn FnOnce() + Send>),
     /// Stays pending for ever.
@@ -325,6 +327,10 @@ impl Body for Scripted {
         loop {
             return match self.0.pop_front() {
                 Some(Step::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data.into())))),
+                Some(Step::Trailers) => {
+                    let trailers = [(http::HeaderName::from_static("checksum"), http::HeaderValue::from(7))];
+                    Poll::Ready(Some(Ok(Frame::trailers(trailers.into_iter().collect()))))
+                }
                 Some(Step::Do(act)) => {
                     act();
                     continue;
