@@ -227,7 +227,8 @@ fn compare<'a>(
     let method = if expected.method == "_OTHER" { "HTTP" } else { expected.method };
     assert_eq!(span.name, format!("{method}{route}"), "request {id}: {expected:?}");
     let is_error = matches!(span.status, Status::Error { .. });
-    assert_eq!(is_error, ending.error_type.is_some(), "request {id}: {expected:?}, {span:?}");
+    let failed = ending.error_type.is_some_and(|kind| kind != "cancelled");
+    assert_eq!(is_error, failed, "request {id}: {expected:?}, {span:?}");
     assert_eq!(on_span["url.path"], expected.path, "request {id}: {expected:?}");
 
     on_span.retain(|key, _| ON_METRICS.contains(&key.as_str()));
