@@ -1,12 +1,15 @@
 //! The process that has one layer: what it does, and how the measuring process talks to it.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader, Write as _, stdin},
     process::{ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
+use axum::serve::ListenerExt as _;
 use http_bench::{layers::Layer, requests::Requests};
+use tokio::{net::TcpListener, runtime::Builder};
 
 use crate::{cores::Core, sink::Sink};
 
@@ -27,6 +30,17 @@ pub(crate) fn run(arguments: &[&str]) {
             for bursts in stdin().lines() {
                 println!("{}", requests.nanoseconds(bursts.unwrap().parse().unwrap()));
             }
+        }
+        ["serve", layer, sink] => {
+            Core::First.move_here();
+            let app = layer.parse::<Layer>().unwrap().app(sink.parse().unwrap());
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                println!("{}", listener.local_addr().unwrap());
+                let listener = listener.tap_io(|connection| connection.set_nodelay(true).unwrap());
+                axum::serve(listener, app).await.unwrap();
+            });
         }
         ["count", layer, sink, bursts] => {
             let app = layer.parse::<Layer>().unwrap().app(sink.parse().unwrap());
@@ -69,9 +83,23 @@ impl Child {
     /// Its next line of output after `question`.
     pub(crate) fn ask(&mut self, question: &str) -> String {
         writeln!(self.questions, "{question}").unwrap();
-        let mut answer = String::new();
-        let read = self.answers.read_line(&mut answer).unwrap();
+        self.line()
+    }
+
+    /// Its next line of output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = self.answers.read_line(&mut line).unwrap();
         assert_ne!(read, 0, "a child ended");
-        answer.trim_end().to_owned()
+        line.trim_end().to_owned()
+    }
+
+    /// Processor time that all its threads used so far, in user and in kernel mode.
+    pub(crate) fn processor_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+        // The second field, in parentheses, may have blanks; the 14th and 15th are counted in hundredths.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let used = fields.split_whitespace().skip(11).take(2);
+        used.map(|hundredths| hundredths.parse::<f64>().unwrap() / 100.0).sum()
     }
 }

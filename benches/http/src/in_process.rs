@@ -2,18 +2,18 @@
 
 use http_bench::{layers::Layer, requests::Requests};
 
-use crate::{child::Child, median, sink::Sink};
+use crate::{child::Child, median, sink::Sink, table::Table};
 
 const ROUNDS: u32 = 31;
 /// Bursts of requests in a round.
 const BURSTS: u32 = 20;
 
-/// For the bare application what a request takes, for each layer what it adds: the medians of the rounds.
-pub(crate) fn measure() -> Vec<f64> {
+/// The medians of the rounds.
+pub(crate) fn measure(table: &mut Table) {
     let sinks = Layer::ALL.map(|_| Sink::start());
     let mut children: Vec<_> =
         Layer::ALL.iter().zip(&sinks).map(|(layer, sink)| Child::spawn("in-process", *layer, sink)).collect();
-    let mut rounds = vec![Vec::new(); children.len()];
+    let mut rounds = Layer::ALL.map(|_| Vec::new());
     for round in 0..=ROUNDS {
         let mut bare = 0.0;
         for (index, child) in children.iter_mut().enumerate() {
@@ -27,10 +27,14 @@ pub(crate) fn measure() -> Vec<f64> {
             }
         }
     }
-    let made = Requests::in_bursts(BURSTS) * (ROUNDS + 1);
-    for (layer, sink) in Layer::ALL.into_iter().zip(&sinks) {
-        let spans = sink.spans();
-        println!("{layer}: {spans} spans exported of {made} requests in process");
+    table.add_differences("ns", rounds.map(|rounds| median(&rounds)));
+
+    let requests = f64::from(Requests::in_bursts(BURSTS) * (ROUNDS + 1));
+    for layer in Layer::ALL {
+        let exported = sinks[layer as usize].spans_of(requests);
+        if layer.traces() && exported < 0.99 {
+            let share = exported * 100.0;
+            table.note(format!("In process only {share:.0} % of the spans of {layer} were exported."));
+        }
     }
-    rounds.iter().map(|rounds| median(rounds)).collect()
 }

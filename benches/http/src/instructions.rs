@@ -5,22 +5,20 @@ use std::{fs, process::Command};
 
 use http_bench::{layers::Layer, requests::Requests};
 
-use crate::{child, sink::Sink};
+use crate::{child, sink::Sink, table::Table};
 
-/// For the bare application what a request takes, for each layer what it adds; none without valgrind.
-pub(crate) fn measure() -> Option<Vec<f64>> {
-    Command::new("valgrind").arg("--version").output().ok()?;
+pub(crate) fn measure(table: &mut Table) {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        table.note("Instructions were not counted: there is no valgrind here.".to_owned());
+        return;
+    }
     let sink = Sink::start();
-    let instructions: Vec<_> = Layer::ALL
-        .into_iter()
-        .map(|layer| {
-            // What is not the requests' is the same in both runs.
-            let [fewer, more] = [1, 2].map(|bursts| count(layer, bursts, &sink));
-            (more - fewer) / f64::from(Requests::in_bursts(1))
-        })
-        .collect();
-    let (bare, layers) = instructions.split_first()?;
-    Some([*bare].into_iter().chain(layers.iter().map(|layer| layer - bare)).collect())
+    let instructions = Layer::ALL.map(|layer| {
+        // What is not the requests' is the same in both runs.
+        let [fewer, more] = [1, 2].map(|bursts| count(layer, bursts, &sink));
+        (more - fewer) / f64::from(Requests::in_bursts(1))
+    });
+    table.add_beside_bare("instructions", instructions);
 }
 
 /// Instructions of the first thread over as many bursts.

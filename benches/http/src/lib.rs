@@ -5,5 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop")]
 
 pub mod layers;
+mod older;
 pub mod pipeline;
 pub mod requests;
+mod usual;

@@ -1,20 +1,35 @@
-//! The cost of the HTTP layer beside the published ones: `http-bench [in-process | instructions]`, all of it without
-//! an argument.
+//! What the HTTP layer adds to a request, beside the published ones, as a table in Markdown.
 //!
 //! Each layer is in a process of its own, since some of them work by globals. They are measured in turns, round by
-//! round, and compared with the bare application of the same round.
+//! round, and compared with the bare application of the same round, so that what disturbs one disturbs all.
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures are for a person to read")]
 
+mod allocations;
 mod child;
 mod cores;
 mod in_process;
 mod instructions;
+#[path = "../../figures/load.rs"]
+mod load;
+mod machine;
 mod sink;
+mod table;
+mod throughput;
 
 use std::process::ExitCode;
 
-use http_bench::layers::Layer;
+use table::Table;
+
+/// One part of the bench: its name as an argument, and what fills its columns.
+type Part = (&'static str, fn(&mut Table));
+
+const PARTS: [Part; 4] = [
+    ("in-process", in_process::measure),
+    ("instructions", instructions::measure),
+    ("allocations", allocations::measure),
+    ("throughput", throughput::measure),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -23,37 +38,20 @@ fn main() -> ExitCode {
         child::run(role);
         return ExitCode::SUCCESS;
     }
-    let parts: &[&str] = match arguments.as_slice() {
-        [] => &["in-process", "instructions"],
-        [part @ ("in-process" | "instructions")] => &[*part],
-        other => {
-            eprintln!(
-                "{} is none of in-process, instructions; nothing at all is all of them",
-                other.join(" ")
-            );
-            return ExitCode::from(2);
-        }
-    };
-    for part in parts {
-        match *part {
-            "in-process" => {
-                let nanoseconds = in_process::measure();
-                print_added("nanoseconds", &nanoseconds);
-            }
-            _ => match instructions::measure() {
-                Some(instructions) => print_added("instructions", &instructions),
-                None => println!("instructions: valgrind is missing"),
-            },
+    if let Some(unknown) = arguments.iter().find(|argument| PARTS.iter().all(|(name, _)| name != *argument)) {
+        let names = PARTS.map(|(name, _)| name).join(", ");
+        eprintln!("{unknown} is none of {names}; nothing at all is all of them");
+        return ExitCode::from(2);
+    }
+    let mut table = Table::default();
+    for (name, measure) in PARTS {
+        if arguments.is_empty() || arguments.contains(&name) {
+            eprintln!("measuring: {name}");
+            measure(&mut table);
         }
     }
+    println!("{table}\n{}", machine::line());
     ExitCode::SUCCESS
-}
-
-/// The bare application's figure, and what each layer adds to it.
-fn print_added(unit: &str, figures: &[f64]) {
-    for (layer, figure) in Layer::ALL.into_iter().zip(figures) {
-        println!("{layer}: {figure:+.0} {unit} a request");
-    }
 }
 
 /// The middle value; of an even number of them the upper of the two.

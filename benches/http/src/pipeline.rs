@@ -1,16 +1,23 @@
 //! What reads the measurements meanwhile: a scrape each second and a push every two seconds, and the spans' export.
 //!
-//! The providers are the library's own and live until the process ends.
+//! The providers are the library's own and live until the process ends. Whatever layer is on the same version of
+//! OpenTelemetry gets the same.
 
 use std::{hint::black_box, net::SocketAddr, sync::OnceLock, thread, time::Duration};
 
-use opentelemetry::metrics::Meter;
+use opentelemetry::{
+    InstrumentationScope,
+    metrics::{Meter, MeterProvider},
+    trace::TracerProvider,
+};
 use opentelemetry_sdk::trace::SdkTracer;
 use pushpull::{
     exposition::{sdk, text},
     telemetry::{self, Destination, Environment, Telemetry},
 };
 use tokio::runtime::{Builder, Runtime};
+use tracing::Level;
+use tracing_subscriber::{Layer as _, filter::Targets, layer::SubscriberExt as _, registry};
 
 const SCOPE: &str = "http-bench";
 
@@ -19,7 +26,7 @@ const SCOPE: &str = "http-bench";
 pub struct Pipeline(&'static Telemetry);
 
 impl Pipeline {
-    /// Starts what pushes to the OTLP/gRPC receiver at `sink`: metrics every two seconds, spans as they come.
+    /// Starts what scrapes, and what pushes to the OTLP/gRPC receiver at `sink`.
     ///
     /// # Panics
     /// Where it was started before in this process.
@@ -32,26 +39,37 @@ impl Pipeline {
         let sink = Destination::Embedded { grpc: sink, http: sink };
         let telemetry = Telemetry::start(&environment, resource, sink).unwrap();
         assert!(STARTED.set(telemetry).is_ok(), "one process has one pipeline");
-        Self(STARTED.get().unwrap())
-    }
-
-    /// For the layer's instruments.
-    #[must_use]
-    pub fn meter(self) -> Meter {
-        self.0.meter(SCOPE)
-    }
-
-    /// For the layer's spans.
-    #[must_use]
-    pub fn tracer(self) -> SdkTracer {
-        self.0.tracer(SCOPE)
+        let pipeline = Self(STARTED.get().unwrap());
+        scrape_each_second(pipeline.pull());
+        pipeline
     }
 
     /// Makes the text that a scrape is answered with.
-    pub fn pull(self) -> impl Fn() -> String + Send + use<> {
+    fn pull(self) -> impl Fn() -> String + Send + use<> {
         let reader = self.0.reader().clone();
         move || text::encode(&sdk::families(&reader.collect().unwrap()))
     }
+}
+
+impl MeterProvider for Pipeline {
+    fn meter_with_scope(&self, _: InstrumentationScope) -> Meter {
+        self.0.meter(SCOPE)
+    }
+}
+
+impl TracerProvider for Pipeline {
+    type Tracer = SdkTracer;
+
+    fn tracer_with_scope(&self, _: InstrumentationScope) -> SdkTracer {
+        self.0.tracer(SCOPE)
+    }
+}
+
+/// Makes spans of the `tracing` spans from `target` on, up to `level`, as tracing-opentelemetry does by itself.
+pub(crate) fn trace_by_tracing(tracer: SdkTracer, target: &str, level: Level) {
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer);
+    let layer = layer.with_filter(Targets::new().with_target(target, level));
+    tracing::subscriber::set_global_default(registry().with(layer)).unwrap();
 }
 
 /// The runtime that carries exports; telemetry of its own threads is suppressed, so that exports do not trace

@@ -57,9 +57,9 @@ impl Sink {
         self.address
     }
 
-    /// Spans accepted so far.
-    pub(crate) fn spans(&self) -> u64 {
-        self.spans.load(Ordering::Relaxed)
+    /// The share of `requests` of whose spans were accepted so far.
+    pub(crate) fn spans_of(&self, requests: f64) -> f64 {
+        self.spans.load(Ordering::Relaxed) as f64 / requests
     }
 }
 
