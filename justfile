@@ -43,3 +43,7 @@ peers:
 # The figures: start, memory, requests beside a bare server, points taken in (see benches/README.md).
 figures *WHICH:
     cargo bench --bench figures -- {{WHICH}}
+
+# What the HTTP layer costs a request, beside the published ones (see docs/PERFORMANCE.md).
+bench-http *PART:
+    cargo run --release --quiet --manifest-path benches/http/Cargo.toml -- {{PART}}

@@ -1,0 +1,153 @@
+//! The layers that are compared, each around the same application and set up as its documentation says: metrics, and
+//! where it has them traces, with every request sampled.
+
+use std::{fmt, net::SocketAddr, str::FromStr, sync::Arc};
+
+use axum::{Router, routing::get};
+use opentelemetry::{global, metrics::MeterProvider as _, trace::TracerProvider as _};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Level;
+
+use crate::{
+    older,
+    pipeline::{self, Pipeline},
+    usual,
+};
+
+/// One layer, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// The application as it is.
+    Bare,
+    /// The layer of this project.
+    Pushpull,
+    /// `opentelemetry-instrumentation-tower`: metrics and traces.
+    InstrumentationTower,
+    /// `axum-otel-metrics`: metrics.
+    AxumOtelMetrics,
+    /// `tower-otel`: metrics, and traces by way of `tracing`.
+    TowerOtel,
+    /// `axum-tracing-opentelemetry`: traces by way of `tracing`.
+    AxumTracingOpentelemetry,
+    /// `axum-prometheus`: metrics by way of `metrics`.
+    AxumPrometheus,
+    /// What is put together by hand where no layer is used: `TraceLayer`, tracing-opentelemetry, and two readers.
+    Usual,
+}
+
+impl Layer {
+    /// All, in the order of the table; each is its own index here.
+    pub const ALL: [Self; 8] = [
+        Self::Bare,
+        Self::Pushpull,
+        Self::InstrumentationTower,
+        Self::AxumOtelMetrics,
+        Self::TowerOtel,
+        Self::AxumTracingOpentelemetry,
+        Self::AxumPrometheus,
+        Self::Usual,
+    ];
+
+    /// As a person calls it, and as a word.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Bare => ("bare axum", "bare"),
+            Self::Pushpull => ("**pushpull**", "pushpull"),
+            Self::InstrumentationTower => {
+                ("opentelemetry-instrumentation-tower 0.19", "opentelemetry-instrumentation-tower")
+            }
+            Self::AxumOtelMetrics => ("axum-otel-metrics 0.14", "axum-otel-metrics"),
+            Self::TowerOtel => ("tower-otel 0.12", "tower-otel"),
+            Self::AxumTracingOpentelemetry => {
+                ("axum-tracing-opentelemetry 0.42", "axum-tracing-opentelemetry")
+            }
+            Self::AxumPrometheus => ("axum-prometheus 0.10", "axum-prometheus"),
+            Self::Usual => ("the usual set", "usual"),
+        }
+    }
+
+    /// As the table names it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.names().0
+    }
+
+    /// What it measures: metrics, traces.
+    #[must_use]
+    pub const fn signals(self) -> &'static str {
+        match self {
+            Self::Bare => "",
+            Self::AxumOtelMetrics | Self::AxumPrometheus => "metrics",
+            Self::AxumTracingOpentelemetry => "traces",
+            Self::Pushpull | Self::InstrumentationTower | Self::TowerOtel | Self::Usual => "metrics, traces",
+        }
+    }
+
+    /// Whether its requests have spans.
+    #[must_use]
+    pub const fn traces(self) -> bool {
+        !matches!(self, Self::Bare | Self::AxumOtelMetrics | Self::AxumPrometheus)
+    }
+
+    /// The application with this layer around it, whose telemetry goes to the OTLP/gRPC receiver at `sink`; with
+    /// everything running that reads what is measured.
+    ///
+    /// # Panics
+    /// Where it is called twice in a process: some layers work by globals.
+    pub fn app(self, sink: SocketAddr) -> Router {
+        let hello = || get(async || "hello, world\n");
+        let app = Router::new().route("/", hello()).route("/users/{id}", hello());
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        match self {
+            Self::Bare => app,
+            Self::Pushpull => {
+                let pipeline = Pipeline::start(sink);
+                let layer = pushpull::http::Layer::new(&pipeline.meter("http"), pipeline.tracer("http"));
+                app.layer(layer.with_propagator(Arc::new(TraceContextPropagator::new())))
+            }
+            Self::InstrumentationTower => {
+                let pipeline = Pipeline::start(sink);
+                global::set_meter_provider(pipeline);
+                global::set_tracer_provider(pipeline);
+                app.layer(opentelemetry_instrumentation_tower::http::server::Layer::new())
+            }
+            Self::AxumOtelMetrics => {
+                let provider = older::metrics(sink);
+                app.layer(axum_otel_metrics::HttpMetricsLayerBuilder::new().with_provider(provider).build())
+            }
+            Self::TowerOtel => {
+                let pipeline = Pipeline::start(sink);
+                pipeline::trace_by_tracing(pipeline.tracer("http"), "tower_otel", Level::INFO);
+                app.layer(tower_otel::metrics::HttpLayer::server(&pipeline.meter("http")))
+                    .layer(tower_otel::trace::HttpLayer::server(Level::INFO))
+            }
+            Self::AxumTracingOpentelemetry => {
+                let pipeline = Pipeline::start(sink);
+                pipeline::trace_by_tracing(pipeline.tracer("http"), "otel::tracing", Level::TRACE);
+                app.layer(axum_tracing_opentelemetry::middleware::OtelAxumLayer::default())
+            }
+            Self::AxumPrometheus => {
+                let _entered = pipeline::runtime().enter();
+                let (layer, metrics) = axum_prometheus::PrometheusMetricLayer::pair();
+                pipeline::scrape_each_second(move || metrics.render());
+                app.layer(layer)
+            }
+            Self::Usual => usual::around(app, sink),
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.names().1)
+    }
+}
+
+impl FromStr for Layer {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|layer| layer.names().1 == name);
+        found.ok_or_else(|| format!("no layer is called {name}"))
+    }
+}
