@@ -14,6 +14,8 @@ mod watcher;
 
 #[path = "program/delivery.rs"]
 mod delivery;
+#[path = "program/guard.rs"]
+mod guard;
 #[path = "program/input.rs"]
 mod input;
 #[path = "program/logs.rs"]
@@ -28,3 +30,7 @@ mod scrape;
 mod startup;
 #[path = "program/stop.rs"]
 mod stop;
+#[path = "program/tls.rs"]
+mod tls;
+#[path = "program/variables.rs"]
+mod variables;

@@ -303,6 +303,10 @@ fn of_signal(mut url: Url, signal: Signal) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::ffi::OsStringExt as _, time::Instant};
+
+    use proptest::{collection::hash_map, prelude::*, sample::select};
+
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
@@ -325,8 +329,21 @@ mod tests {
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
             ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "Cargo.toml"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/dev/zero"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a/ü"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "maybe"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2147483648"),
+            ("OTEL_BLRP_MAX_QUEUE_SIZE", "1000001"),
+            ("OTEL_SDK_DISABLED", "1"),
+            ("OTEL_SDK_DISABLED", " true"),
+            ("OTEL_TRACES_EXPORTER", "console"),
+            ("OTEL_METRICS_EXPORTER", "otlp,none"),
+            ("OTEL_LOGS_EXPORTER", "prometheus"),
+            ("OTEL_PROPAGATORS", "b3multi"),
+            ("OTEL_EXPORTER_PROMETHEUS_PORT", "65536"),
+            ("OTEL_EXPORTER_PROMETHEUS_HOST", "127.1"),
             ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://a b"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://]@0"),
         ] {
             let environment = environment(&[(name, value)]);
             assert_eq!(environment.warnings().len(), 1, "{name}: {:?}", environment.warnings());
@@ -335,6 +352,10 @@ mod tests {
             assert_eq!(environment.endpoint(Signal::Logs), "http://localhost:4317");
             assert_eq!(environment.timeout(Signal::Traces), Duration::from_secs(10));
             assert_eq!(environment.metric_interval(Destination::Standard), Duration::from_secs(60));
+            assert!(!environment.is_disabled() && environment.exposes_metrics());
+            assert!(Signal::ALL.into_iter().all(|signal| environment.pushes(signal)));
+            assert_eq!(environment.propagator().fields().count(), 3);
+            assert_eq!(environment.items("OTEL_BLRP_MAX_QUEUE_SIZE"), None);
         }
     }
 
@@ -370,5 +391,130 @@ mod tests {
         assert_eq!(environment.endpoint(Signal::Logs), "http://collector:4318");
         assert_eq!(environment.timeout(Signal::Logs), Duration::from_secs(2));
         assert_eq!(environment.milliseconds("OTEL_BSP_SCHEDULE_DELAY"), None);
+    }
+    #[test]
+    fn a_grpc_endpoint_without_a_scheme_is_secure_unless_it_is_said_not_to_be() {
+        let endpoint = |variables: &[(&str, &str)]| environment(variables).endpoint(Signal::Traces);
+        let bare = ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317");
+        assert_eq!(endpoint(&[bare]), "https://collector:4317");
+        assert_eq!(endpoint(&[bare, ("OTEL_EXPORTER_OTLP_INSECURE", "True")]), "http://collector:4317");
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "false");
+        assert_eq!(endpoint(&[bare, ("OTEL_EXPORTER_OTLP_INSECURE", "true"), own]), "https://collector:4317");
+        let plain = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+        assert_eq!(endpoint(&[plain, own]), "http://collector:4317");
+    }
+
+    #[test]
+    fn the_general_http_endpoint_keeps_its_path_and_query() {
+        let http = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+        for (general, expected) in [
+            ("http://a", "http://a/v1/logs"),
+            ("http://a/base/", "http://a/base/v1/logs"),
+            ("https://a:1/base?key=1", "https://a:1/base/v1/logs?key=1"),
+        ] {
+            let environment = environment(&[http, ("OTEL_EXPORTER_OTLP_ENDPOINT", general)]);
+            assert_eq!(environment.endpoint(Signal::Logs), expected);
+        }
+    }
+
+    #[test]
+    fn the_second_listener_is_there_where_either_variable_is() {
+        let (host, port) = ("OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT");
+        for (variables, expected) in [
+            (vec![], None),
+            (vec![(port, "9000")], Some(("localhost", 9000))),
+            (vec![(host, "0.0.0.0")], Some(("0.0.0.0", 9464))),
+            (vec![(host, "[::1]"), (port, "0")], Some(("::1", 0))),
+            (vec![(port, "many")], Some(("localhost", 9464))),
+            (vec![(port, "9000"), ("OTEL_METRICS_EXPORTER", "otlp")], None),
+            (vec![(port, "9000"), ("OTEL_SDK_DISABLED", "true")], None),
+        ] {
+            assert_eq!(environment(&variables).prometheus_listener(), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn a_disabled_sdk_pushes_and_exposes_nothing_whatever_else_is_set() {
+        let environment = environment(&[("OTEL_SDK_DISABLED", "TRUE"), ("OTEL_METRICS_EXPORTER", "otlp")]);
+        assert!(environment.is_disabled() && !environment.exposes_metrics());
+        assert!(!Signal::ALL.into_iter().any(|signal| environment.pushes(signal)));
+        assert_eq!(environment.propagator().fields().count(), 3);
+    }
+
+    /// The variables that something is made of here.
+    const READ: [&str; 36] = [
+        "OTEL_SDK_DISABLED",
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_METRICS_EXPORTER",
+        "OTEL_LOGS_EXPORTER",
+        "OTEL_PROPAGATORS",
+        "OTEL_EXPORTER_PROMETHEUS_HOST",
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_TRACES_SAMPLER",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_METRIC_EXPORT_INTERVAL",
+        "OTEL_BSP_SCHEDULE_DELAY",
+        "OTEL_BSP_MAX_QUEUE_SIZE",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_BLRP_SCHEDULE_DELAY",
+        "OTEL_BLRP_MAX_QUEUE_SIZE",
+        "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+        "OTEL_SPAN_EVENT_COUNT_LIMIT",
+        "OTEL_SPAN_LINK_COUNT_LIMIT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+        "OTEL_EXPORTER_OTLP_INSECURE",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "OTEL_WHAT_NOBODY_KNOWS",
+    ];
+
+    fn values() -> impl Strategy<Value = OsString> {
+        prop_oneof![
+            any::<String>().prop_map(OsString::from),
+            any::<Vec<u8>>().prop_map(OsString::from_vec),
+            any::<i128>().prop_map(|number| number.to_string().into()),
+            "(otlp|none|true|grpc|tracecontext|http|[,=%:/. ]|[0-9a-f]{1,3}){0,6}".prop_map(OsString::from),
+            "https?://[a-z0-9.:@/?#%\\[\\]]{0,20}".prop_map(OsString::from),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the values are, all that is made of them is of use, and each warning names its variable.
+        #[test]
+        fn no_value_is_more_than_a_warning(set in hash_map(select(READ.to_vec()), values(), 0..12)) {
+            let environment = Environment::of(set.into_iter().map(|(name, value)| (name.into(), value)));
+            for warning in environment.warnings() {
+                prop_assert!(READ.iter().any(|name| warning.starts_with(name)), "{warning}");
+                prop_assert!(!warning.contains('\n'), "{warning}");
+            }
+            for signal in Signal::ALL {
+                let endpoint = Url::parse(&environment.endpoint(signal)).unwrap();
+                prop_assert!(environment.endpoint(signal).parse::<http::Uri>().is_ok());
+                prop_assert!(endpoint.has_host() && matches!(endpoint.scheme(), "http" | "https"));
+                prop_assert!(!environment.timeout(signal).is_zero());
+                prop_assert!(environment.authorities(signal).is_none() && environment.identity(signal).is_none());
+                prop_assert!(!environment.is_disabled() || !environment.pushes(signal));
+            }
+            for items in ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE"] {
+                prop_assert!(environment.items(items).is_none_or(|items| (1..=1_000_000).contains(&items)));
+            }
+            prop_assert!(environment.propagator().fields().count() <= 3);
+            let (now, longest) = (Instant::now(), environment.span_delay(Destination::Standard));
+            prop_assert!(now.checked_add(longest).is_some());
+            let _ = (environment.prometheus_listener(), super::super::resource(&environment, "name", "1"));
+        }
     }
 }

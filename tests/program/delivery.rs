@@ -10,18 +10,18 @@ use crate::{
     receiver::{Answer, Receiver, takes},
 };
 
-fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {
+pub(crate) fn certificate() -> rcgen::CertifiedKey<rcgen::KeyPair> {
     rcgen::generate_simple_self_signed(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap()
 }
 
 /// The lines in which the program says that deliveries began to fail, and that they work again.
-fn changes(program: &Program) -> Vec<String> {
+pub(crate) fn changes(program: &Program) -> Vec<String> {
     let lines = program.stderr();
     let lines = lines.lines().filter(|line| line.contains("telemetry is"));
     lines.map(str::to_owned).collect()
 }
 
-fn failures(program: &Program, reason: &str) -> f64 {
+pub(crate) fn failures(program: &Program, reason: &str) -> f64 {
     let metrics = program.get("/metrics/");
     ["metric_data_point", "span", "log"]
         .iter()

@@ -42,9 +42,18 @@ impl Answer {
 
 /// Sends `METHOD PATH` and reads the whole answer.
 pub(crate) fn try_ask(address: &str, method_and_path: &str) -> io::Result<Answer> {
+    try_ask_with(address, method_and_path, &[])
+}
+
+/// The same with headers of the test's own.
+fn try_ask_with(address: &str, method_and_path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
-    write!(stream, "{method_and_path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "{method_and_path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n")?;
+    for (name, value) in headers {
+        write!(stream, "{name}: {value}\r\n")?;
+    }
+    write!(stream, "\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -57,6 +66,11 @@ pub(crate) fn try_ask(address: &str, method_and_path: &str) -> io::Result<Answer
 
 pub(crate) fn ask(address: &str, method_and_path: &str) -> Answer {
     try_ask(address, method_and_path).unwrap_or_else(|error| panic!("{method_and_path}: {error}"))
+}
+
+pub(crate) fn ask_with(address: &str, method_and_path: &str, headers: &[(&str, &str)]) -> Answer {
+    let asked = try_ask_with(address, method_and_path, headers);
+    asked.unwrap_or_else(|error| panic!("{method_and_path}: {error}"))
 }
 
 /// A request on a thread of its own.

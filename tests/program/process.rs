@@ -191,8 +191,17 @@ impl Program {
 
     /// Sends a signal, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.signals(&[name]);
+    }
+
+    /// Sends signals in one moment.
+    pub(crate) fn signals(&self, names: &[&str]) {
+        let kills: String = names.iter().map(|name| format!("kill -{name} {};", self.child.id())).collect();
+        assert!(Command::new("sh").args(["-c", &kills]).status().unwrap().success());
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// Asks it to stop by SIGTERM, and waits until it has.
@@ -241,6 +250,10 @@ impl Finished {
     pub(crate) fn assert_orderly(&self) {
         assert_eq!(self.status.code(), Some(0), "{self:?}");
         assert_eq!(self.left_behind, [""; 0], "{self:?}");
+    }
+
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
     }
 
     /// An exit code and nothing on standard output; returns the message.

@@ -123,3 +123,25 @@ fn two_processes_are_two_instances() {
     assert_ne!(instance(&one), instance(&two));
     assert_eq!(instance(&one), instance(&one));
 }
+
+/// They are evaluated at collection, so that their values differ; their names and labels do not.
+#[test]
+fn process_and_runtime_are_in_both_views() {
+    let service = Launch::serve().exporting_often().start();
+    for series in [
+        "process_cpu_time_seconds_total{cpu_mode=\"user\"",
+        "process_cpu_time_seconds_total{cpu_mode=\"system\"",
+        "process_memory_usage_bytes",
+        "process_unix_file_descriptor_count",
+        "process_uptime_seconds",
+        "tokio_runtime_busy_ratio",
+        "tokio_runtime_global_queue_depth",
+        "otel_sdk_processor_span_processed_total{error_type=\"queue_full\"",
+        "otel_sdk_processor_log_processed_total{error_type=\"queue_full\"",
+    ] {
+        let has = |body: &str| body.lines().any(|line| line.starts_with(series));
+        let pulled = service.get("/metrics/").body;
+        assert!(has(&pulled), "{series}: {pulled}");
+        eventually(series, || has(&service.pushed().body).then_some(()));
+    }
+}

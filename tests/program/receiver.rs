@@ -1,7 +1,7 @@
 //! An OTLP receiver at the far end of what a program pushes, over TLS where it is asked for, whose answers a
 //! test chooses, and which remembers the headers that it was sent.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, extract::Request, response::IntoResponse as _};
 use http::HeaderMap;
@@ -23,7 +23,11 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring},
+    rustls::{
+        RootCertStore, ServerConfig,
+        crypto::ring,
+        server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    },
 };
 use tower_service::Service as _;
 
@@ -62,15 +66,36 @@ impl Receiver {
         Self::new(answer, None)
     }
 
-    /// Over TLS with this certificate and key, in PEM.
+    /// Over TLS with this certificate and key.
     pub(crate) fn tls(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
+        Self::secured(certificate, None)
+    }
+
+    /// The same, for clients alone that show a certificate of `authority`.
+    pub(crate) fn mutual_tls(
+        certificate: &rcgen::CertifiedKey<rcgen::KeyPair>,
+        authority: &rcgen::Certificate,
+    ) -> Self {
+        let mut clients = RootCertStore::empty();
+        clients.add(authority.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), provider);
+        Self::secured(certificate, Some(verifier.build().unwrap()))
+    }
+
+    fn secured(
+        certificate: &rcgen::CertifiedKey<rcgen::KeyPair>,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Self {
         let key = certificate.signing_key.serialize_der().try_into().unwrap();
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.cert.der().clone()], key)
             .unwrap();
+        let config = match clients {
+            Some(clients) => config.with_client_cert_verifier(clients),
+            None => config.with_no_client_auth(),
+        };
+        let mut config = config.with_single_cert(vec![certificate.cert.der().clone()], key).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self::new(takes, Some(TlsAcceptor::from(Arc::new(config))))
     }
@@ -103,6 +128,11 @@ impl Receiver {
     /// From now on.
     pub(crate) fn answers(&self, answer: Verdict) {
         *self.answer.lock() = answer;
+    }
+
+    /// Each signal that arrived, once.
+    pub(crate) fn signals(&self) -> BTreeSet<Signal> {
+        self.heard.lock().signals.iter().copied().collect()
     }
 
     /// The signals that arrived and the headers that they came with.

@@ -241,3 +241,73 @@ fn health_follows_the_service() {
     let gone = Launch::bare(&["health", &url]).finish();
     assert!(gone.failure(1).contains(&url), "{gone:?}");
 }
+
+/// Stops a process that would take long over it, and then again until it has ended.
+fn ends_at_once(mut program: Program, closing: &str, signal: &str, code: i32) {
+    let began = Instant::now();
+    program.signal("TERM");
+    eventually("the closed port", || TcpStream::connect(closing).is_err().then_some(()));
+    assert!(!program.has_ended(), "it flushes");
+    eventually("the end", || {
+        program.signal(signal);
+        program.has_ended().then_some(())
+    });
+    let finished = program.finish(began);
+    assert_eq!(finished.code(), Some(code), "{finished:?}");
+    assert!(finished.took < Duration::from_secs(10), "{finished:?}");
+    assert!(finished.stderr.contains("a second signal: stopped at once"), "{finished:?}");
+    assert!(!finished.stderr.contains("panicked"), "{finished:?}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for (signal, code, protocol) in
+        [("TERM", 143, "grpc"), ("INT", 130, "grpc"), ("TERM", 143, "http/protobuf")]
+    {
+        let (_held, address) = silent();
+        let service = Launch::serve()
+            .pushing_to(protocol, &address.to_string())
+            .arguments(&["--stop-within", "1h"])
+            .quick_database()
+            .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000")
+            .start();
+        service.get("/database/");
+        let closing = service.address("service");
+        ends_at_once(service, &closing, signal, code);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once_while_a_request_is_in_flight() {
+    let service = Launch::serve()
+        .arguments(&["--database-work", "1000", "--database-timeout", "1h", "--stop-within", "1h"])
+        .start();
+    let closing = service.address("service");
+    let answer = ask_meanwhile(&closing, "GET /database/");
+    in_flight(&service);
+    ends_at_once(service, &closing, "INT", 130);
+    assert!(answer.join().unwrap().is_err());
+}
+
+#[test]
+fn a_second_signal_ends_collect_at_once() {
+    let (_listener, silent) = silent();
+    let collector = Launch::collect()
+        .arguments(&["--forward", &format!("http://{silent}"), "--stop-within", "1h"])
+        .start();
+    let service = Launch::serve().pushing_to("grpc", &collector.address("otlp_grpc")).start();
+    service.get("/");
+    service.stop().assert_orderly();
+    let closing = collector.address("otlp_grpc");
+    ends_at_once(collector, &closing, "TERM", 143);
+}
+
+/// `timeout` and others send a signal to the process and to its group.
+#[test]
+fn two_signals_in_one_moment_are_one() {
+    let service = Launch::serve().quick_database().start();
+    service.get("/");
+    let began = Instant::now();
+    service.signals(&["TERM", "INT"]);
+    service.finish(began).assert_orderly();
+}

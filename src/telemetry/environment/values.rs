@@ -2,7 +2,7 @@
 //!
 //! Each error is what stands behind the variable and its value in a warning.
 
-use std::{net::IpAddr, ops::RangeInclusive};
+use std::{fs, net::IpAddr, ops::RangeInclusive};
 
 use url::Url;
 
@@ -15,6 +15,9 @@ pub(super) const MILLISECONDS: RangeInclusive<u64> = 1..=i32::MAX as u64;
 pub(super) const ITEMS: RangeInclusive<u64> = 1..=1_000_000;
 /// Items on a span.
 pub(super) const LIMIT: RangeInclusive<u64> = 0..=u32::MAX as u64;
+
+/// Bytes of a PEM file. The list of all public authorities is well below a mebibyte.
+const LARGEST_FILE: u64 = 16 << 20;
 
 /// Only `true` is, whatever its case: so the specification has it.
 pub(super) fn is_true(value: &str) -> bool {
@@ -70,8 +73,15 @@ pub(super) fn endpoint(value: &str, protocol: Protocol) -> Result<Url, String> {
     };
     // A URL parser mends what an exporter refuses: spaces around, letters that must be escaped.
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+    // The exporters read it by this other parser.
+    let read = url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some());
     match Url::parse(&url) {
-        Ok(url) if value.bytes().all(plain) && matches!(url.scheme(), "http" | "https") && url.has_host() => {
+        Ok(url)
+            if read
+                && value.bytes().all(plain)
+                && matches!(url.scheme(), "http" | "https")
+                && url.has_host() =>
+        {
             Ok(url)
         }
         _ => Err("is not an http:// or https:// URL".to_owned()),
@@ -80,7 +90,13 @@ pub(super) fn endpoint(value: &str, protocol: Protocol) -> Result<Url, String> {
 
 /// The PEM file at `path`, which has what `what` says: `CERTIFICATE`, `CLIENT_CERTIFICATE` or `CLIENT_KEY`.
 pub(super) fn pem(path: &str, what: &str) -> Result<Vec<u8>, String> {
-    let pem = std::fs::read(path).map_err(|error| format!("cannot be read ({error})"))?;
+    let told = |error: std::io::Error| format!("cannot be read ({error})");
+    // A device or a pipe would be read for ever.
+    let file = fs::metadata(path).map_err(told)?;
+    if !file.is_file() || file.len() > LARGEST_FILE {
+        return Err("is not a file of certificates".to_owned());
+    }
+    let pem = fs::read(path).map_err(told)?;
     match what {
         "CERTIFICATE" => tls::authorities(&pem).map(drop)?,
         "CLIENT_CERTIFICATE" => tls::certificates(&pem).map(drop)?,
