@@ -178,8 +178,21 @@ pub fn from_args(
     }
 }
 
+/// The requests a second of a load, 0 to 10000.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn load(text: &str) -> Result<f64, Problem> {
+    rate(text).map_err(|fault| fault.of("rps", Some(text)))
+}
+
+fn rate(text: &str) -> Result<f64, Fault> {
+    values::number(text, 0.0..=MOST_LOAD)
+}
+
 /// The most requests a second that the built-in load may send.
-pub const MOST_LOAD: f64 = 10_000.0;
+const MOST_LOAD: f64 = 10_000.0;
 
 /// The longest time that any setting takes.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -216,7 +229,7 @@ impl Reader<'_> {
         let objective = self.read(&flags::OBJECTIVE, |given| {
             values::time(given.text, Duration::from_millis(1)..=LONGEST_OBJECTIVE)
         });
-        let load = self.read(&flags::LOAD, |given| values::number(given.text, 0.0..=MOST_LOAD));
+        let load = self.read(&flags::LOAD, |given| rate(given.text));
         let probe = self.read(&flags::PROBE, |given| {
             values::time_or_off(given.text, Duration::from_millis(100)..=LONGEST)
         });

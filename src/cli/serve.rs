@@ -3,12 +3,14 @@
 
 use std::{
     ffi::OsString,
+    io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use opentelemetry::Key;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -21,10 +23,12 @@ use super::{
     signals::Signals,
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page},
+    trial::Trial,
 };
 use crate::{
     collector::{Collector, Sockets, pipeline::Pipeline, series::Table},
     config::{self, LogFormat, Serve},
+    console::Controls,
     http,
     net::{self, Stop},
     service::{
@@ -61,9 +65,11 @@ pub(super) fn run(
         .on_thread_start(telemetry::suppress_on_this_thread)
         .enable_all()
         .build()?;
+    let resource = telemetry::resource(&environment, NAME, env!("CARGO_PKG_VERSION"));
+    let name =
+        resource.get(&Key::from_static_str("service.name")).map_or_else(String::new, |name| name.to_string());
     let telemetry = {
         let _entered = background.enter();
-        let resource = telemetry::resource(&environment, NAME, env!("CARGO_PKG_VERSION"));
         Telemetry::start(&environment, resource, bound.destination())?
     };
     logs::install(log, Some(&telemetry))?;
@@ -71,15 +77,30 @@ pub(super) fn run(
         tracing::warn!("{warning}");
     }
     let database = foreground.block_on(open(&settings))?;
+    let trial = foreground.block_on(Trial::new(&telemetry.meter(NAME), bound.service.1, &settings));
 
     let page = bound.page(&settings, &environment)?;
-    let watching = Watching::start(&background, &settings, &page, bound.embedded, bound.console)?;
+    let controls = trial.controls(name, &settings);
+    let watching = Watching::start(&background, &settings, &page, bound.embedded, bound.console, controls)?;
     let layer = http::Layer::new(&telemetry.meter(NAME), telemetry.tracer(NAME))
         .with_propagator(Arc::new(TraceContextPropagator::new()));
-    let router = service::router(&telemetry.meter(NAME), layer, telemetry.reader().clone(), database);
+    let router = service::router(
+        &telemetry.meter(NAME),
+        layer,
+        telemetry.reader().clone(),
+        database,
+        trial.faults.switches(),
+    );
+    let ready = || {
+        page.print(log);
+        trial.start()
+    };
+    let stopping = async {
+        signals.first().await;
+        trial.end().await;
+    };
     let deadlines =
-        foreground
-            .block_on(serve(bound.service.0, router, settings.stop_within, signals, || page.print(log)))?;
+        foreground.block_on(serve(bound.service.0, router, settings.stop_within, stopping, ready))?;
 
     // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
     foreground.shutdown_background();
@@ -172,6 +193,7 @@ impl Watching {
         page: &Page,
         collector: Option<(Sockets, Addresses)>,
         console: Option<(TcpListener, SocketAddr)>,
+        controls: Controls,
     ) -> Result<Self, Failure> {
         let _entered = runtime.enter();
         let collector =
@@ -181,7 +203,8 @@ impl Watching {
             page.service.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
         let pipeline =
             collector.as_ref().map_or_else(nothing_pushed, |collector| collector.pipeline().clone());
-        let console = startup::serve_console(console, page, &pipeline, pull.as_slice(), &pages)?;
+        let console =
+            startup::serve_console(console, page, &pipeline, pull.as_slice(), Some(controls), &pages)?;
         Ok(Self { collector, console, pages })
     }
 
@@ -226,14 +249,14 @@ async fn serve(
     listener: TcpListener,
     router: axum::Router,
     stop_within: Duration,
-    signals: Signals,
-    ready: impl FnOnce(),
+    stopping: impl Future<Output = ()>,
+    ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<Deadlines, Failure> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let stop = Stop::default();
     let mut served = tokio::spawn(net::serve(listener, router, stop.clone()));
-    ready();
-    signals.first().await;
+    ready()?;
+    stopping.await;
     let at = |share: f64| Instant::now() + stop_within.mul_f64(share);
     let (drained, deadlines) = (at(DRAINED), Deadlines { flushed: at(FLUSHED), collected: at(COLLECTED) });
     stop.drain();

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::invalid::{Fault as Objection, Problem, named};
+use super::invalid::{Fault as Objection, Problem};
 use super::values;
 
 /// How long a fault lasts where that is not said, in seconds.
@@ -87,12 +87,12 @@ impl Name {
     /// # Errors
     /// Where no fault has it: what to write instead.
     pub fn of(text: &str) -> Result<Self, Problem> {
-        Self::find(text).map_err(|objection| objection.of(&named(text), None))
+        Self::find(text).map_err(|objection| objection.of("fault", Some(text)))
     }
 
     fn find(text: &str) -> Result<Self, Objection> {
         let found = Self::ALL.into_iter().find(|name| name.text() == text);
-        found.ok_or_else(|| objection(format!("{} is no fault", named(text))))
+        found.ok_or_else(|| objection("unknown".to_owned()))
     }
 
     fn effect(self, value: Option<&str>) -> Result<Effect, Objection> {
@@ -254,9 +254,9 @@ mod tests {
         const LIST: &str = "the faults are database-refuse, database-slow=MS, pool=N, errors=RATE, truncate, \
             collector-away, scrape-refuse, each with @SECONDS up to 3600, else for 60 s";
         for (text, reason) in [
-            ("gremlins", "gremlins is no fault"),
-            ("", " is no fault"),
-            ("Errors=1", "Errors is no fault"),
+            ("gremlins", "unknown"),
+            ("", "unknown"),
+            ("Errors=1", "unknown"),
             ("errors", "errors needs RATE"),
             ("truncate=1", "truncate takes no value"),
             ("errors=", "RATE is not a number (give a number from 0 to 1)"),
@@ -270,7 +270,7 @@ mod tests {
             ("truncate@0", "SECONDS is not above 0 (give a number above 0, up to 3600)"),
             ("truncate@3601", "SECONDS is too large (give a number above 0, up to 3600)"),
             ("truncate@", "SECONDS is not a number (give a number above 0, up to 3600)"),
-            ("truncate@5@5", "truncate@5 is no fault"),
+            ("truncate@5@5", "unknown"),
         ] {
             let objection = order(text).expect_err(text);
             assert_eq!((objection.reason.as_str(), objection.remedy.as_str()), (reason, LIST), "{text}");

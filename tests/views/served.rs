@@ -86,7 +86,7 @@ impl Served {
             let database = Database::open(&settings).await.unwrap();
             let layer = Layer::new(&telemetry.meter("views"), telemetry.tracer("views"));
             let reader = telemetry.reader().clone();
-            serve(service::router(&telemetry.meter("views"), layer, reader, database)).await
+            serve(service::router(&telemetry.meter("views"), layer, reader, database, Arc::default())).await
         });
         Self { telemetry, address, foreground, pushes, background }
     }
