@@ -3,6 +3,7 @@
 //! The only place that installs globals, and the only one that wires the service and the collector together.
 
 mod collect;
+mod destinations;
 mod health;
 mod logs;
 mod serve;

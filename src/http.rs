@@ -31,9 +31,13 @@
 //! # Spans
 //!
 //! A server span named `METHOD route`, with the same attributes and `url.path`, `url.query`, `client.address`,
-//! `user_agent.original` and `http.request.method_original`; what a client wrote is cut to a bounded length. Its
-//! status is Error exactly where `error.type` is set. It is OpenTelemetry's current span whenever the handler or the
-//! response's body runs.
+//! `user_agent.original` and `http.request.method_original`; what a client wrote is cut to a bounded length, and the
+//! credentials that sign a URL are replaced in its query. Its status is Error where the server failed, which is where
+//! `error.type` is set but for `cancelled`: that one is the client's doing. It is OpenTelemetry's current span whenever
+//! the handler or the response's body runs.
+//!
+//! `url.scheme` and `client.address` are those of the connection; what a header says of them counts only from a proxy
+//! that [`Layer::trusting_proxies`] lets through.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -50,25 +54,30 @@
 
 mod adapter;
 mod body;
+mod chain;
 mod exchange;
+mod forwarded;
 mod future;
 mod instruments;
 mod labels;
 mod outcome;
+mod query;
 mod span;
 mod target;
+mod words;
 
-use std::{fmt, sync::Arc, task};
+use std::{fmt, net::IpAddr, sync::Arc, task};
 
-use ::http::{Request, Response};
+use ::http::{HeaderMap, HeaderName, Request, Response};
 use opentelemetry::{
+    Context,
     metrics::Meter,
     propagation::TextMapPropagator,
     trace::{Span, Tracer},
 };
 
-pub use self::{body::ResponseBody, future::ResponseFuture};
-use self::{exchange::Exchange, instruments::Instruments, target::Targets};
+pub use self::{body::ResponseBody, forwarded::Scheme, future::ResponseFuture};
+use self::{exchange::Exchange, forwarded::Trust, instruments::Instruments, span::Headers, target::Targets};
 
 /// The route templates that [`Layer::new`] leaves out of `http.server.*`, so that a scrape moves no series.
 const WITHOUT_METRICS: [&str; 2] = ["/metrics", "/metrics/"];
@@ -76,8 +85,44 @@ const WITHOUT_METRICS: [&str; 2] = ["/metrics", "/metrics/"];
 /// What all requests through one [`Layer`] share.
 struct Shared<T> {
     tracer: Arc<T>,
-    propagator: Option<Arc<dyn TextMapPropagator + Send + Sync>>,
+    propagation: Option<Propagation>,
+    scheme: Scheme,
+    trust: Option<Trust>,
     targets: Targets,
+}
+
+/// A propagator and the headers that it reads.
+#[derive(Clone)]
+struct Propagation {
+    propagator: Arc<dyn TextMapPropagator + Send + Sync>,
+    fields: Arc<[HeaderName]>,
+}
+
+impl<T> Shared<T> {
+    /// The address of the client where it is known, and the scheme by which it came.
+    fn origin<B>(&self, request: &Request<B>) -> (Option<IpAddr>, Scheme) {
+        let peer = adapter::client_address(request.extensions());
+        let scheme = request.extensions().get().copied().unwrap_or(self.scheme);
+        match (&self.trust, peer) {
+            (Some(trust), Some(peer)) => {
+                let (client, forwarded) = trust.client(peer, request.headers());
+                (Some(client), forwarded.unwrap_or(scheme))
+            }
+            _ => (peer, scheme),
+        }
+    }
+
+    /// What the propagator finds in the headers, on top of what is current. It is not asked where it can find nothing,
+    /// which is how most requests come.
+    fn parent(&self, headers: &HeaderMap) -> Context {
+        let current = Context::current();
+        match &self.propagation {
+            Some(Propagation { propagator, fields }) if headers.keys().any(|name| fields.contains(name)) => {
+                propagator.extract_with_context(&current, &Headers(headers))
+            }
+            _ => current,
+        }
+    }
 }
 
 /// Instruments every request to the services it wraps; `T` is the tracer.
@@ -95,7 +140,14 @@ impl<T> Layer<T> {
     /// is taken from a request's headers.
     pub fn new(meter: &Meter, tracer: T) -> Self {
         let targets = Targets::new(Arc::new(Instruments::new(meter))).without_metrics_for(&WITHOUT_METRICS);
-        Self { shared: Arc::new(Shared { tracer: Arc::new(tracer), propagator: None, targets }) }
+        let shared = Shared {
+            tracer: Arc::new(tracer),
+            propagation: None,
+            scheme: Scheme::default(),
+            trust: None,
+            targets,
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Replaces the list of route templates (as in `/users/{id}`) that are left out of `http.server.*`.
@@ -114,18 +166,42 @@ impl<T> Layer<T> {
         self.with(|shared| shared.targets = shared.targets.without_traces_for(routes))
     }
 
-    /// Takes the parent of each server span (and what else the propagator carries) from the request's headers.
+    /// Takes the parent of each server span (and what else the propagator carries, such as baggage) from the request's
+    /// headers. It is asked where at least one of the headers that it names as its fields is there.
     ///
     /// The W3C propagators are in `opentelemetry_sdk::propagation`.
     #[must_use]
     pub fn with_propagator(self, propagator: Arc<dyn TextMapPropagator + Send + Sync>) -> Self {
-        self.with(|shared| shared.propagator = Some(propagator))
+        let fields =
+            propagator.fields().filter_map(|field| HeaderName::from_bytes(field.as_bytes()).ok()).collect();
+        self.with(|shared| shared.propagation = Some(Propagation { propagator, fields }))
+    }
+
+    /// The scheme by which clients come, `http` unless it is given: the layer cannot see whether there is TLS below it.
+    ///
+    /// A [`Scheme`] among a request's extensions goes before it.
+    #[must_use]
+    pub fn with_scheme(self, scheme: Scheme) -> Self {
+        self.with(|shared| shared.scheme = scheme)
+    }
+
+    /// Believes the proxies at the addresses that `trusted` holds for: what they say in `Forwarded` (RFC 7239), or else
+    /// in `X-Forwarded-For` and `X-Forwarded-Proto`, becomes `client.address` and `url.scheme`. None is believed unless
+    /// this is called.
+    ///
+    /// It needs the address of the connection's other end
+    /// (with axum: `Router::into_make_service_with_connect_info::<SocketAddr>`).
+    #[must_use]
+    pub fn trusting_proxies(self, trusted: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|shared| shared.trust = Some(Trust(Arc::new(trusted))))
     }
 
     fn with(self, change: impl FnOnce(&mut Shared<T>)) -> Self {
         let mut shared = Shared {
             tracer: Arc::clone(&self.shared.tracer),
-            propagator: self.shared.propagator.clone(),
+            propagation: self.shared.propagation.clone(),
+            scheme: self.shared.scheme,
+            trust: self.shared.trust.clone(),
             targets: self.shared.targets.unlearned(),
         };
         change(&mut shared);

@@ -4,7 +4,7 @@
 
 pub mod database;
 pub mod faults;
-mod scrape;
+pub mod scrape;
 
 use std::{sync::Arc, time::Instant};
 
@@ -74,13 +74,13 @@ where
     let endpoint = |path| [KeyValue::new("endpoint", path)];
     let app = App {
         database,
+        scrape: Scrape::new(meter, reader, Arc::clone(&faults)),
         faults,
         home_requests: requests.bind(&endpoint("/")),
         home_turns: Turns::default(),
         database_requests: requests.bind(&endpoint("/database")),
         database_turns: Turns::default(),
         slow: slow.bind(&endpoint("/database")),
-        scrape: Scrape::new(meter, reader),
     };
     Router::new()
         .route("/", get(home))
@@ -142,9 +142,5 @@ fn failure(error: &OperationError) -> Response {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    if app.faults.refuses_scrapes() {
-        let text = "Scrapes are refused by a fault that is on\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, TEXT, text).into_response();
-    }
     app.scrape.answer()
 }

@@ -294,18 +294,6 @@ mod tests {
         assert_eq!(note.as_deref(), Some("0.8 s is no bound of a bucket: 1 s is counted instead"));
     }
 
-    #[test]
-    fn queries() {
-        let text: String = signals(&scope("pushpull", 1000))
-            .into_iter()
-            .map(|signal| {
-                let graphite = signal.graphite.unwrap_or_else(|| "none".to_owned());
-                format!("{} [{}]\n  {}\n  {graphite}\n", signal.name, signal.unit, signal.promql)
-            })
-            .collect();
-        insta::assert_snapshot!(text);
-    }
-
     /// Whatever the service is called, brackets and quotes close, and the name stays within its quotes.
     #[test]
     fn any_name_stays_within_its_quotes() {
@@ -332,11 +320,9 @@ mod tests {
                 (Some(_), _) => {}
                 (None, c) if quotes.contains(&c) => quote = Some(c),
                 (None, '(' | '[' | '{') => open.push(c),
-                (None, ')' | ']' | '}') => {
-                    if !matches!((open.pop(), c), (Some('('), ')') | (Some('['), ']') | (Some('{'), '}')) {
-                        return false;
-                    }
-                }
+                (None, ')') if open.pop() != Some('(') => return false,
+                (None, ']') if open.pop() != Some('[') => return false,
+                (None, '}') if open.pop() != Some('{') => return false,
                 _ => {}
             }
         }

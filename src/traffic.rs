@@ -16,23 +16,33 @@ use tokio_util::sync::CancellationToken;
 pub use self::load::{Load, State};
 use crate::service::SECONDS;
 
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Requests a second; 0 for none.
+    pub load: f64,
+    /// Time between two checks of each page; `None` where none is checked.
+    pub probe: Option<Duration>,
+    /// The metrics page has metrics, so that it can be checked too.
+    pub exposes_metrics: bool,
+}
+
 /// The clients of one service, on a thread of their own.
 #[derive(Debug)]
 pub struct Traffic {
     meter: Meter,
     service: SocketAddr,
     load: Load,
-    probe: Option<Duration>,
+    settings: Settings,
     stop: CancellationToken,
 }
 
 impl Traffic {
-    /// The clients of the service that listens at the address: `load` requests a second (0 for none), and a check of
-    /// each page every `probe`.
+    /// The clients of the service that listens at the address.
     #[must_use]
-    pub fn new(meter: &Meter, service: SocketAddr, load: f64, probe: Option<Duration>) -> Self {
-        let load = Load::new(meter, service, load);
-        Self { meter: meter.clone(), service, load, probe, stop: CancellationToken::new() }
+    pub fn new(meter: &Meter, service: SocketAddr, settings: Settings) -> Self {
+        let load = Load::new(meter, service, settings.load);
+        Self { meter: meter.clone(), service, load, settings, stop: CancellationToken::new() }
     }
 
     /// Begins to send. To be called once.
@@ -41,14 +51,14 @@ impl Traffic {
     /// Where the thread cannot be started.
     pub fn start(&self) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let Self { meter, service, load, probe, stop } = self;
-        let (meter, service, load, probe, stop) =
-            (meter.clone(), *service, load.clone(), *probe, stop.clone());
+        let Self { meter, service, load, settings, stop } = self;
+        let (meter, service, load, settings, stop) =
+            (meter.clone(), *service, load.clone(), *settings, stop.clone());
         thread::Builder::new().name("traffic".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let probing = async {
-                    if let Some(period) = probe {
-                        probe::run(&meter, service, period, &stop).await;
+                    if let Some(period) = settings.probe {
+                        probe::run(&meter, service, period, settings.exposes_metrics, &stop).await;
                     }
                 };
                 let sending = async {

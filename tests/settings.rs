@@ -196,7 +196,7 @@ fn every_bad_setting_is_named_at_once() {
             ("PUSHPULL_STATSD_FLUSH", "10"),
             ("PUSHPULL_QUEUE_LIMIT", "1TB"),
             ("PUSHPULL_LOG", "xml"),
-            ("DATABASE_URL", "postgres://user:secret@db/app?password=secret"),
+            ("DATABASE_URL", "mysql://user:secret@db/app?password=secret"),
         ],
     );
     let message = bad.expect_err("nothing here is good").to_string();

@@ -4,22 +4,21 @@
 use std::{
     ffi::OsString,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use opentelemetry::Key;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry::{Key, metrics::Meter};
 use tokio::{
     runtime::{Builder, Runtime},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 use url::Url;
 
 use super::{
-    Failure, logs,
+    Failure, destinations, logs,
     signals::Signals,
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page},
@@ -34,6 +33,8 @@ use crate::{
     service::{
         self,
         database::{self, Database},
+        faults::Targets,
+        scrape,
     },
     telemetry::{self, Destination, Environment, Signal, Telemetry},
 };
@@ -45,6 +46,8 @@ const NAME: &str = "pushpull";
 const DRAINED: f64 = 0.5;
 const FLUSHED: f64 = 0.8;
 const COLLECTED: f64 = 0.95;
+/// How long telemetry may be flushed where the service could not start.
+const EARLY_FLUSH: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     settings: Serve,
@@ -53,11 +56,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let environment = Environment::of(environment);
     let Some(bound) = Bound::bind(&settings, &environment)? else { return Ok(()) };
-    let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
-    let signals = {
-        let _entered = foreground.enter();
-        Signals::listen()?
-    };
+    let page = bound.page(&settings, &environment)?;
     // A runtime of its own, so that exports neither trace themselves nor wait for requests.
     let background = Builder::new_multi_thread()
         .worker_threads(2)
@@ -68,39 +67,47 @@ pub(super) fn run(
     let resource = telemetry::resource(&environment, NAME, env!("CARGO_PKG_VERSION"));
     let name =
         resource.get(&Key::from_static_str("service.name")).map_or_else(String::new, |name| name.to_string());
-    let telemetry = {
+    let (signals, telemetry) = {
         let _entered = background.enter();
-        Telemetry::start(&environment, resource, bound.destination())?
+        let signals = Signals::listen()?;
+        (signals, Telemetry::start(&environment, resource, bound.destination())?)
     };
     logs::install(log, Some(&telemetry))?;
-    for warning in environment.warnings() {
+    for warning in environment.warnings().iter().chain(&bound.warnings) {
         tracing::warn!("{warning}");
     }
-    let database = foreground.block_on(open(&settings))?;
-    let trial = foreground.block_on(Trial::new(&telemetry.meter(NAME), bound.service.1, &settings));
+    let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
+    telemetry.observe_process();
+    telemetry.observe_runtime(foreground.handle());
+    let mut watching = Watching::start(&background, &settings, bound.embedded)?;
+    let meter = telemetry.meter(NAME);
+    let database = match foreground.block_on(open(&settings, &meter)) {
+        Ok(database) => database,
+        Err(failure) => {
+            let _ = telemetry.stop(Instant::now() + EARLY_FLUSH);
+            return Err(failure);
+        }
+    };
+    let targets = Targets { database: database.clone(), link: telemetry.link() };
+    let trial = foreground.block_on(Trial::begin(&meter, targets, bound.service.1, page.exposed, &settings));
+    watching.show(&background, bound.console, &page, trial.controls(name, &settings))?;
 
-    let page = bound.page(&settings, &environment)?;
-    let controls = trial.controls(name, &settings);
-    let watching = Watching::start(&background, &settings, &page, bound.embedded, bound.console, controls)?;
-    let layer = http::Layer::new(&telemetry.meter(NAME), telemetry.tracer(NAME))
-        .with_propagator(Arc::new(TraceContextPropagator::new()));
-    let router = service::router(
-        &telemetry.meter(NAME),
-        layer,
-        telemetry.reader().clone(),
-        database,
-        trial.faults.switches(),
+    let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
+    let (reader, faults) = (telemetry.reader(), trial.switches());
+    let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
+    let mut served = vec![(bound.service.0, router)];
+    served.extend(
+        bound.prometheus.map(|(listener, _)| (listener, scrape::router(&meter, reader.clone(), faults))),
     );
     let ready = || {
         page.print(log);
-        trial.start()
+        trial.send()
     };
     let stopping = async {
         signals.first().await;
         trial.end().await;
     };
-    let deadlines =
-        foreground.block_on(serve(bound.service.0, router, settings.stop_within, stopping, ready))?;
+    let deadlines = foreground.block_on(serve(served, settings.stop_within, stopping, ready))?;
 
     // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
     foreground.shutdown_background();
@@ -117,16 +124,23 @@ pub(super) fn run(
 /// Every socket of the process.
 struct Bound {
     service: (TcpListener, SocketAddr),
+    prometheus: Option<(TcpListener, SocketAddr)>,
     embedded: Option<(Sockets, Addresses)>,
     console: Option<(TcpListener, SocketAddr)>,
     replaced: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl Bound {
     fn bind(settings: &Serve, environment: &Environment) -> Result<Option<Self>, Failure> {
         let mut binder = Binder::default();
+        let mut warnings = Vec::new();
         let service = binder.tcp(&settings.listen, Taken::Fail);
-        let embeds = !environment.has_endpoint();
+        let prometheus = environment
+            .prometheus_listener()
+            .and_then(|(host, port)| binder.prometheus(prometheus_address(host, port, &mut warnings)));
+        let embeds =
+            !environment.has_endpoint() && Signal::ALL.into_iter().any(|signal| environment.pushes(signal));
         let embedded = embeds.then(|| binder.collector(&settings.collector, Taken::Replace)).flatten();
         let console = match &settings.console {
             config::Console::Default(listen) if embeds => binder.tcp(listen, Taken::Replace),
@@ -135,7 +149,7 @@ impl Bound {
         };
         let replaced = binder.finish()?;
         // A socket that is not there was a problem.
-        Ok(service.map(|service| Self { service, embedded, console, replaced }))
+        Ok(service.map(|service| Self { service, prometheus, embedded, console, replaced, warnings }))
     }
 
     fn destination(&self) -> Destination {
@@ -147,15 +161,13 @@ impl Bound {
 
     fn page(&self, settings: &Serve, environment: &Environment) -> Result<Page, Failure> {
         let mut page = match &self.embedded {
-            Some((_, addresses)) => {
-                let mut page = Page::collector(addresses, &settings.collector);
-                let goes = "Telemetry goes by OTLP to the collector in this process, since no OTEL_EXPORTER_OTLP_ENDPOINT is set";
-                page.notes.insert(0, goes.to_owned());
-                page
-            }
-            None => Page { notes: endpoints(environment), ..Page::default() },
+            Some((_, addresses)) => Page::collector(addresses, &settings.collector),
+            None => Page::default(),
         };
+        page.notes.splice(0..0, destinations::told(environment, self.embedded.is_some()));
         page.service = Some(self.service.1);
+        page.exposed = environment.exposes_metrics();
+        page.prometheus = self.prometheus.as_ref().map(|(_, address)| *address);
         let console = self.console.as_ref().map(|(_, address)| *address);
         page.add_console(console, settings.console_token_file.as_deref())?;
         page.notes.extend(self.replaced.iter().cloned());
@@ -163,20 +175,17 @@ impl Bound {
     }
 }
 
-/// Where the three signals are pushed, on as few lines as it takes.
-fn endpoints(environment: &Environment) -> Vec<String> {
-    let mut endpoints: Vec<(String, Vec<&str>)> = Vec::new();
-    for signal in Signal::ALL {
-        let endpoint = environment.endpoint(signal);
-        match endpoints.iter_mut().find(|(known, _)| *known == endpoint) {
-            Some((_, signals)) => signals.push(signal.as_str()),
-            None => endpoints.push((endpoint, vec![signal.as_str()])),
-        }
-    }
-    let line = |(endpoint, signals): (String, Vec<&str>)| {
-        format!("Telemetry ({}) goes by OTLP to {endpoint}", signals.join(", "))
-    };
-    endpoints.into_iter().map(line).collect()
+/// The address of a name, one of version 4 where it has both. A name that has none is a bad value: that is a
+/// warning, and this machine's own.
+fn prometheus_address(host: &str, port: u16, warnings: &mut Vec<String>) -> SocketAddr {
+    let found = (host, port).to_socket_addrs().map(Vec::from_iter).unwrap_or_default();
+    let address = found.iter().find(|address| address.is_ipv4()).or(found.first()).copied();
+    address.unwrap_or_else(|| {
+        warnings.push(format!(
+            "OTEL_EXPORTER_PROMETHEUS_HOST={host:?} cannot be resolved to an address; the default is used"
+        ));
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    })
 }
 
 /// The collector and the console, where they are wanted: in this process but behind sockets like any other.
@@ -190,22 +199,30 @@ impl Watching {
     fn start(
         runtime: &Runtime,
         settings: &Serve,
-        page: &Page,
         collector: Option<(Sockets, Addresses)>,
-        console: Option<(TcpListener, SocketAddr)>,
-        controls: Controls,
     ) -> Result<Self, Failure> {
         let _entered = runtime.enter();
         let collector =
             collector.map(|(sockets, _)| Collector::start(&settings.collector, sockets)).transpose()?;
-        let pages = Stop::default();
-        let pull =
-            page.service.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
+        Ok(Self { collector, console: None, pages: Stop::default() })
+    }
+
+    /// Opens the console, where there is one.
+    fn show(
+        &mut self,
+        runtime: &Runtime,
+        console: Option<(TcpListener, SocketAddr)>,
+        page: &Page,
+        controls: Controls,
+    ) -> Result<(), Failure> {
+        let _entered = runtime.enter();
+        let pulled = page.service.filter(|_| page.exposed);
+        let pull = pulled.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
         let pipeline =
-            collector.as_ref().map_or_else(nothing_pushed, |collector| collector.pipeline().clone());
-        let console =
-            startup::serve_console(console, page, &pipeline, pull.as_slice(), Some(controls), &pages)?;
-        Ok(Self { collector, console, pages })
+            self.collector.as_ref().map_or_else(nothing_pushed, |collector| collector.pipeline().clone());
+        self.console =
+            startup::serve_console(console, page, &pipeline, pull.as_slice(), Some(controls), &self.pages)?;
+        Ok(())
     }
 
     async fn stop(self, deadline: Instant) {
@@ -224,7 +241,7 @@ fn nothing_pushed() -> Pipeline {
     Pipeline::new(Table::new(0, &[]), None, Vec::new(), Arc::default())
 }
 
-async fn open(settings: &Serve) -> Result<Database, Failure> {
+async fn open(settings: &Serve, meter: &Meter) -> Result<Database, Failure> {
     let database = database::Settings {
         url: settings.database.as_ref().map(|url| url.as_str().to_owned()),
         pool: settings.database_pool,
@@ -234,7 +251,7 @@ async fn open(settings: &Serve) -> Result<Database, Failure> {
     };
     let name =
         settings.database.as_ref().map_or_else(|| "the temporary database".to_owned(), ToString::to_string);
-    let opened = Database::open(&database).await;
+    let opened = Database::open(&database, meter).await;
     Ok(opened.with_context(|| format!("cannot use {name} (--database)"))?)
 }
 
@@ -244,26 +261,32 @@ struct Deadlines {
     collected: Instant,
 }
 
-/// Serves until a signal, then drains; requests that still run at half of the time to stop are cut.
+/// Serves each router on its listener until it is `stopping`, then drains; requests that still run at half of the time to
+/// stop are cut.
 async fn serve(
-    listener: TcpListener,
-    router: axum::Router,
+    served: Vec<(TcpListener, axum::Router)>,
     stop_within: Duration,
     stopping: impl Future<Output = ()>,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<Deadlines, Failure> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
     let stop = Stop::default();
-    let mut served = tokio::spawn(net::serve(listener, router, stop.clone()));
+    let mut serving = JoinSet::new();
+    for (listener, router) in served {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        serving.spawn(net::serve(listener, router, stop.clone()));
+    }
     ready()?;
     stopping.await;
     let at = |share: f64| Instant::now() + stop_within.mul_f64(share);
     let (drained, deadlines) = (at(DRAINED), Deadlines { flushed: at(FLUSHED), collected: at(COLLECTED) });
     stop.drain();
-    if tokio::time::timeout_at(drained.into(), &mut served).await.is_err() {
+    let ended = async { while serving.join_next().await.is_some() {} };
+    if tokio::time::timeout_at(drained.into(), ended).await.is_err() {
         tracing::warn!("requests still ran at half of --stop-within; they were cut");
         stop.cut();
-        served.await?;
+        while let Some(ended) = serving.join_next().await {
+            ended?;
+        }
     }
     Ok(deadlines)
 }

@@ -47,6 +47,14 @@ impl Binder {
         })
     }
 
+    /// The listener that `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT` ask for; `None` where a problem was noted.
+    pub(super) fn prometheus(&mut self, address: SocketAddr) -> Option<(TcpListener, SocketAddr)> {
+        let unknown = TcpListener::bind((address.ip(), 0))
+            .is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
+        let flag = if unknown { "OTEL_EXPORTER_PROMETHEUS_HOST" } else { "OTEL_EXPORTER_PROMETHEUS_PORT" };
+        self.tcp(&Listen { address, given: true, flag }, Taken::Fail)
+    }
+
     fn udp(&mut self, listen: &Listen, taken: Taken) -> Option<(UdpSocket, SocketAddr)> {
         self.bind(listen, taken, |address| {
             let socket = statsd::bind(address)?;

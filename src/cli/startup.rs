@@ -22,6 +22,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) service: Option<SocketAddr>,
+    /// The service's metrics can be scraped.
+    pub(super) exposed: bool,
+    /// The second listener for them, where there is one.
+    pub(super) prometheus: Option<SocketAddr>,
     pub(super) console: Option<SocketAddr>,
     pub(super) token: Option<Token>,
     pub(super) collector: Option<Addresses>,
@@ -97,6 +101,7 @@ impl Page {
         let collector = self.collector.as_ref();
         tracing::info!(
             service = text(self.service),
+            prometheus = text(self.prometheus),
             console = text(self.console),
             otlp_grpc = text(collector.map(|addresses| addresses.otlp_grpc)),
             otlp_http = text(collector.map(|addresses| addresses.otlp_http)),
@@ -115,14 +120,18 @@ impl Page {
             let _ = writeln!(text, "  {:<10}  {place:<31} {}", listening.what, listening.note);
         }
         if let Some(service) = self.service {
-            let _ = writeln!(
+            let _ = write!(
                 text,
-                "\nTry: open http://{service}/ a few times, http://{service}/database/ once or twice,"
+                "\nTry: open http://{service}/ a few times, http://{service}/database/ once or twice"
             );
-            let _ = write!(text, "then http://{service}/metrics/ for what is pulled");
-            if let Some(console) = self.console {
+            let pulled = self.exposed.then(|| format!("http://{service}/metrics/ for what is pulled"));
+            let page = self.console.map(|console| {
                 let what = if self.collector.is_some() { "what was pushed" } else { "the same as a page" };
-                let _ = write!(text, ", and http://{console}/ for {what}");
+                format!("http://{console}/ for {what}")
+            });
+            let places: Vec<_> = pulled.into_iter().chain(page).collect();
+            if !places.is_empty() {
+                let _ = write!(text, ",\nthen {}", places.join(", and "));
             }
             text.push('\n');
         }
@@ -149,13 +158,25 @@ impl Page {
         let service = self.service.iter().flat_map(|address| {
             [
                 page("service", *address, "/", "the instrumented service"),
-                page("pull", *address, "/metrics/", "its metrics, for Prometheus to scrape"),
+                page(
+                    "pull",
+                    *address,
+                    "/metrics/",
+                    if self.exposed {
+                        "its metrics, for Prometheus to scrape"
+                    } else {
+                        "no metrics, see below"
+                    },
+                ),
             ]
         });
-        let shown = match (self.service, self.collector) {
-            (Some(_), Some(_)) => "pulled and pushed, side by side",
-            (Some(_), None) => "what is pulled; nothing is pushed to this process",
-            (None, _) => "what was pushed, with traces and logs",
+        let prometheus =
+            self.prometheus.iter().map(|address| page("pull", *address, "/metrics", "the same metrics"));
+        let shown = match (self.exposed, self.collector) {
+            (true, Some(_)) => "pulled and pushed, side by side",
+            (true, None) => "what is pulled; nothing is pushed to this process",
+            (false, Some(_)) => "what was pushed, with traces and logs",
+            (false, None) => "nothing: nothing is pulled, and nothing is pushed to this process",
         };
         let console = self.console.iter().map(|address| page("console", *address, "/", shown));
         let collector = self.collector.iter().flat_map(|addresses| {
@@ -170,7 +191,7 @@ impl Page {
             .into_iter()
             .chain(statsd)
         });
-        service.chain(console).chain(collector).collect()
+        service.chain(prometheus).chain(console).chain(collector).collect()
     }
 }
 

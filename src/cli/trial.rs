@@ -1,16 +1,16 @@
 //! What `serve` does to its own service on request: load, probe and faults. They begin when it is ready and end
 //! before it stops.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use opentelemetry::metrics::Meter;
 
 use crate::{
     config::Serve,
     console::Controls,
-    service::faults::Faults,
+    service::faults::{Faults, Switches, Targets},
     signals::{Objective, Scope},
-    traffic::Traffic,
+    traffic::{self, Traffic},
 };
 
 /// The time over which the console's signals are rates.
@@ -18,24 +18,35 @@ const WINDOW: Duration = Duration::from_secs(300);
 
 /// Load, probe and faults.
 pub(super) struct Trial {
-    pub(super) faults: Faults,
+    faults: Faults,
     traffic: Traffic,
 }
 
 impl Trial {
-    /// Prepares them for the service that listens there, and begins the faults. To be called on the service's runtime.
-    pub(super) async fn new(meter: &Meter, service: SocketAddr, settings: &Serve) -> Self {
-        let faults = Faults::start(meter, |_, _| {});
+    /// Begins the faults, and prepares the rest for the service at this address. To be called on the service's runtime.
+    pub(super) async fn begin(
+        meter: &Meter,
+        targets: Targets,
+        service: SocketAddr,
+        exposes_metrics: bool,
+        settings: &Serve,
+    ) -> Self {
+        let faults = Faults::start(meter, targets);
         for order in &settings.faults {
             faults.begin(*order).await;
         }
-        Self { faults, traffic: Traffic::new(meter, service, settings.load, settings.probe) }
+        let traffic = traffic::Settings { load: settings.load, probe: settings.probe, exposes_metrics };
+        Self { faults, traffic: Traffic::new(meter, service, traffic) }
+    }
+
+    /// What the routes look at.
+    pub(super) fn switches(&self) -> Arc<Switches> {
+        self.faults.switches()
     }
 
     /// What the console can change; the service's signals are told under its `name`.
     pub(super) fn controls(&self, name: String, settings: &Serve) -> Controls {
-        let objective = Objective::new(settings.objective);
-        let scope = Scope { service: name, window: WINDOW, objective };
+        let scope = Scope { service: name, window: WINDOW, objective: Objective::new(settings.objective) };
         Controls { faults: self.faults.clone(), load: self.traffic.load().clone(), scope }
     }
 
@@ -43,7 +54,7 @@ impl Trial {
     ///
     /// # Errors
     /// Where no thread can be started.
-    pub(super) fn start(&self) -> io::Result<()> {
+    pub(super) fn send(&self) -> io::Result<()> {
         self.traffic.start()
     }
 

@@ -170,7 +170,7 @@ pub(super) static DATABASE: Flag = Flag::new(
     "--database",
     "URL",
     "",
-    "Database of the service: sqlite://PATH, with ?mode=rwc where the file is to be created",
+    "Database of the service: sqlite://PATH, created where it is not there (unless it says\n?mode=rw or ro), or postgres://USER:PASSWORD@HOST:PORT/NAME",
 )
 .absent("a temporary SQLite file, removed at exit")
 .also("DATABASE_URL");

@@ -5,13 +5,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
+use tracing::subscriber::{NoSubscriber, with_default};
 use url::Url;
 
 use super::invalid::{Fault, redacted};
 use super::listen::host_and_port;
 
-/// The URL of a database; only `SQLite`'s for now. Neither `Display` nor `Debug` shows a password.
+/// The URL of a database, `SQLite`'s or `PostgreSQL`'s. Neither `Display` nor `Debug` shows a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(String);
 
@@ -65,25 +66,35 @@ pub enum ForwardProtocol {
 
 /// A database's URL, as far as it can be judged without opening it.
 pub(super) fn database(text: &str) -> Result<DatabaseUrl, Fault> {
-    const REMEDY: &str = "give sqlite://PATH, such as sqlite://pushpull.db?mode=rwc, or leave it out";
-    let Some((scheme, _)) = text.split_once(':') else {
+    const REMEDY: &str = "give sqlite://PATH, such as sqlite://pushpull.db?mode=rwc, or \
+                          postgres://USER:PASSWORD@HOST/NAME, or leave it out";
+    let Some((scheme, rest)) = text.split_once(':') else {
         return Err(Fault::new("not a URL", REMEDY));
     };
-    if scheme != "sqlite" {
-        let reason = match scheme.to_ascii_lowercase().as_str() {
-            "postgres" | "postgresql" => "PostgreSQL is not supported, only SQLite is",
-            "mysql" | "mariadb" => "MySQL and MariaDB are not supported, only SQLite is",
-            _ => "not a SQLite URL, and only SQLite is supported",
-        };
-        return Err(Fault::new(reason, REMEDY));
-    }
-    match SqliteConnectOptions::from_str(text) {
-        Ok(_) => Ok(DatabaseUrl(text.to_owned())),
+    let judged = match scheme {
+        "sqlite" => SqliteConnectOptions::from_str(text).map(drop),
+        // What sqlx says of a parameter that it does not know has its value, which may be a password.
+        "postgres" | "postgresql" if rest.starts_with("//") => {
+            with_default(NoSubscriber::new(), || PgConnectOptions::from_str(text)).map(drop)
+        }
+        "postgres" | "postgresql" => return Err(Fault::new("a PostgreSQL URL without //", REMEDY)),
+        _ => {
+            let reason = match scheme.to_ascii_lowercase().as_str() {
+                "mysql" | "mariadb" => "MySQL and MariaDB are not supported, only SQLite and PostgreSQL are",
+                _ => "not a SQLite or PostgreSQL URL, and only these are supported",
+            };
+            return Err(Fault::new(reason, REMEDY));
+        }
+    };
+    match judged {
+        Ok(()) => Ok(DatabaseUrl(text.to_owned())),
         // It may hold a name out of the URL, decoded.
         Err(sqlx::Error::Configuration(error)) => {
-            Err(Fault::new(error.to_string().replace(char::is_control, " "), REMEDY))
+            let reason = error.to_string().replace(char::is_control, " ");
+            // Where one configuration error is the cause of another.
+            Err(Fault::new(reason.trim_start_matches("error with configuration: "), REMEDY))
         }
-        Err(_) => Err(Fault::new("not a SQLite URL", REMEDY)),
+        Err(_) => Err(Fault::new("not a URL of a database", REMEDY)),
     }
 }
 
@@ -172,13 +183,25 @@ mod tests {
 
     #[test]
     fn databases() {
-        for text in ["sqlite:app.db", "sqlite://data/app.db?mode=rwc", "sqlite::memory:"] {
+        for text in [
+            "sqlite:app.db",
+            "sqlite://data/app.db?mode=rwc",
+            "sqlite::memory:",
+            "postgres://user:secret@db:5433/app?sslmode=verify-full",
+            "postgresql://%2Frun%2Fpostgresql/app",
+            "postgresql:///app?host=/run/postgresql",
+        ] {
             assert_eq!(database(text).map(|url| url.as_str().to_owned()), Ok(text.to_owned()));
         }
         for (text, reason) in [
             ("app.db", "not a URL"),
-            ("postgres://user:secret@db/app", "PostgreSQL is not supported, only SQLite is"),
-            ("redis://db", "not a SQLite URL, and only SQLite is supported"),
+            ("postgres:app", "a PostgreSQL URL without //"),
+            ("postgres://user:secret@db:port/app", "invalid port number"),
+            ("postgres://user:pass#word@db/app", "invalid port number"),
+            ("postgres://db/app?sslmode=perhaps", "unknown value \"perhaps\" for `ssl_mode`"),
+            ("mysql://db/app", "MySQL and MariaDB are not supported, only SQLite and PostgreSQL are"),
+            ("redis://db", "not a SQLite or PostgreSQL URL, and only these are supported"),
+            ("POSTGRES://db", "not a SQLite or PostgreSQL URL, and only these are supported"),
             ("sqlite:app.db?a%0Ab=1", "unknown query parameter `a b` while parsing connection URL"),
             ("sqlite:app.db?mode=x", "unknown value \"x\" for `mode`"),
         ] {
@@ -188,10 +211,10 @@ mod tests {
 
     #[test]
     fn a_database_url_hides_its_password() {
-        let url = database("sqlite://user:secret@app.db").unwrap();
-        assert_eq!(url.to_string(), "sqlite://…@app.db");
-        assert_eq!(format!("{url:?}"), "DatabaseUrl(\"sqlite://…@app.db\")");
-        assert_eq!(url.as_str(), "sqlite://user:secret@app.db");
+        let url = database("postgres://user:secret@db/app").unwrap();
+        assert_eq!(url.to_string(), "postgres://…@db/app");
+        assert_eq!(format!("{url:?}"), "DatabaseUrl(\"postgres://…@db/app\")");
+        assert_eq!(url.as_str(), "postgres://user:secret@db/app");
     }
 
     #[test]

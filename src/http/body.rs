@@ -134,7 +134,10 @@ impl<B: Body> Body for ResponseBody<B> {
                 Poll::Pending => None,
                 Poll::Ready(None) => Some(Ending::Complete),
                 Poll::Ready(Some(Err(_))) => Some(Ending::BodyError),
-                Poll::Ready(Some(Ok(_))) => inner.is_end_stream().then_some(Ending::Complete),
+                // Nothing can follow trailers, so servers do not ask for more.
+                Poll::Ready(Some(Ok(frame))) => {
+                    (frame.is_trailers() || inner.is_end_stream()).then_some(Ending::Complete)
+                }
             };
             if ending.is_some() {
                 this.inner.set(None);

@@ -83,12 +83,13 @@ impl Exchange {
         B: Body + 'static,
     {
         let started = Instant::now();
-        let target = shared.targets.find(Labels::of(request), adapter::route(request.extensions()));
+        let (client, scheme) = shared.origin(request);
+        let target = shared.targets.find(Labels::of(request, scheme), adapter::route(request.extensions()));
         let traced = target.traced.then(|| {
             let started_at = SystemTime::now();
-            let propagator = shared.propagator.as_deref();
-            let tracer = &*shared.tracer;
-            Traced { context: span::start(tracer, propagator, &target, request, started_at), started_at }
+            let parent = shared.parent(request.headers());
+            let context = span::start(&*shared.tracer, &parent, &target, request, client, started_at);
+            Traced { context, started_at }
         });
         target.start();
         Self {
@@ -117,7 +118,7 @@ impl Exchange {
 
     /// The request's method, or the word for all that are not known.
     pub(super) fn method(&self) -> &'static str {
-        self.target.labels.method
+        self.target.labels.method()
     }
 
     /// Takes note of the response's status: from here on there is a response.

@@ -4,20 +4,21 @@
 //! is beyond the bound must still be counted.
 
 use std::{
-    collections::HashMap,
+    borrow::Cow,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use arc_swap::ArcSwap;
 use opentelemetry::{KeyValue, metrics::BoundUpDownCounter};
 
 use super::{
+    chain::Chain,
     instruments::{BoundInstruments, Instruments, Measured},
     labels::{Labels, OTHER_METHOD},
     outcome::Outcome,
+    words,
 };
 
 /// How many targets are remembered, and for how many outcomes of them together instruments are bound.
@@ -25,34 +26,17 @@ use super::{
 /// Below the SDK's limit of 2,000 attribute sets for an instrument. An application has some tens of routes; only one
 /// that makes routes out of data could come here.
 const REMEMBERED: usize = 1_000;
+/// Lists that targets are spread over by their routes, so that each is short.
+const LISTS: usize = 256;
 
 /// Everything known so far; one for each layer.
 pub(super) struct Targets {
     instruments: Arc<Instruments>,
     without_metrics: Box<[Box<str>]>,
     without_traces: Box<[Box<str>]>,
-    known: ArcSwap<Known>,
-    /// Held while something new is learned, so that two requests do not undo each other's addition.
-    learning: Mutex<()>,
+    known: Box<[Chain<Arc<Target>>]>,
+    remembered: AtomicUsize,
     bound: Arc<AtomicUsize>,
-}
-
-/// One state of what is known; replaced as a whole.
-#[derive(Clone, Default)]
-struct Known {
-    routeless: Vec<Arc<Target>>,
-    routed: HashMap<Arc<str>, Vec<Arc<Target>>>,
-    count: usize,
-}
-
-impl Known {
-    fn find(&self, labels: Labels, route: Option<&str>) -> Option<&Arc<Target>> {
-        let targets = match route {
-            Some(route) => self.routed.get(route)?,
-            None => &self.routeless,
-        };
-        targets.iter().find(|target| target.labels == labels)
-    }
 }
 
 impl Targets {
@@ -61,8 +45,8 @@ impl Targets {
             instruments,
             without_metrics: Box::default(),
             without_traces: Box::default(),
-            known: ArcSwap::default(),
-            learning: Mutex::default(),
+            known: std::iter::repeat_with(Chain::default).take(LISTS).collect(),
+            remembered: AtomicUsize::default(),
             bound: Arc::default(),
         }
     }
@@ -86,31 +70,16 @@ impl Targets {
 
     /// What a request of these labels to this route is counted and named by.
     pub(super) fn find(&self, labels: Labels, route: Option<&str>) -> Arc<Target> {
-        if let Some(target) = self.known.load().find(labels, route) {
+        let known = &self.known[route.map_or(0, words::hash) % LISTS];
+        let is = |target: &Arc<Target>| target.labels == labels && target.route.as_deref() == route;
+        if let Some(target) = known.find(is) {
             return Arc::clone(target);
         }
-        self.learn(labels, route)
-    }
-
-    fn learn(&self, labels: Labels, route: Option<&str>) -> Arc<Target> {
-        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.known.load();
-        if let Some(target) = known.find(labels, route) {
-            return Arc::clone(target);
+        if take_place(&self.remembered) {
+            Arc::clone(known.find_or_add(is, || Arc::new(self.target(labels, route, true))))
+        } else {
+            Arc::new(self.target(labels, route, false))
         }
-        let remembered = known.count < REMEMBERED;
-        let target = Arc::new(self.target(labels, route, remembered));
-        if remembered {
-            let mut known = Known::clone(&known);
-            match &target.route {
-                Some(route) => known.routed.entry(Arc::clone(route)).or_default(),
-                None => &mut known.routeless,
-            }
-            .push(Arc::clone(&target));
-            known.count += 1;
-            self.known.store(Arc::new(known));
-        }
-        target
     }
 
     fn target(&self, labels: Labels, route: Option<&str>, remembered: bool) -> Target {
@@ -118,17 +87,17 @@ impl Targets {
         let counted = (!is_in(&self.without_metrics)).then(|| Counted {
             instruments: Arc::clone(&self.instruments),
             active: self.instruments.active.bind(&[
-                KeyValue::new("http.request.method", labels.method),
-                KeyValue::new("url.scheme", labels.scheme),
+                KeyValue::new("http.request.method", labels.method()),
+                KeyValue::new("url.scheme", labels.scheme()),
             ]),
-            outcomes: ArcSwap::default(),
-            learning: Mutex::default(),
+            outcomes: Chain::default(),
             bound: remembered.then(|| Arc::clone(&self.bound)),
         });
+        let name = span_name(labels.method(), route);
         Target {
             labels,
             route: route.map(Arc::from),
-            span_name: span_name(labels.method, route),
+            span_name: words::name(&name).map_or(Cow::Owned(name), Cow::Borrowed),
             traced: !is_in(&self.without_traces),
             counted,
         }
@@ -148,7 +117,7 @@ fn span_name(method: &'static str, route: Option<&str>) -> String {
 pub(super) struct Target {
     pub(super) labels: Labels,
     pub(super) route: Option<Arc<str>>,
-    pub(super) span_name: String,
+    pub(super) span_name: Cow<'static, str>,
     /// Whether its requests have server spans.
     pub(super) traced: bool,
     /// None where the route is left out of the metrics.
@@ -158,8 +127,7 @@ pub(super) struct Target {
 struct Counted {
     instruments: Arc<Instruments>,
     active: BoundUpDownCounter<i64>,
-    outcomes: ArcSwap<Vec<Arc<BoundOutcome>>>,
-    learning: Mutex<()>,
+    outcomes: Chain<BoundOutcome>,
     /// How many outcomes of all targets are bound; none where this target is not remembered and thus binds none.
     bound: Option<Arc<AtomicUsize>>,
 }
@@ -186,35 +154,30 @@ impl Target {
         };
         counted.active.add(-1);
         let request_sized = measured.request_size.is_some();
-        let is_same =
-            |known: &&Arc<BoundOutcome>| known.outcome == outcome && known.request_sized == request_sized;
-        if let Some(known) = counted.outcomes.load().iter().find(is_same) {
+        let is = |known: &BoundOutcome| known.outcome == outcome && known.request_sized == request_sized;
+        if let Some(known) = counted.outcomes.find(is) {
             return known.instruments.record(measured);
         }
         let attributes = self.attributes(outcome);
-        let _learning = counted.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcomes = counted.outcomes.load();
-        if let Some(known) = outcomes.iter().find(is_same) {
-            return known.instruments.record(measured);
-        }
-        if !counted.reserve() {
+        if !counted.bound.as_deref().is_some_and(take_place) {
             return counted.instruments.record(measured, &attributes);
         }
-        let instruments = counted.instruments.bind(measured, &attributes);
-        instruments.record(measured);
-        let mut outcomes = Vec::clone(&outcomes);
-        outcomes.push(Arc::new(BoundOutcome { outcome, request_sized, instruments }));
-        counted.outcomes.store(Arc::new(outcomes));
+        let bind = || BoundOutcome {
+            outcome,
+            request_sized,
+            instruments: counted.instruments.bind(measured, &attributes),
+        };
+        counted.outcomes.find_or_add(is, bind).instruments.record(measured);
     }
 
     fn attributes(&self, outcome: Outcome) -> Vec<KeyValue> {
         let mut attributes = Vec::with_capacity(6);
-        attributes.push(KeyValue::new("http.request.method", self.labels.method));
-        attributes.push(KeyValue::new("url.scheme", self.labels.scheme));
+        attributes.push(KeyValue::new("http.request.method", self.labels.method()));
+        attributes.push(KeyValue::new("url.scheme", self.labels.scheme()));
         if let Some(route) = &self.route {
             attributes.push(KeyValue::new("http.route", Arc::clone(route)));
         }
-        if let Some(version) = self.labels.version {
+        if let Some(version) = self.labels.version() {
             attributes.push(KeyValue::new("network.protocol.version", version));
         }
         if let Some(status) = outcome.status {
@@ -227,12 +190,8 @@ impl Target {
     }
 }
 
-impl Counted {
-    /// Takes a place among the bound outcomes; false where there is none left.
-    fn reserve(&self) -> bool {
-        let one_more = |bound| (bound < REMEMBERED).then_some(bound + 1);
-        self.bound
-            .as_ref()
-            .is_some_and(|bound| bound.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok())
-    }
+/// Takes one of the [`REMEMBERED`] places; false where there is none left.
+fn take_place(taken: &AtomicUsize) -> bool {
+    let one_more = |taken| (taken < REMEMBERED).then_some(taken + 1);
+    taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
 }

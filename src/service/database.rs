@@ -1,47 +1,55 @@
-//! The database: a real SQLite file, a bounded pool of connections, and a bounded queue before it.
+//! The database: a real one, `SQLite` or `PostgreSQL`, a bounded pool of connections, and a bounded queue before it.
 //!
 //! It must not answer HTTP; the routes map its errors to status codes.
 
+mod error;
+mod faults;
+mod instruments;
+mod link;
+mod operation;
+mod pool;
+mod postgres;
+mod sqlite;
+mod table;
+
 use std::{
-    str::FromStr,
+    fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
-use sqlx::{
-    ConnectOptions as _, Row as _, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
-};
+use opentelemetry::metrics::Meter;
+use sqlx::SqliteConnection;
 use tempfile::TempDir;
-use tokio::{sync::Semaphore, time::timeout};
-use tracing::{Instrument as _, field};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
 
-/// Longest wait for the first connection, however short an operation's time is.
+pub use self::{
+    error::{OpenError, OperationError},
+    table::Foreign,
+};
+use self::{
+    faults::Faults,
+    instruments::{Gauges, Instruments},
+    operation::{Description, Operation, Pending, Remote},
+    pool::{Kind, Lease, Pool, Server},
+};
+
+/// Longest time that opening takes, however short an operation's time is.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Rows of the table that the expensive operation reads again and again.
-const ROWS: i64 = 2_000;
 /// Readings of the whole table that are work 1, about a quarter of a second on one core of 2020's make.
 const ROUNDS: f64 = 1_250.0;
 
-const CREATE: &str = "CREATE TABLE IF NOT EXISTS reading (id INTEGER PRIMARY KEY, sensor INTEGER NOT NULL, value REAL NOT NULL)";
-/// Fills an empty table; on a filled one it changes nothing.
-const FILL: &str = "\
-    WITH RECURSIVE number(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < ?1) \
-    INSERT INTO reading (id, sensor, value) SELECT n, n % 7, (n * 7919 % 1000) / 10.0 FROM number \
-    WHERE NOT EXISTS (SELECT 1 FROM reading)";
-/// Pairs every reading with every round: honest work that grows with the rounds.
-const EXPENSIVE: &str = "\
-    WITH RECURSIVE round(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM round WHERE n < ?1) \
-    SELECT count(*) AS pairs, total(reading.value * round.n) FROM round CROSS JOIN reading \
-    WHERE reading.sensor <> round.n % 7";
-
-/// How the database is reached and loaded.
-#[derive(Clone, Debug)]
+/// How the database is reached and loaded. `Debug` does not show the URL, which may hold a password.
+#[derive(Clone)]
 pub struct Settings {
-    /// The `sqlite:` URL; without one, a temporary file that is removed with the last handle.
+    /// The URL, `sqlite:`, `postgres://` or `postgresql://`; without one, a temporary `SQLite` file that is removed with
+    /// the last handle.
     pub url: Option<String>,
     /// Connections at the most.
     pub pool: u32,
@@ -53,102 +61,109 @@ pub struct Settings {
     pub work: f64,
 }
 
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("pool", &self.pool)
+            .field("queue", &self.queue)
+            .field("timeout", &self.timeout)
+            .field("work", &self.work)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A handle to the database; clones share the pool.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("pool", &self.inner.gauges.pool.status()).finish_non_exhaustive()
+    }
+}
+
 struct Inner {
-    pool: SqlitePool,
-    /// One for each connection and each place in the queue.
-    places: Semaphore,
+    gauges: Arc<Gauges>,
+    /// One for each place in the queue.
+    queue: Semaphore,
+    faults: watch::Sender<Faults>,
     timeout: Duration,
     rounds: i64,
+    description: Description,
+    instruments: Instruments,
     failing: AtomicBool,
+    #[expect(dead_code, reason = "a database in memory lives as long as a connection to it")]
+    keeper: Option<SqliteConnection>,
     #[expect(dead_code, reason = "removes the temporary file when dropped")]
     temporary: Option<TempDir>,
 }
 
-/// The database could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No temporary file could be made.
-    #[error("failed to make a temporary folder for the database: {0}")]
-    Temporary(std::io::Error),
-    /// The file is not there, or not a database, or cannot be written to.
-    #[error("failed to open the database: {0}")]
-    Database(#[from] sqlx::Error),
-}
-
-/// The expensive operation was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum OperationError {
-    /// All connections were busy and the queue before them was full.
-    #[error("the queue before the connection pool is full")]
-    QueueFull,
-    /// It took longer than the time-out, its wait for a connection included.
-    #[error("the operation did not end within its time-out")]
-    TimedOut,
-    /// The database refused or failed.
-    #[error("the database failed: {0}")]
-    Failed(#[from] sqlx::Error),
-}
-
-impl OperationError {
-    /// The low-cardinality name of its kind, for `error.type`.
-    const fn kind(&self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::TimedOut => "timeout",
-            Self::Failed(_) => "database_error",
-        }
-    }
-}
-
 impl Database {
-    /// Opens the database; makes and fills its table where it is not there yet.
+    /// Opens the database; makes and fills its table where it is not there yet. What else is there stays as it is.
+    ///
+    /// Runs on the current runtime, from now on; the instruments are `meter`'s.
     ///
     /// # Errors
     /// [`OpenError`]
-    pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
-        let (options, temporary) = match &settings.url {
-            Some(url) => {
-                let options = SqliteConnectOptions::from_str(url)?;
-                // Whoever says how the file is to be opened is taken at their word.
-                let created = !url.contains("mode=");
-                (if created { options.create_if_missing(true) } else { options }, None)
+    pub async fn open(settings: &Settings, meter: &Meter) -> Result<Self, OpenError> {
+        let limit = settings.timeout.max(OPEN_TIMEOUT);
+        timeout(limit, Self::open_at_leisure(settings, meter))
+            .await
+            .map_err(|_| OpenError::TimedOut(limit))?
+    }
+
+    async fn open_at_leisure(settings: &Settings, meter: &Meter) -> Result<Self, OpenError> {
+        let (kind, temporary) = match &settings.url {
+            Some(url) if is_postgres(url) => {
+                (Kind::Postgres(postgres::Server::of_url(url, settings.timeout)?), None)
             }
+            Some(url) => (Kind::Sqlite(sqlite::Server::of_url(url)?), None),
             None => {
-                let folder =
-                    tempfile::Builder::new().prefix("pushpull-").tempdir().map_err(OpenError::Temporary)?;
-                let file = folder.path().join("pushpull.db");
-                (SqliteConnectOptions::new().filename(file).create_if_missing(true), Some(folder))
+                let (server, folder) = sqlite::Server::temporary()?;
+                (Kind::Sqlite(server), Some(folder))
             }
         };
-        // What there is to say of a statement is said here, with the ids of its request.
-        let options = options.disable_statement_logging();
-        let pool = SqlitePoolOptions::new()
-            .max_connections(settings.pool)
-            .min_connections(1)
-            // An operation's own time-out is around its wait too.
-            .acquire_slow_level(log::LevelFilter::Off)
-            .acquire_timeout(settings.timeout.max(OPEN_TIMEOUT))
-            .connect_with(options)
-            .await?;
-        sqlx::query(CREATE).execute(&pool).await?;
-        sqlx::query(FILL).bind(ROWS).execute(&pool).await?;
+        let (description, keeper) = match &kind {
+            Kind::Sqlite(server) => (
+                Description { system: "sqlite", text: sqlite::EXPENSIVE, server: None },
+                server.prepare().await?,
+            ),
+            Kind::Postgres(server) => {
+                server.prepare().await?;
+                let remote = Remote {
+                    address: server.address(),
+                    port: server.port(),
+                    namespace: server.namespace().to_owned(),
+                };
+                let text = postgres::EXPENSIVE;
+                (Description { system: "postgresql", text, server: Some(remote) }, None)
+            }
+        };
+        let (faults, seen) = watch::channel(Faults::default());
         let connections = usize::try_from(settings.pool).unwrap_or(usize::MAX);
+        let pool = Pool::builder(Server { kind, faults: seen.clone() })
+            .max_size(connections)
+            .build()
+            .map_err(|error| sqlx::Error::Configuration(error.to_string().into()))?;
+        // The first request finds a connection.
+        drop(pool::next(&pool).await.map_err(|refused| refused.error)?);
+        tokio::spawn(pool::hold(pool.clone(), seen));
+
+        let gauges = Arc::new(Gauges { pool, pending: AtomicI64::new(0) });
+        let instruments = Instruments::new(meter, description.attributes(), &Arc::downgrade(&gauges));
         Ok(Self {
             inner: Arc::new(Inner {
-                pool,
-                places: Semaphore::new(
-                    connections.saturating_add(settings.queue).min(Semaphore::MAX_PERMITS),
-                ),
+                gauges,
+                queue: Semaphore::new(settings.queue.min(Semaphore::MAX_PERMITS)),
+                faults,
                 timeout: settings.timeout,
                 rounds: rounds(settings.work),
+                description,
+                instruments,
                 failing: AtomicBool::new(false),
+                keeper,
                 temporary,
             }),
         })
@@ -159,33 +174,50 @@ impl Database {
     /// # Errors
     /// [`OperationError`]
     pub async fn expensive_operation(&self) -> Result<i64, OperationError> {
-        let span = tracing::info_span!(
-            "SELECT reading",
-            otel.kind = "client",
-            db.system.name = "sqlite",
-            db.operation.name = "SELECT",
-            db.collection.name = "reading",
-            db.query.text = EXPENSIVE,
-            error.r#type = field::Empty,
-            otel.status_code = field::Empty,
-        );
-        let outcome = self.within_bounds().instrument(span.clone()).await;
-        if let Err(error) = &outcome {
-            span.record("error.type", error.kind());
-            span.record("otel.status_code", "ERROR");
-        }
+        let mut operation = Operation::begin(&self.inner.instruments, &self.inner.description);
+        let outcome = self.attempt(&mut operation).await;
+        operation.end(outcome.as_ref().err());
         self.note(&outcome);
         outcome
     }
 
-    async fn within_bounds(&self) -> Result<i64, OperationError> {
+    async fn attempt(&self, operation: &mut Operation<'_>) -> Result<i64, OperationError> {
         let inner = &*self.inner;
-        let _place = inner.places.try_acquire().map_err(|_| OperationError::QueueFull)?;
-        let query = sqlx::query(EXPENSIVE).bind(inner.rounds).fetch_one(&inner.pool);
-        match timeout(inner.timeout, query).await {
-            Ok(Ok(row)) => Ok(row.try_get("pairs")?),
-            Ok(Err(sqlx::Error::PoolTimedOut)) | Err(_) => Err(OperationError::TimedOut),
-            Ok(Err(error)) => Err(OperationError::Failed(error)),
+        let deadline = Instant::now() + inner.timeout;
+        let Ok(lease) = timeout_at(deadline, self.lease(operation)).await else {
+            inner.instruments.timed_out_waiting();
+            return Err(OperationError::TimedOut);
+        };
+        let mut lease = lease?;
+        operation.connected();
+        tokio::select! {
+            pairs = lease.query(inner.rounds) => Ok(pairs?),
+            () = sleep_until(deadline) => Err(OperationError::TimedOut),
+            () = faults::refusal(inner.faults.subscribe()) => {
+                Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()).into())
+            }
+        }
+    }
+
+    /// A connection: one that is free, or the next one that becomes free, as far as the queue has a place.
+    async fn lease(&self, operation: &mut Operation<'_>) -> Result<Lease, OperationError> {
+        let inner = &*self.inner;
+        let pool = &inner.gauges.pool;
+        let got = match pool::free(pool).await {
+            Ok(None) => {
+                let _place = inner.queue.try_acquire().map_err(|_| OperationError::QueueFull)?;
+                let _pending = Pending::new(&inner.gauges.pending);
+                pool::next(pool).await
+            }
+            Ok(Some(connection)) => Ok(connection),
+            Err(refused) => Err(refused),
+        };
+        match got {
+            Ok(connection) => Ok(Lease::new(connection, inner.faults.subscribe(), inner.timeout)),
+            Err(refused) => {
+                operation.refused(refused.began);
+                Err(refused.error.into())
+            }
         }
     }
 
@@ -199,6 +231,41 @@ impl Database {
             _ => {}
         }
     }
+}
+
+/// The faults: each is real as far as it can be, counts at once, and is over with the opposite call.
+impl Database {
+    /// Whether the database refuses: new connections fail, and those that are open are closed, the ones in use and
+    /// the ones held by [`Self::hold`] too.
+    ///
+    /// For `PostgreSQL` the connections are made to a socket that nobody listens at; for `SQLite` what makes a
+    /// connection fails.
+    pub fn refuse(&self, refuse: bool) {
+        self.change(|faults| faults.refuse = refuse);
+    }
+
+    /// How much longer each operation takes within the database, while it has its connection.
+    ///
+    /// For `PostgreSQL` a socket between the pool and the server delays the server's answers; for `SQLite` the
+    /// connection waits before it works.
+    pub fn slow(&self, by: Option<Duration>) {
+        self.change(|faults| faults.slow = by);
+    }
+
+    /// How many connections are left; the others are taken from the pool as they become free, and held. With 0 left,
+    /// every operation waits.
+    pub fn hold(&self, left: Option<u32>) {
+        self.change(|faults| faults.left = left);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Faults)) {
+        self.inner.faults.send_modify(change);
+        pool::retire(&self.inner.gauges.pool, *self.inner.faults.borrow());
+    }
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "settings bound the work far below")]

@@ -17,10 +17,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::switches::Switches;
 pub(super) use self::switches::Turns;
-use crate::config::faults::{Effect, Name, Order};
+use super::database::Database;
+use crate::{
+    config::faults::{Effect, Name, Order},
+    telemetry::Link,
+};
 
 /// Orders that may wait to be carried out.
 const WAITING: usize = 16;
+
+/// What faults act on beside the routes.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// The service's database.
+    pub database: Database,
+    /// The way of what is pushed.
+    pub link: Link,
+}
 
 /// A fault that is on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,7 +70,7 @@ enum Change {
 impl Faults {
     /// No fault yet. The work is done on the current runtime, which should be the service's: what is logged of a
     /// fault belongs to its telemetry.
-    pub fn start(meter: &Meter, beyond: impl Fn(Effect, bool) + Send + 'static) -> Self {
+    pub fn start(meter: &Meter, targets: Targets) -> Self {
         let switches = Arc::new(Switches::default());
         let (orders, waiting) = mpsc::channel(WAITING);
         let (publish, active) = watch::channel(Vec::new());
@@ -65,7 +78,7 @@ impl Faults {
             .u64_gauge("pushpull.fault.active")
             .with_description("1 while a fault is on, 0 after it")
             .build();
-        let keeper = Keeper { switches: Arc::clone(&switches), beyond, gauge, publish };
+        let keeper = Keeper { switches: Arc::clone(&switches), targets, gauge, publish };
         tokio::spawn(keeper.run(waiting));
         Self { switches, orders, active }
     }
@@ -107,14 +120,14 @@ impl Faults {
 }
 
 /// The one that switches, so that no two orders get into each other's way.
-struct Keeper<F> {
+struct Keeper {
     switches: Arc<Switches>,
-    beyond: F,
+    targets: Targets,
     gauge: Gauge<u64>,
     publish: watch::Sender<Vec<Active>>,
 }
 
-impl<F: Fn(Effect, bool)> Keeper<F> {
+impl Keeper {
     async fn run(self, mut orders: mpsc::Receiver<(Change, oneshot::Sender<()>)>) {
         loop {
             let next = self.publish.borrow().iter().map(|active| active.ends).min();
@@ -167,13 +180,16 @@ impl<F: Fn(Effect, bool)> Keeper<F> {
     }
 
     fn switch(&self, effect: Effect, on: bool) {
+        let Targets { database, link } = &self.targets;
         match effect {
             Effect::Errors(share) => self.switches.fail(if on { share } else { 0.0 }),
             Effect::Truncate => self.switches.truncate(on),
             Effect::ScrapeRefuse => self.switches.refuse_scrapes(on),
-            Effect::DatabaseRefuse | Effect::DatabaseSlow(_) | Effect::Pool(_) | Effect::CollectorAway => {
-                (self.beyond)(effect, on);
-            }
+            Effect::DatabaseRefuse => database.refuse(on),
+            Effect::DatabaseSlow(by) => database.slow(on.then_some(by)),
+            Effect::Pool(left) => database.hold(on.then_some(left)),
+            Effect::CollectorAway if on => link.sever(),
+            Effect::CollectorAway => link.restore(),
         }
     }
 }

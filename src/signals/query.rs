@@ -1,4 +1,4 @@
-//! How the two are asked: PromQL, and Graphite's render targets over tagged series.
+//! How the two are asked: Prometheus in its query language, Graphite by render targets over tagged series.
 //!
 //! It must not know what a query is for.
 
@@ -26,7 +26,7 @@ impl<'a> Wanted<'a> {
     }
 }
 
-/// PromQL. Every query gives one value without labels.
+/// Prometheus's queries. Each gives one value without labels.
 pub(super) struct Prometheus<'a> {
     pub(super) scope: &'a Scope,
 }
@@ -95,7 +95,8 @@ impl Prometheus<'_> {
     }
 }
 
-/// Graphite's targets. Every target gives one series, of one value for each window.
+/// Graphite's targets. Each gives one series, of one value for each window; the last window still fills, so that a rate
+/// is too low there, and a share is not.
 ///
 /// Cumulative series are thinned out to their last value of each window before their rate is taken: `perSecond` alone
 /// gives nothing where points are further apart than Graphite's own step. They are added up first, so that what a new

@@ -1,5 +1,5 @@
-//! Exporters that say once when deliveries begin to fail, and once when they work again, and that count
-//! what was not delivered, by reason.
+//! Exporters that say once when deliveries begin to fail, and once when they work again, that count what was
+//! not delivered, by reason, and that a severed link cuts off.
 //!
 //! The counts follow the semantic conventions for SDK metrics (`otel.sdk.exporter.*.exported` with an
 //! `error.type`); what arrived is not counted, so that a push does not change what the next push says.
@@ -30,6 +30,8 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{Layer, layer};
+
+use super::{Link, queue::Queue};
 
 /// One of OTLP's three kinds of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,16 +68,19 @@ pub(super) struct Watched<E> {
     failing: AtomicBool,
     failed: Counter<u64>,
     component: &'static str,
+    link: Link,
+    /// Where what is exported waited.
+    queue: Option<Queue>,
 }
 
 impl<E> Watched<E> {
-    /// `component` is the `otel.component.type` of the semantic conventions.
+    /// Counts by a meter, as the component that `otel.component.type` of the semantic conventions names.
     pub(super) fn new(
         exporter: E,
         signal: Signal,
         endpoint: String,
-        meter: &Meter,
-        component: &'static str,
+        (meter, component): (&Meter, &'static str),
+        link: Link,
     ) -> Self {
         let (name, unit) = match signal {
             Signal::Metrics => ("otel.sdk.exporter.metric_data_point.exported", "{data_point}"),
@@ -87,7 +92,29 @@ impl<E> Watched<E> {
             .with_unit(unit)
             .with_description("What was handed to the exporter and not delivered, by error.type")
             .build();
-        Self { exporter, signal, endpoint, failing: AtomicBool::new(false), failed, component }
+        let failing = AtomicBool::new(false);
+        Self { exporter, signal, endpoint, failing, failed, component, link, queue: None }
+    }
+
+    /// What is exported leaves this queue.
+    pub(super) fn behind(self, queue: Queue) -> Self {
+        Self { queue: Some(queue), ..self }
+    }
+
+    /// Sends `items` unless the link is severed, and notes what became of them.
+    async fn deliver(&self, items: usize, export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
+        if let Some(queue) = &self.queue {
+            queue.leave(items);
+        }
+        let result = match self.link.is_severed() {
+            // In the words in which each transport tells of an endpoint where nobody listens.
+            true if self.component.starts_with("otlp_grpc") => {
+                Err(OTelSdkError::InternalFailure("the link is severed, gRPC code: Unavailable".to_owned()))
+            }
+            true => Err(OTelSdkError::InternalFailure("the link is severed".to_owned())),
+            false => export.await,
+        };
+        self.note(result, items as u64)
     }
 
     /// Counts what became of an export of `items`, and says so where that changed.
@@ -205,7 +232,7 @@ impl Visit for Rejected {
 }
 
 /// How many data points were collected.
-fn points(metrics: &ResourceMetrics) -> u64 {
+fn points(metrics: &ResourceMetrics) -> usize {
     fn of<T>(data: &MetricData<T>) -> usize {
         match data {
             MetricData::Gauge(gauge) => gauge.data_points().count(),
@@ -220,13 +247,12 @@ fn points(metrics: &ResourceMetrics) -> u64 {
         AggregatedMetrics::I64(data) => of(data),
         AggregatedMetrics::U64(data) => of(data),
     });
-    points.sum::<usize>() as u64
+    points.sum()
 }
 
 impl<E: SpanExporter> SpanExporter for Watched<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let items = batch.len() as u64;
-        self.note(self.exporter.export(batch).await, items)
+        self.deliver(batch.len(), self.exporter.export(batch)).await
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -244,8 +270,7 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
 
 impl<E: LogExporter> LogExporter for Watched<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
-        let items = batch.iter().count() as u64;
-        self.note(self.exporter.export(batch).await, items)
+        self.deliver(batch.iter().count(), self.exporter.export(batch)).await
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
@@ -259,7 +284,7 @@ impl<E: LogExporter> LogExporter for Watched<E> {
 
 impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.note(self.exporter.export(metrics).await, points(metrics))
+        self.deliver(points(metrics), self.exporter.export(metrics)).await
     }
 
     fn force_flush(&self) -> OTelSdkResult {

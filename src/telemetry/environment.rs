@@ -3,12 +3,21 @@
 //! As the specification asks, an invalid value is one warning and the default, never an error. Variables
 //! that the SDK and its OTLP exporter read themselves are checked here too, since those say nothing.
 
-use std::{collections::BTreeMap, ffi::OsString, ops::RangeInclusive, time::Duration};
+mod check;
+mod choice;
+mod values;
 
-use opentelemetry::KeyValue;
+use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    propagation::{TextMapCompositePropagator, TextMapPropagator},
+};
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use url::Url;
 
-use super::{Destination, EXPORT_TIMEOUT, Signal, resource};
+use self::choice::{Exporters, Propagators};
+use super::{Destination, EXPORT_TIMEOUT, Signal, tls};
 
 /// How often metrics go to an embedded collector.
 const EMBEDDED_METRIC_INTERVAL: Duration = Duration::from_secs(2);
@@ -18,21 +27,13 @@ const EMBEDDED_SPAN_DELAY: Duration = Duration::from_secs(1);
 const METRIC_INTERVAL: Duration = Duration::from_secs(60);
 const SPAN_DELAY: Duration = Duration::from_secs(5);
 const LOG_DELAY: Duration = Duration::from_secs(1);
-
-const SAMPLERS: [&str; 6] = [
-    "always_on",
-    "always_off",
-    "traceidratio",
-    "parentbased_always_on",
-    "parentbased_always_off",
-    "parentbased_traceidratio",
-];
+const PROMETHEUS_HOST: &str = "localhost";
+const PROMETHEUS_PORT: u16 = 9464;
 
 /// The `OTEL_*` variables of a process. An empty one counts as not set.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
-    resource_attributes: Vec<KeyValue>,
     warnings: Vec<String>,
 }
 
@@ -44,7 +45,8 @@ pub(super) enum Protocol {
 }
 
 impl Environment {
-    /// Takes the `OTEL_*` variables out of `environment` (as in [`std::env::vars_os`]) and checks them.
+    /// Takes the `OTEL_*` variables out of `environment` (as in [`std::env::vars_os`]) and checks them; the files
+    /// that the certificate variables name are read for this.
     #[must_use]
     pub fn of(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let mut result = Self::default();
@@ -60,7 +62,8 @@ impl Environment {
                 Err(_) => result.warnings.push(format!("{name} is not UTF-8; the default is used")),
             }
         }
-        result.check();
+        let found = result.check();
+        result.warnings.extend(found);
         result
     }
 
@@ -76,6 +79,55 @@ impl Environment {
         &self.warnings
     }
 
+    /// Whether `OTEL_SDK_DISABLED` switches all three signals off.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.value("OTEL_SDK_DISABLED").is_some_and(values::is_true)
+    }
+
+    /// Whether a signal is pushed by OTLP: the SDK is enabled, and `OTEL_TRACES_EXPORTER` or its like names `otlp`
+    /// or nothing.
+    #[must_use]
+    pub fn pushes(&self, signal: Signal) -> bool {
+        self.exporters(signal).otlp
+    }
+
+    /// Whether metrics can be scraped: the SDK is enabled, and `OTEL_METRICS_EXPORTER` names `prometheus` or
+    /// nothing. (By the specification the default is `otlp` alone; here it is both, `otlp,prometheus`.)
+    #[must_use]
+    pub fn exposes_metrics(&self) -> bool {
+        self.exporters(Signal::Metrics).prometheus
+    }
+
+    /// The host and port that `OTEL_EXPORTER_PROMETHEUS_HOST` and `OTEL_EXPORTER_PROMETHEUS_PORT` ask to expose
+    /// metrics at. `None` where neither is set, and where metrics are not exposed.
+    #[must_use]
+    pub fn prometheus_listener(&self) -> Option<(&str, u16)> {
+        let host = self.value("OTEL_EXPORTER_PROMETHEUS_HOST");
+        let port = self.value("OTEL_EXPORTER_PROMETHEUS_PORT");
+        if host.or(port).is_none() || !self.exposes_metrics() {
+            return None;
+        }
+        let host = host.and_then(|host| values::host(host).ok()).unwrap_or(PROMETHEUS_HOST);
+        let port = port.and_then(|port| values::port(port).ok()).unwrap_or(PROMETHEUS_PORT);
+        Some((host, port))
+    }
+
+    /// What `OTEL_PROPAGATORS` names, in one; it holds where the SDK is disabled too, as the specification asks.
+    #[must_use]
+    pub fn propagator(&self) -> Arc<dyn TextMapPropagator + Send + Sync> {
+        let list = self.value("OTEL_PROPAGATORS");
+        let chosen = list.and_then(|list| Propagators::parse(list).ok()).unwrap_or(Propagators::DEFAULT);
+        let mut propagators: Vec<Box<dyn TextMapPropagator + Send + Sync>> = Vec::new();
+        if chosen.trace_context {
+            propagators.push(Box::new(TraceContextPropagator::new()));
+        }
+        if chosen.baggage {
+            propagators.push(Box::new(BaggagePropagator::new()));
+        }
+        Arc::new(TextMapCompositePropagator::new(propagators))
+    }
+
     /// Whether an OTLP endpoint is configured, for all signals or for one.
     #[must_use]
     pub fn has_endpoint(&self) -> bool {
@@ -83,24 +135,42 @@ impl Environment {
             || Signal::ALL.into_iter().any(|signal| self.value(&variable(signal, "ENDPOINT")).is_some())
     }
 
-    /// Where a signal is pushed to, for a person to read.
+    /// The URL that a signal is pushed to.
     #[must_use]
     pub fn endpoint(&self, signal: Signal) -> String {
         let protocol = self.protocol(signal);
-        let valid = |name: &str| self.value(name).filter(|value| check_endpoint(value, protocol).is_ok());
-        if let Some(endpoint) = valid(&variable(signal, "ENDPOINT")) {
-            return endpoint.to_owned();
-        }
-        let path = match protocol {
-            Protocol::Grpc => String::new(),
-            Protocol::HttpProtobuf => format!("/v1/{}", signal.as_str()),
+        let valid = |name: &str| {
+            let value = self.value(name)?;
+            Some((value, values::endpoint(value, protocol).ok()?))
         };
-        let base = valid("OTEL_EXPORTER_OTLP_ENDPOINT").unwrap_or(protocol.default_endpoint());
-        format!("{}{path}", base.trim_end_matches('/'))
+        let (own, general) = (valid(&variable(signal, "ENDPOINT")), valid("OTEL_EXPORTER_OTLP_ENDPOINT"));
+        match protocol {
+            Protocol::Grpc => match own.or(general).map(|(value, url)| (value.trim_end_matches('/'), url)) {
+                Some((value, _)) if value.contains("://") => value.to_owned(),
+                Some((value, _)) if self.is_insecure(signal) => format!("http://{value}"),
+                Some((value, _)) => format!("https://{value}"),
+                None => "http://localhost:4317".to_owned(),
+            },
+            Protocol::HttpProtobuf => match (own, general) {
+                (Some((value, _)), _) => value.to_owned(),
+                (None, Some((_, url))) => of_signal(url, signal),
+                (None, None) => format!("http://localhost:4318/v1/{}", signal.as_str()),
+            },
+        }
+    }
+
+    pub(super) fn exporters(&self, signal: Signal) -> Exporters {
+        if self.is_disabled() {
+            return Exporters::NONE;
+        }
+        let list = self.value(exporter_variable(signal));
+        list.and_then(|list| Exporters::parse(signal, list).ok())
+            .unwrap_or_else(|| Exporters::default_of(signal))
     }
 
     pub(super) fn resource_attributes(&self) -> Vec<KeyValue> {
-        self.resource_attributes.clone()
+        let list = self.value("OTEL_RESOURCE_ATTRIBUTES");
+        list.and_then(|list| super::resource::parse(list).ok()).unwrap_or_default()
     }
 
     pub(super) fn protocol(&self, signal: Signal) -> Protocol {
@@ -117,11 +187,14 @@ impl Environment {
             .unwrap_or(EXPORT_TIMEOUT)
     }
 
-    /// The PEM file that a signal's own or the general variable names: `CERTIFICATE`, `CLIENT_CERTIFICATE`,
-    /// `CLIENT_KEY`.
-    pub(super) fn pem(&self, signal: Signal, what: &str) -> Option<Vec<u8>> {
-        let read = |name: &str| read_pem(self.value(name)?).ok();
-        read(&variable(signal, what)).or_else(|| read(&format!("OTEL_EXPORTER_OTLP_{what}")))
+    /// PEM of what signs the server's certificate, where it is not one of the system's authorities.
+    pub(super) fn authorities(&self, signal: Signal) -> Option<Vec<u8>> {
+        self.pem(signal, "CERTIFICATE").ok().map(|(_, pem)| pem)
+    }
+
+    /// What to show to a server that asks who the client is.
+    pub(super) fn identity(&self, signal: Signal) -> Option<tls::Identity> {
+        self.checked_identity(signal).ok().flatten()
     }
 
     pub(super) fn metric_interval(&self, destination: Destination) -> Duration {
@@ -146,96 +219,62 @@ impl Environment {
         self.milliseconds("OTEL_BLRP_SCHEDULE_DELAY").unwrap_or(LOG_DELAY)
     }
 
-    /// A positive whole number, if it is valid.
-    pub(super) fn number(&self, name: &str) -> Option<usize> {
-        check_number(self.value(name)?, &POSITIVE).ok().and_then(|number| usize::try_from(number).ok())
+    /// How many items, if that is valid.
+    pub(super) fn items(&self, name: &str) -> Option<usize> {
+        let number = values::number(self.value(name)?, &values::ITEMS).ok()?;
+        usize::try_from(number).ok()
     }
 
     pub(super) fn milliseconds(&self, name: &str) -> Option<Duration> {
-        check_number(self.value(name)?, &POSITIVE).ok().map(Duration::from_millis)
+        values::number(self.value(name)?, &values::MILLISECONDS).ok().map(Duration::from_millis)
     }
 
-    fn check(&mut self) {
-        let mut found = Vec::new();
-        for (name, value) in &self.variables {
-            // Headers carry credentials: nothing of them is told.
-            if name.starts_with("OTEL_EXPORTER_OTLP_") && name.ends_with("HEADERS") {
-                if !are_headers(value) {
-                    found.push(format!("{name} is not a list of NAME=VALUE; what is not is left out"));
-                }
-            } else if let Err(reason) = self.check_one(name, value) {
-                found.push(format!("{name}={value:?} {reason}; the default is used"));
+    /// Whether a gRPC endpoint without a scheme is taken as plain.
+    fn is_insecure(&self, signal: Signal) -> bool {
+        let own = self.value(&variable(signal, "INSECURE"));
+        own.or(self.value("OTEL_EXPORTER_OTLP_INSECURE")).is_some_and(values::is_true)
+    }
+
+    /// The certificate and key of a client that are valid each by itself; both or neither.
+    ///
+    /// # Errors
+    /// Why what there is cannot be used, for a person to read.
+    fn checked_identity(&self, signal: Signal) -> Result<Option<tls::Identity>, String> {
+        match (self.pem(signal, "CLIENT_CERTIFICATE"), self.pem(signal, "CLIENT_KEY")) {
+            (Ok((certificate, chain)), Ok((key, own))) => {
+                let identity = (chain, own);
+                let checked = tls::check_identity(&identity);
+                checked.map_err(|reason| format!("{certificate} and {key} do not go together ({reason})"))?;
+                Ok(Some(identity))
             }
-        }
-        self.warnings.extend(found);
-        if let Some(Ok(attributes)) = self.value("OTEL_RESOURCE_ATTRIBUTES").map(resource::parse) {
-            self.resource_attributes = attributes;
-        }
-    }
-
-    fn check_one(&self, name: &str, value: &str) -> Result<(), String> {
-        match name {
-            "OTEL_RESOURCE_ATTRIBUTES" => resource::parse(value).map(drop),
-            // The SDK reads it itself, and only as it is written here.
-            "OTEL_TRACES_SAMPLER" if SAMPLERS.contains(&value) => Ok(()),
-            "OTEL_TRACES_SAMPLER" => Err(format!("is not one of {}", SAMPLERS.join(", "))),
-            "OTEL_TRACES_SAMPLER_ARG" => match value.parse::<f64>() {
-                Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
-                _ => Err("is not a number from 0 to 1".to_owned()),
-            },
-            "OTEL_METRIC_EXPORT_INTERVAL"
-            | "OTEL_BSP_SCHEDULE_DELAY"
-            | "OTEL_BSP_MAX_QUEUE_SIZE"
-            | "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
-            | "OTEL_BLRP_SCHEDULE_DELAY"
-            | "OTEL_BLRP_MAX_QUEUE_SIZE"
-            | "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE" => check_number(value, &POSITIVE).map(drop),
-            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"
-            | "OTEL_SPAN_EVENT_COUNT_LIMIT"
-            | "OTEL_SPAN_LINK_COUNT_LIMIT" => check_number(value, &(0..=u64::from(u32::MAX))).map(drop),
-            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE" => one_of(value, &["cumulative"]),
-            name => self.check_exporter(name, value),
+            (Ok((certificate, _)), Err(key)) => Err(format!("{certificate} is of no use without {key}")),
+            (Err(certificate), Ok((key, _))) => Err(format!("{key} is of no use without {certificate}")),
+            (Err(_), Err(_)) => Ok(None),
         }
     }
 
-    /// `OTEL_EXPORTER_OTLP_WHAT` and `OTEL_EXPORTER_OTLP_SIGNAL_WHAT`.
-    fn check_exporter(&self, name: &str, value: &str) -> Result<(), String> {
-        let Some(rest) = name.strip_prefix("OTEL_EXPORTER_OTLP_") else { return Ok(()) };
-        let of_signal = Signal::ALL.into_iter().find_map(|signal| {
-            let what = rest.strip_prefix(&signal.as_str().to_ascii_uppercase())?.strip_prefix('_')?;
-            Some((signal, what))
+    /// The PEM file that a signal's own or the general variable names: `CERTIFICATE`, `CLIENT_CERTIFICATE`,
+    /// `CLIENT_KEY`; with the variable that does.
+    ///
+    /// # Errors
+    /// The variable that could name one, where neither names a valid one.
+    fn pem(&self, signal: Signal, what: &str) -> Result<(String, Vec<u8>), String> {
+        let general = format!("OTEL_EXPORTER_OTLP_{what}");
+        let names = [variable(signal, what), general.clone()];
+        let valid = names.into_iter().find_map(|name| {
+            let pem = values::pem(self.value(&name)?, what).ok()?;
+            Some((name, pem))
         });
-        let (signals, what) = match of_signal {
-            Some((signal, what)) => (vec![signal], what),
-            None => (Signal::ALL.to_vec(), rest),
-        };
-        match what {
-            "ENDPOINT" => {
-                signals.into_iter().try_for_each(|signal| check_endpoint(value, self.protocol(signal)))
-            }
-            "PROTOCOL" => one_of(value, &["grpc", "http/protobuf"]),
-            "TIMEOUT" => check_number(value, &POSITIVE).map(drop),
-            "COMPRESSION" => one_of(value, &["gzip", "none"]),
-            "CERTIFICATE" | "CLIENT_CERTIFICATE" | "CLIENT_KEY" => read_pem(value).map(drop),
-            "INSECURE" => one_of(value, &["true", "false"]),
-            _ => Ok(()),
-        }
+        valid.ok_or(general)
     }
 }
 
 impl Protocol {
     fn parse(text: &str) -> Option<Self> {
-        match text.trim().to_ascii_lowercase().as_str() {
+        match text.to_ascii_lowercase().as_str() {
             "grpc" => Some(Self::Grpc),
             "http/protobuf" => Some(Self::HttpProtobuf),
             _ => None,
-        }
-    }
-
-    pub(super) const fn default_endpoint(self) -> &'static str {
-        match self {
-            Self::Grpc => "http://localhost:4317",
-            Self::HttpProtobuf => "http://localhost:4318",
         }
     }
 }
@@ -245,51 +284,21 @@ pub(super) fn variable(signal: Signal, what: &str) -> String {
     format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.as_str().to_ascii_uppercase())
 }
 
-const POSITIVE: RangeInclusive<u64> = 1..=u64::MAX;
-
-fn check_number(value: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
-    match value.trim().parse() {
-        Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(format!("is not a whole number of at least {}", range.start())),
+/// The variable that chooses where a signal goes.
+#[must_use]
+pub const fn exporter_variable(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Metrics => "OTEL_METRICS_EXPORTER",
+        Signal::Traces => "OTEL_TRACES_EXPORTER",
+        Signal::Logs => "OTEL_LOGS_EXPORTER",
     }
 }
 
-fn read_pem(path: &str) -> Result<Vec<u8>, String> {
-    let pem = std::fs::read(path).map_err(|error| format!("cannot be read ({error})"))?;
-    match pem.windows(11).any(|bytes| bytes == b"-----BEGIN ") {
-        true => Ok(pem),
-        false => Err("is not a PEM file".to_owned()),
-    }
-}
-
-fn one_of(value: &str, known: &[&str]) -> Result<(), String> {
-    match known.contains(&value.trim().to_ascii_lowercase().as_str()) {
-        true => Ok(()),
-        false => Err(format!("is not one of {}", known.join(", "))),
-    }
-}
-
-/// An endpoint is an http(s) URL; to gRPC also `HOST:PORT`, whose security another variable says.
-pub(super) fn check_endpoint(value: &str, protocol: Protocol) -> Result<(), String> {
-    let url = match protocol {
-        Protocol::Grpc if !value.contains("://") => format!("http://{value}"),
-        _ => value.to_owned(),
-    };
-    // A URL parser mends what an exporter refuses: spaces around, letters that must be escaped.
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
-    match Url::parse(&url) {
-        Ok(url) if value.bytes().all(plain) && matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            Ok(())
-        }
-        _ => Err("is not an http:// or https:// URL".to_owned()),
-    }
-}
-
-/// Whether it is `name1=value1,name2=value2`, percent-encoded, with names that HTTP knows as such.
-fn are_headers(list: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    resource::parse(list)
-        .is_ok_and(|headers| headers.iter().all(|header| header.key.as_str().bytes().all(token)))
+/// What OTLP over HTTP makes of the general endpoint.
+fn of_signal(mut url: Url, signal: Signal) -> String {
+    let path = format!("{}/v1/{}", url.path().trim_end_matches('/'), signal.as_str());
+    url.set_path(&path);
+    url.into()
 }
 
 #[cfg(test)]

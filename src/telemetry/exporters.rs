@@ -12,17 +12,21 @@ use opentelemetry_otlp::{
     WithHttpConfig, WithTonicConfig,
     tonic_types::transport::{Certificate, ClientTlsConfig, Identity},
 };
+use rustls::RootCertStore;
 
 use super::{
-    Destination, Environment, Signal, StartError,
+    Destination, Environment, Link, Signal, StartError,
     delivery::{Watched, remember_cause},
-    environment::{Protocol, check_endpoint, variable},
+    environment::Protocol,
+    tls,
 };
 
+/// The exporters of those signals that are pushed.
+#[derive(Debug)]
 pub(super) struct Exporters {
-    pub(super) metrics: Watched<MetricExporter>,
-    pub(super) spans: Watched<SpanExporter>,
-    pub(super) logs: Watched<LogExporter>,
+    pub(super) metrics: Option<Watched<MetricExporter>>,
+    pub(super) spans: Option<Watched<SpanExporter>>,
+    pub(super) logs: Option<Watched<LogExporter>>,
 }
 
 impl Exporters {
@@ -30,17 +34,25 @@ impl Exporters {
         environment: &Environment,
         destination: Destination,
         meter: &Meter,
+        link: &Link,
     ) -> Result<Self, StartError> {
-        let target = |signal| Target::of(signal, environment, destination);
-        let (metrics, spans, logs) = (target(Signal::Metrics), target(Signal::Traces), target(Signal::Logs));
+        let target =
+            |signal| environment.pushes(signal).then(|| Target::of(signal, environment, destination));
         let failed =
-            |target: &Target, source| StartError::Exporter { signal: target.signal.as_str(), source };
-        Ok(Self {
-            metrics: metrics
-                .watched(meter, metrics.metric_exporter().map_err(|error| failed(&metrics, error))?),
-            spans: spans.watched(meter, spans.span_exporter().map_err(|error| failed(&spans, error))?),
-            logs: logs.watched(meter, logs.log_exporter().map_err(|error| failed(&logs, error))?),
-        })
+            |source, target: &Target| StartError::Exporter { signal: target.signal.as_str(), source };
+        let metrics = target(Signal::Metrics).map(|target| {
+            let built = target.metric_exporter().map_err(|error| failed(error, &target))?;
+            Ok::<_, StartError>(target.watched(built, meter, link))
+        });
+        let spans = target(Signal::Traces).map(|target| {
+            let built = target.span_exporter().map_err(|error| failed(error, &target))?;
+            Ok::<_, StartError>(target.watched(built, meter, link))
+        });
+        let logs = target(Signal::Logs).map(|target| {
+            let built = target.log_exporter().map_err(|error| failed(error, &target))?;
+            Ok::<_, StartError>(target.watched(built, meter, link))
+        });
+        Ok(Self { metrics: metrics.transpose()?, spans: spans.transpose()?, logs: logs.transpose()? })
     }
 }
 
@@ -48,46 +60,31 @@ impl Exporters {
 struct Target {
     signal: Signal,
     protocol: Protocol,
-    /// Given to the exporter, unless it finds the same in the variables itself.
-    endpoint: Option<String>,
-    shown: String,
+    endpoint: String,
     timeout: Duration,
     /// PEM of what signs the server's certificate, where it is not one of the system's authorities.
-    authority: Option<Vec<u8>>,
-    /// PEM of the client's own certificate and its key.
-    identity: Option<(Vec<u8>, Vec<u8>)>,
+    authorities: Option<Vec<u8>>,
+    identity: Option<tls::Identity>,
 }
 
 impl Target {
     fn of(signal: Signal, environment: &Environment, destination: Destination) -> Self {
         let protocol = environment.protocol(signal);
         let endpoint = match destination {
-            Destination::Embedded { grpc, http } => Some(embedded(signal, protocol, grpc, http)),
-            Destination::Standard => {
-                let general = "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned();
-                let mut set = [variable(signal, "ENDPOINT"), general]
-                    .into_iter()
-                    .filter_map(|name| environment.value(&name));
-                // A valid value is read by the exporter itself, with what the other variables add to it.
-                let valid = set.next().is_some_and(|value| check_endpoint(value, protocol).is_ok());
-                (!valid).then(|| environment.endpoint(signal))
-            }
+            Destination::Embedded { grpc, http } => embedded(signal, protocol, grpc, http),
+            Destination::Standard => environment.endpoint(signal),
         };
-        let shown = endpoint.clone().unwrap_or_else(|| environment.endpoint(signal));
         Self {
             signal,
             protocol,
             endpoint,
-            shown,
             timeout: environment.timeout(signal),
-            authority: environment.pem(signal, "CERTIFICATE"),
-            identity: environment
-                .pem(signal, "CLIENT_CERTIFICATE")
-                .zip(environment.pem(signal, "CLIENT_KEY")),
+            authorities: environment.authorities(signal),
+            identity: environment.identity(signal),
         }
     }
 
-    fn watched<E>(&self, meter: &Meter, exporter: E) -> Watched<E> {
+    fn watched<E>(&self, exporter: E, meter: &Meter, link: &Link) -> Watched<E> {
         let component = match (self.signal, self.protocol) {
             (Signal::Metrics, Protocol::Grpc) => "otlp_grpc_metric_exporter",
             (Signal::Metrics, Protocol::HttpProtobuf) => "otlp_http_metric_exporter",
@@ -96,7 +93,7 @@ impl Target {
             (Signal::Logs, Protocol::Grpc) => "otlp_grpc_log_exporter",
             (Signal::Logs, Protocol::HttpProtobuf) => "otlp_http_log_exporter",
         };
-        Watched::new(exporter, self.signal, self.shown.clone(), meter, component)
+        Watched::new(exporter, self.signal, self.endpoint.clone(), (meter, component), link.clone())
     }
 
     fn metric_exporter(&self) -> Result<MetricExporter, ExporterBuildError> {
@@ -122,11 +119,11 @@ impl Target {
 
     fn grpc<B: WithExportConfig + WithTonicConfig>(&self, builder: B) -> B {
         let builder = self.common(builder, opentelemetry_otlp::Protocol::Grpc).with_retry_policy(retries());
-        if !self.shown.starts_with("https://") {
+        if !self.is_secure() {
             return builder;
         }
-        let mut tls = match &self.authority {
-            Some(authority) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority)),
+        let mut tls = match &self.authorities {
+            Some(authorities) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities)),
             None => ClientTlsConfig::new().with_enabled_roots(),
         };
         if let Some((certificate, key)) = &self.identity {
@@ -143,28 +140,29 @@ impl Target {
     }
 
     fn http_client(&self) -> Result<reqwest::blocking::Client, String> {
-        let text = |error: reqwest::Error| error.to_string();
-        let mut client = reqwest::blocking::Client::builder().timeout(self.timeout);
-        if let Some(authority) = &self.authority {
-            client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(authority).map_err(text)?);
-        }
-        if let Some((certificate, key)) = &self.identity {
-            let pem = [certificate.as_slice(), key].concat();
-            client = client.identity(reqwest::Identity::from_pem(&pem).map_err(text)?);
-        }
+        let roots = match &self.authorities {
+            Some(authorities) => tls::authorities(authorities)?,
+            // To read the system's takes its time.
+            None if self.is_secure() => tls::system_authorities(),
+            None => RootCertStore::empty(),
+        };
+        let tls = tls::client(roots, self.identity.as_ref())?;
+        // The settings are given, since those of reqwest's own would be by the crypto provider of the process.
+        let client =
+            reqwest::blocking::Client::builder().timeout(self.timeout).tls_backend_preconfigured(tls);
         // A blocking client makes a runtime of its own, which must not happen on a thread of another.
         match thread::scope(|scope| scope.spawn(|| client.build()).join()) {
-            Ok(client) => client.map_err(text),
-            Err(_) => Err("no rustls crypto provider is installed in this process".to_owned()),
+            Ok(client) => client.map_err(|error| error.to_string()),
+            Err(_) => Err("the HTTP client cannot be made".to_owned()),
         }
     }
 
     fn common<B: WithExportConfig>(&self, builder: B, protocol: opentelemetry_otlp::Protocol) -> B {
-        let builder = builder.with_protocol(protocol).with_timeout(self.timeout);
-        match &self.endpoint {
-            Some(endpoint) => builder.with_endpoint(endpoint),
-            None => builder,
-        }
+        builder.with_protocol(protocol).with_timeout(self.timeout).with_endpoint(&self.endpoint)
+    }
+
+    fn is_secure(&self) -> bool {
+        self.endpoint.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
     }
 }
 

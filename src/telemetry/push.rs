@@ -12,7 +12,7 @@ use std::{
 
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
-use super::{reader::Reader, suppress_on_this_thread};
+use super::{reader::Source, suppress_on_this_thread};
 
 /// The running loop.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Push {
 
 impl Push {
     pub(super) fn start(
-        reader: Reader,
+        reader: Source,
         exporter: impl PushMetricExporter,
         interval: Duration,
     ) -> io::Result<Self> {
@@ -43,7 +43,7 @@ impl Push {
 }
 
 fn run(
-    reader: &Reader,
+    reader: &Source,
     exporter: &impl PushMetricExporter,
     interval: Duration,
     asked: &Receiver<SyncSender<bool>>,
@@ -66,7 +66,7 @@ fn run(
 }
 
 /// Whether what was collected arrived. A panic in the exporter must not end the loop.
-fn push(reader: &Reader, exporter: &impl PushMetricExporter) -> bool {
+fn push(reader: &Source, exporter: &impl PushMetricExporter) -> bool {
     let pushed = catch_unwind(AssertUnwindSafe(|| match reader.collect() {
         Ok(collected) => futures_executor::block_on(exporter.export(&collected)).is_ok(),
         Err(error) => {

@@ -12,20 +12,30 @@ use opentelemetry_sdk::{
     metrics::{InstrumentKind, Pipeline, Temporality, data::ResourceMetrics, reader::MetricReader},
 };
 
-/// A shared handle to the reader; clones read the same.
+/// The pull view of the metrics: a handle to the one reader, or the reason why there is nothing to read. Clones read
+/// the same.
 #[derive(Clone, Debug)]
-pub struct Reader(Arc<PrometheusExporter>);
+pub struct Reader(Result<Source, &'static str>);
 
-/// Nothing could be collected: the provider was shut down, or an observable callback panicked, now or before.
+/// Why nothing was collected.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to collect metrics: {0}")]
-pub struct CollectError(#[from] OTelSdkError);
+pub enum CollectError {
+    /// By the variables, metrics are not to be had here; the text says which.
+    #[error("{0}")]
+    Off(&'static str),
+    /// The provider was shut down, or an observable callback panicked, now or before.
+    #[error("failed to collect metrics: {0}")]
+    Failed(#[from] OTelSdkError),
+}
 
 impl Reader {
-    pub(super) fn new() -> Result<Self, OTelSdkError> {
-        // The exporter registers itself with a registry, of which the exposition has no need.
-        let exporter = opentelemetry_prometheus::exporter().with_registry(prometheus::Registry::new());
-        Ok(Self(Arc::new(exporter.build()?)))
+    pub(super) const fn of(source: Source) -> Self {
+        Self(Ok(source))
+    }
+
+    /// One that has nothing to read, and says why.
+    pub(super) const fn off(reason: &'static str) -> Self {
+        Self(Err(reason))
     }
 
     /// What all instruments stand at now.
@@ -33,9 +43,26 @@ impl Reader {
     /// # Errors
     /// [`CollectError`]
     pub fn collect(&self) -> Result<ResourceMetrics, CollectError> {
+        self.0.as_ref().map_err(|reason| CollectError::Off(reason))?.collect().map_err(CollectError::Failed)
+    }
+}
+
+/// The reader itself, which a meter provider collects for.
+#[derive(Clone, Debug)]
+pub(super) struct Source(Arc<PrometheusExporter>);
+
+impl Source {
+    pub(super) fn new() -> Result<Self, OTelSdkError> {
+        // The exporter registers itself with a registry, of which the exposition has no need.
+        let exporter = opentelemetry_prometheus::exporter().with_registry(prometheus::Registry::new());
+        Ok(Self(Arc::new(exporter.build()?)))
+    }
+
+    /// What all instruments stand at now.
+    pub(super) fn collect(&self) -> Result<ResourceMetrics, OTelSdkError> {
         let mut collected = ResourceMetrics::default();
         // The callbacks are the application's. A panic of one must end neither a scrape nor the push loop.
-        let outcome = catch_unwind(AssertUnwindSafe(|| MetricReader::collect(self, &mut collected)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.0.collect(&mut collected)));
         outcome.unwrap_or_else(|_| {
             Err(OTelSdkError::InternalFailure("an observable callback panicked".to_owned()))
         })?;
@@ -43,7 +70,7 @@ impl Reader {
     }
 }
 
-impl MetricReader for Reader {
+impl MetricReader for Source {
     fn register_pipeline(&self, pipeline: Weak<Pipeline>) {
         self.0.register_pipeline(pipeline);
     }

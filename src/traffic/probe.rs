@@ -31,12 +31,14 @@ struct Page {
     is_whole: fn(&[u8]) -> bool,
 }
 
-const PAGES: [Page; 3] = [
+const PAGES: [Page; 2] = [
     Page { path: "/", is_whole: |body| body.ends_with(service::HOME.as_bytes()) },
     Page { path: "/database/", is_whole: |body| body.ends_with(service::COMPLETED.as_bytes()) },
-    // The format ends each line, the last one too; and what is counted from the start on is there.
-    Page { path: "/metrics/", is_whole: |body| body.ends_with(b"\n") && has_line(body, b"requests_total{") },
 ];
+
+/// The format ends each line, the last one too; and what is counted from the start on is there.
+const METRICS: Page =
+    Page { path: "/metrics/", is_whole: |body| body.ends_with(b"\n") && has_line(body, b"requests_total{") };
 
 /// Why a page is not as it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +64,20 @@ impl Reason {
     }
 }
 
-/// Checks every page each `period` until `stop`, one page beside the other.
-pub(super) async fn run(meter: &Meter, service: SocketAddr, period: Duration, stop: &CancellationToken) {
+/// Checks every page each `period` until `stop`, one page beside the other; the metrics page only where it
+/// `exposes_metrics`.
+pub(super) async fn run(
+    meter: &Meter,
+    service: SocketAddr,
+    period: Duration,
+    exposes_metrics: bool,
+    stop: &CancellationToken,
+) {
     // A connection of its own for each check, as somebody who comes for the first time has.
     let client = Client::new(service, concat!("pushpull-probe/", env!("CARGO_PKG_VERSION")), 0);
     let mut probes: JoinSet<()> = PAGES
         .into_iter()
+        .chain(exposes_metrics.then_some(METRICS))
         .map(|page| Probe::new(meter, client.clone(), page).run(period, stop.clone()))
         .collect();
     while probes.join_next().await.is_some() {}

@@ -2,7 +2,7 @@
 //! bytes, and a body that does as it is told. It must know nothing of the layer's inside.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::Router;
+use axum::{Router, routing::get};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use opentelemetry::metrics::MeterProvider as _;
@@ -129,6 +129,13 @@ impl Telemetry {
         self.durations().iter().map(|point| point.count).sum()
     }
 
+    /// The attribute sets of all metrics, without repetitions.
+    pub(crate) fn series(&self) -> BTreeSet<BTreeMap<String, String>> {
+        let histograms = [self.durations(), self.request_sizes(), self.response_sizes()];
+        let active = self.active().into_keys().map(BTreeMap::from_iter);
+        histograms.into_iter().flatten().map(|point| point.attributes).chain(active).collect()
+    }
+
     /// The active requests by attributes.
     pub(crate) fn active(&self) -> BTreeMap<Vec<(String, String)>, i64> {
         let mut active = BTreeMap::new();
@@ -187,7 +194,8 @@ impl Telemetry {
         }
         assert_eq!(on_span.get("error.type"), point.attributes.get("error.type"));
         let is_error = matches!(span.status, opentelemetry::trace::Status::Error { .. });
-        assert_eq!(is_error, on_span.contains_key("error.type"));
+        let failed = on_span.get("error.type").is_some_and(|kind| kind != "cancelled");
+        assert_eq!(is_error, failed, "a client that goes away is no failure of the server");
         (point.attributes.clone(), span.clone())
     }
 
@@ -258,6 +266,22 @@ impl Drop for Server {
     }
 }
 
+/// A client of HTTP/2 on a connection of its own, which lasts as long as the client.
+pub(crate) async fn http2_client(
+    address: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<axum::body::Body> {
+    let connection = hyper_util::rt::TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (client, connection) = hyper::client::conn::http2::handshake(executor, connection).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// A request of HTTP/2 without a body.
+pub(crate) fn http2_request(method: &str, uri: &str) -> http::Request<axum::body::Body> {
+    http::Request::builder().method(method).uri(uri).body(axum::body::Body::empty()).unwrap()
+}
+
 /// Reads from `connection` until `text` has come.
 pub(crate) async fn read_until(connection: &mut TcpStream, text: &str) -> String {
     let mut all = String::new();
@@ -274,6 +298,8 @@ pub(crate) async fn read_until(connection: &mut TcpStream, text: &str) -> String
 /// What a scripted body does when it is asked for the next frame.
 pub(crate) enum Step {
     Data(&'static str),
+    /// Trailers, behind which there is nothing more.
+    Trailers,
     /// Runs, then goes on with the next step.
     Do(Box<dyn FnOnce() + Send>),
     /// Stays pending for ever.
@@ -302,6 +328,10 @@ impl Body for Scripted {
         loop {
             return match self.0.pop_front() {
                 Some(Step::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data.into())))),
+                Some(Step::Trailers) => {
+                    let trailers = [(http::HeaderName::from_static("checksum"), http::HeaderValue::from(7))];
+                    Poll::Ready(Some(Ok(Frame::trailers(trailers.into_iter().collect()))))
+                }
                 Some(Step::Do(act)) => {
                     act();
                     continue;
@@ -352,4 +382,19 @@ impl<B> tower_service::Service<http::Request<B>> for PanicsInCall {
     fn call(&mut self, _: http::Request<B>) -> Self::Future {
         panic!("scripted")
     }
+}
+
+/// An application with one layer around `routes`.
+pub(crate) async fn serve<T>(routes: Router, layer: Layer<T>) -> Server
+where
+    T: opentelemetry::trace::Tracer + Send + Sync + 'static,
+    T::Span: Send + Sync + 'static,
+{
+    Server::start(routes.layer(layer)).await
+}
+
+/// An application whose only route answers with a scripted body.
+pub(crate) async fn serve_script(telemetry: &Telemetry, script: fn() -> Vec<Step>) -> Server {
+    let routes = Router::new().route("/", get(async move || Scripted::body(script())));
+    serve(routes, telemetry.layer()).await
 }

@@ -83,10 +83,11 @@ impl Served {
         let address = foreground.block_on(async {
             let settings =
                 Settings { url: None, pool: 2, queue: 8, timeout: Duration::from_secs(20), work: 0.004 };
-            let database = Database::open(&settings).await.unwrap();
-            let layer = Layer::new(&telemetry.meter("views"), telemetry.tracer("views"));
+            let meter = telemetry.meter("views");
+            let database = Database::open(&settings, &meter).await.unwrap();
+            let layer = Layer::new(&meter, telemetry.tracer("views"));
             let reader = telemetry.reader().clone();
-            serve(service::router(&telemetry.meter("views"), layer, reader, database, Arc::default())).await
+            serve(service::router(&meter, layer, reader, database, Arc::default())).await
         });
         Self { telemetry, address, foreground, pushes, background }
     }
