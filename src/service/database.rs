@@ -29,15 +29,15 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
+pub use self::{
+    error::{OpenError, OperationError},
+    table::Foreign,
+};
 use self::{
     faults::Faults,
     instruments::{Gauges, Instruments},
     operation::{Description, Operation, Pending, Remote},
     pool::{Kind, Lease, Pool, Server},
-};
-pub use self::{
-    error::{OpenError, OperationError},
-    table::Foreign,
 };
 
 /// Longest time that opening takes, however short an operation's time is.
@@ -109,7 +109,9 @@ impl Database {
     /// [`OpenError`]
     pub async fn open(settings: &Settings, meter: &Meter) -> Result<Self, OpenError> {
         let limit = settings.timeout.max(OPEN_TIMEOUT);
-        timeout(limit, Self::open_at_leisure(settings, meter)).await.map_err(|_| OpenError::TimedOut(limit))?
+        timeout(limit, Self::open_at_leisure(settings, meter))
+            .await
+            .map_err(|_| OpenError::TimedOut(limit))?
     }
 
     async fn open_at_leisure(settings: &Settings, meter: &Meter) -> Result<Self, OpenError> {

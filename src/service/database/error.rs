@@ -72,7 +72,8 @@ fn status_code(error: &sqlx::Error) -> Option<Cow<'static, str>> {
     if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
         let code = error.code()?;
         // Five digits and capitals by the standard; a server that answers otherwise has no say in our telemetry.
-        let state = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        let state =
+            code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
         return Some(if state { code.into_owned().into() } else { OTHER.into() });
     }
     Some(sqlite_name(error.code()?.parse::<u32>().ok()?).into())

@@ -56,8 +56,7 @@ impl Instruments {
             let histogram = meter.f64_histogram(name).with_description(description).with_unit("s");
             histogram.with_boundaries(SECONDS.to_vec()).build()
         };
-        let duration =
-            seconds("db.client.operation.duration", "Duration of database client operations.");
+        let duration = seconds("db.client.operation.duration", "Duration of database client operations.");
         let wait_time = seconds(
             "db.client.connection.wait_time",
             "The time it took to obtain an open connection from the pool.",

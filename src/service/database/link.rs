@@ -56,7 +56,10 @@ impl Link {
         let owed = Arc::new(AtomicBool::new(false));
         let (faults, delayed) = (faults.clone(), Arc::clone(&owed));
         let host = options.get_host();
-        let unix = options.get_socket().map(PathBuf::as_path).or_else(|| Some(Path::new(host)).filter(|host| host.is_absolute()));
+        let unix = options
+            .get_socket()
+            .map(PathBuf::as_path)
+            .or_else(|| Some(Path::new(host)).filter(|host| host.is_absolute()));
         let task = match unix {
             Some(unix) => {
                 let server = UnixStream::connect(socket(unix, options)).await?;

@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts};
+use deadpool::managed::{
+    self, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts,
+};
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -127,7 +129,11 @@ enum State {
 }
 
 impl Lease {
-    pub(super) fn new(connection: Object<Server>, faults: watch::Receiver<Faults>, patience: Duration) -> Self {
+    pub(super) fn new(
+        connection: Object<Server>,
+        faults: watch::Receiver<Faults>,
+        patience: Duration,
+    ) -> Self {
         Self { connection: Some(connection), state: State::Resting, faults, patience }
     }
 

@@ -2,17 +2,13 @@
 //!
 //! Must not wait in a queue, must not measure, and must not show its options: they hold the password.
 
-use std::{
-    io,
-    str::FromStr as _,
-    time::Duration,
-};
+use std::{io, str::FromStr as _, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions,
 };
 use tokio::{net::UnixListener, sync::watch};
-use tracing::subscriber::{NoSubscriber, with_default};
+use tracing::dispatcher::{Dispatch, with_default};
 
 use super::{
     error::OpenError,
@@ -58,7 +54,7 @@ impl Server {
     /// That of a `postgres:` URL. Its operations end on the server too, a little after `timeout`.
     pub(super) fn of_url(url: &str, timeout: Duration) -> Result<Self, sqlx::Error> {
         // A parameter that sqlx does not know it logs with its value, which may be a password under a wrong name.
-        let options = with_default(NoSubscriber::new(), || PgConnectOptions::from_str(url))?;
+        let options = with_default(&Dispatch::none(), || PgConnectOptions::from_str(url))?;
         Ok(Self { options: options.disable_statement_logging(), statement_timeout: timeout + AFTER_TIMEOUT })
     }
 
@@ -112,7 +108,10 @@ impl Server {
             (self.options.connect().await?, None)
         };
         let limit = format!("{}ms", self.statement_timeout.as_millis());
-        sqlx::query("SELECT set_config('statement_timeout', $1, false)").bind(limit).execute(&mut inner).await?;
+        sqlx::query("SELECT set_config('statement_timeout', $1, false)")
+            .bind(limit)
+            .execute(&mut inner)
+            .await?;
         // Now, and not within the first operation.
         (&mut inner).prepare(sqlx::SqlStr::from_static(EXPENSIVE)).await?;
         Ok(Connection { inner, link })
