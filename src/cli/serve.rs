@@ -88,6 +88,7 @@ pub(super) fn run(
             return Err(failure);
         }
     };
+    database.temporary_folder().into_iter().for_each(|folder| signals.remove_at_the_end(folder));
     let targets = Targets { database: database.clone(), link: telemetry.link() };
     let trial = foreground.block_on(Trial::begin(&meter, targets, bound.service.1, page.exposed, &settings));
     watching.show(&background, bound.console, &page, trial.controls(name, &settings))?;
