@@ -44,6 +44,7 @@ peers:
 figures *WHICH:
     cargo bench --bench figures -- {{WHICH}}
 
-# What the HTTP layer costs a request, beside the published ones (see docs/PERFORMANCE.md).
+# What the HTTP layer adds to a request, beside the published ones (see docs/PERFORMANCE.md): all of it, or one part.
 bench-http *PART:
+    cargo build --release --quiet --manifest-path benches/http/Cargo.toml
     cargo run --release --quiet --manifest-path benches/http/Cargo.toml -- {{PART}}

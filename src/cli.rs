@@ -10,6 +10,7 @@ mod serve;
 mod signals;
 mod sockets;
 mod startup;
+mod trial;
 
 use std::{ffi::OsString, fmt, io::Write as _, process::ExitCode};
 

@@ -4,6 +4,7 @@
 //! on another module of the crate. The standard `OTEL_*` variables are not read here.
 
 mod arguments;
+pub mod faults;
 mod flags;
 mod invalid;
 mod listen;
@@ -89,6 +90,14 @@ pub struct Serve {
     pub database_work: f64,
     /// Longest time that stopping takes, 100 ms to 1 h.
     pub stop_within: Duration,
+    /// What an answer may take, 1 ms to 10 s.
+    pub objective: Duration,
+    /// Requests a second that are sent to the service itself, 0 (none) to 10000.
+    pub load: f64,
+    /// Time between two checks of each page, 100 ms to 1 h; none where it is off.
+    pub probe: Option<Duration>,
+    /// What goes wrong from the start on, each fault at most once.
+    pub faults: Vec<faults::Order>,
     /// Settings of the embedded collector.
     pub collector: CollectorSettings,
 }
@@ -169,8 +178,26 @@ pub fn from_args(
     }
 }
 
+/// The requests a second of a load, 0 to 10000.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn load(text: &str) -> Result<f64, Problem> {
+    rate(text).map_err(|fault| fault.of("rps", Some(text)))
+}
+
+fn rate(text: &str) -> Result<f64, Fault> {
+    values::number(text, 0.0..=MOST_LOAD)
+}
+
+/// The most requests a second that the built-in load may send.
+const MOST_LOAD: f64 = 10_000.0;
+
 /// The longest time that any setting takes.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// The highest finite bound of the buckets that the objective is counted by.
+const LONGEST_OBJECTIVE: Duration = Duration::from_secs(10);
 
 // Each function reads all of its settings before a bad one ends it, so that every bad one is noted.
 impl Reader<'_> {
@@ -199,6 +226,14 @@ impl Reader<'_> {
             self.read(&flags::DATABASE_QUEUE, |given| values::count(given.text, 0..=100_000));
         let database_timeout = self.time(&flags::DATABASE_TIMEOUT, Duration::from_millis(1));
         let database_work = self.read(&flags::DATABASE_WORK, |given| values::positive(given.text, 1000.0));
+        let objective = self.read(&flags::OBJECTIVE, |given| {
+            values::time(given.text, Duration::from_millis(1)..=LONGEST_OBJECTIVE)
+        });
+        let load = self.read(&flags::LOAD, |given| rate(given.text));
+        let probe = self.read(&flags::PROBE, |given| {
+            values::time_or_off(given.text, Duration::from_millis(100)..=LONGEST)
+        });
+        let faults = self.faults();
         // A default port of the embedded collector or of the console gives way where it is taken.
         let others =
             [listen.as_ref(), console.as_ref().and_then(Option::as_ref).filter(|listen| listen.given)];
@@ -217,8 +252,19 @@ impl Reader<'_> {
             database_timeout: database_timeout?,
             database_work: database_work?,
             stop_within: stop_within?,
+            objective: objective?,
+            load: load?,
+            probe: probe?,
+            faults: faults?,
             collector: collector?,
         })
+    }
+
+    fn faults(&mut self) -> Option<Vec<faults::Order>> {
+        let orders = self.read_all(&flags::FAULT, |given| faults::order(given.text))?;
+        let repeated = faults::repeated(&orders).into_iter().map(|fault| fault.of(flags::FAULT.long, None));
+        self.problems.extend(repeated);
+        Some(orders)
     }
 
     fn collect(&mut self) -> Option<Collect> {

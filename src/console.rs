@@ -1,8 +1,10 @@
-//! The console: one plain page that shows what was pulled, what was pushed, and what was lost.
+//! The console: one plain page that shows what was pulled, what was pushed, and what was lost; and beside it an
+//! API for what can be changed.
 //!
-//! It knows only what it is given, and it changes nothing: it has no form, no script and no state of its
-//! own; reloading the page reads everything again.
+//! It knows only what it is given. The page changes nothing: it has no form, no script and no state of its own;
+//! reloading it reads everything again.
 
+mod api;
 mod guard;
 mod logs;
 mod page;
@@ -24,7 +26,7 @@ use axum::{
 use tokio::sync::Semaphore;
 use url::Url;
 
-pub use self::guard::Token;
+pub use self::{api::Controls, guard::Token};
 pub use crate::collector::view::Source;
 
 /// Pages that are made at once; further requests wait. Each copies all that the source holds.
@@ -42,6 +44,8 @@ pub struct Console {
     pub pull: Vec<Url>,
     /// What every request must give; none for a console that only this machine can reach.
     pub token: Option<Token>,
+    /// What the API changes; without it there is no API.
+    pub controls: Option<Controls>,
 }
 
 /// One listener.
@@ -56,18 +60,21 @@ pub struct Listening {
     pub note: String,
 }
 
-/// The routes `/` and `/style.css`, for GET and HEAD.
+/// The routes `/` and `/style.css`, for GET and HEAD; and the API, `/api/faults`, `/api/faults/{name}`, `/api/load`
+/// and `/api/signals`.
 ///
 /// A request without the token gets 401. Where there is none, a request whose Host is neither a loopback
 /// address nor `localhost` gets 421: a page of another site must not read this one by pointing its own name at
-/// a loopback address.
+/// a loopback address. Nor may it change anything: what a browser sends for it gets 403.
 pub fn router(console: Console) -> Router {
     let token = console.token.clone();
+    let api = console.controls.clone().map_or_else(Router::new, api::router);
     let app = Arc::new(App { console, pages: Arc::new(Semaphore::new(PAGES_AT_ONCE)) });
     Router::new()
         .route("/", get(index))
         .route("/style.css", get(style))
         .with_state(app)
+        .merge(api)
         .layer(middleware::from_fn_with_state(token, guard::protect))
 }
 

@@ -7,6 +7,8 @@
 //!
 //! - `cli`: one file per command; the only place that installs globals.
 //! - `console`: the web page that shows both views.
+//! - `signals`: the four golden signals as queries.
+//! - `traffic`: the built-in clients of the service, a load and a probe.
 //! - `service`: the three routes and their database, an ordinary axum application.
 //! - `collector`: receivers, the pipeline, the series table, exporters.
 //! - `telemetry`: resource, providers, the one reader, the push loop, logs, the guard.
@@ -34,5 +36,9 @@ pub mod naming;
 pub mod net;
 #[cfg(feature = "cli")]
 pub mod service;
+#[cfg(feature = "cli")]
+pub mod signals;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
+#[cfg(feature = "cli")]
+pub mod traffic;

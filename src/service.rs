@@ -3,6 +3,7 @@
 //! It must not know of any monitoring system: no Prometheus or StatsD call is made here.
 
 pub mod database;
+pub mod faults;
 pub mod scrape;
 
 use std::{sync::Arc, time::Instant};
@@ -22,28 +23,44 @@ use opentelemetry::{
 
 use self::{
     database::{Database, OperationError},
+    faults::{Switches, Turns},
     scrape::Scrape,
 };
 use crate::{http::Layer, telemetry::Reader};
 
 /// Upper bounds for durations in seconds, as the HTTP semantic conventions have them; the SDK's own default
 /// is meant for milliseconds.
-const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+pub(crate) const SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 const TEXT: [(header::HeaderName, HeaderValue); 1] =
     [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
 
+/// All that the page `/` says.
+pub(crate) const HOME: &str = "Development Prometheus-backed Flash App";
+/// All that the page `/database` says where all went well.
+pub(crate) const COMPLETED: &str = "Completed expensive database operation";
+
 struct App {
     database: Database,
+    faults: Arc<Switches>,
     home_requests: BoundCounter<u64>,
+    home_turns: Turns,
     database_requests: BoundCounter<u64>,
+    database_turns: Turns,
     slow: BoundHistogram<f64>,
     scrape: Scrape,
 }
 
 /// The routes `/`, `/database`, `/metrics`, each also with a trailing slash, instrumented by `layer`; and
-/// `/healthz`, which is neither counted nor traced.
-pub fn router<T>(meter: &Meter, layer: Layer<T>, reader: Reader, database: Database) -> Router
+/// `/healthz`, which is neither counted nor traced. What goes wrong on demand is in `faults`.
+pub fn router<T>(
+    meter: &Meter,
+    layer: Layer<T>,
+    reader: Reader,
+    database: Database,
+    faults: Arc<Switches>,
+) -> Router
 where
     T: Tracer + Send + Sync + 'static,
     T::Span: Send + Sync + 'static,
@@ -57,10 +74,13 @@ where
     let endpoint = |path| [KeyValue::new("endpoint", path)];
     let app = App {
         database,
+        scrape: Scrape::new(meter, reader, Arc::clone(&faults)),
+        faults,
         home_requests: requests.bind(&endpoint("/")),
+        home_turns: Turns::default(),
         database_requests: requests.bind(&endpoint("/database")),
+        database_turns: Turns::default(),
         slow: slow.bind(&endpoint("/database")),
-        scrape: Scrape::new(meter, reader),
     };
     Router::new()
         .route("/", get(home))
@@ -80,9 +100,9 @@ where
         .with_state(Arc::new(app))
 }
 
-async fn home(State(app): State<Arc<App>>) -> impl IntoResponse {
+async fn home(State(app): State<Arc<App>>) -> Response {
     app.home_requests.add(1);
-    (TEXT, "Development Prometheus-backed Flash App")
+    app.faults.answer(&app.home_turns, HOME)
 }
 
 async fn expensive(State(app): State<Arc<App>>) -> Response {
@@ -94,7 +114,7 @@ async fn expensive(State(app): State<Arc<App>>) -> Response {
     match outcome {
         Ok(pairs) => {
             tracing::debug!(name: "database.completed", pairs, seconds, "database operation completed");
-            (TEXT, "Completed expensive database operation").into_response()
+            app.faults.answer(&app.database_turns, COMPLETED)
         }
         Err(error) => {
             tracing::debug!(name: "database.failed", %error, seconds, "database operation failed");

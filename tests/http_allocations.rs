@@ -204,8 +204,8 @@ fn allocations(mut router: Router, kind: Kind) -> f64 {
     rounds.min().unwrap() as f64 / REQUESTS as f64
 }
 
-/// What the layer allocates for one request, beyond a layer that does nothing but wrap the body, too, as every layer
-/// must that sees the body's end.
+/// What the layer allocates for one request beyond a layer that does nothing but wrap the body, as every layer
+/// must that sees the end of it.
 const EXPECTED: [(Kind, f64); 5] = [
     (Kind::Plain, 0.0),
     (Kind::Streamed, 0.0),

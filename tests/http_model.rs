@@ -22,15 +22,16 @@ mod shared_reader;
 #[path = "http_model/trial.rs"]
 mod trial;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use tokio::runtime::Builder;
 
 use crate::trial::Trial;
 
-/// Runs `work`, waits until all it began has ended, and compares what was recorded with what was expected.
-fn run(work: impl AsyncFnOnce(&Arc<Trial>)) -> Arc<Trial> {
+/// Runs `work`, waits until all it began has ended, and compares what was recorded with what was expected. Returns how
+/// many requests there were by `error.type`, which is empty for those that went well.
+fn run(work: impl AsyncFnOnce(&Arc<Trial>)) -> BTreeMap<String, u64> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let trial = runtime.block_on(async {
         let trial = Trial::start().await;
@@ -40,8 +41,7 @@ fn run(work: impl AsyncFnOnce(&Arc<Trial>)) -> Arc<Trial> {
     });
     // Whatever still ran is dropped with it, and would be one too many.
     drop(runtime);
-    trial.check();
-    trial
+    trial.check()
 }
 
 proptest! {
@@ -63,6 +63,14 @@ const MIXED: usize = if cfg!(feature = "peers") { 100_000 } else { 20_000 };
 #[test]
 fn mixed_requests_beside_each_other_are_counted_as_the_model_says() {
     let started = Instant::now();
-    let trial = run(async |trial| plan::run_mixed(MIXED, trial).await);
-    println!("{} requests in {:?}", trial.stage.count(), started.elapsed());
+    let ended = run(async |trial| plan::run_mixed(MIXED, trial).await);
+    let all: u64 = ended.values().sum();
+    println!("{all} requests in {:?}: {ended:?}", started.elapsed());
+    assert!(all >= MIXED as u64);
+    // They are mixed indeed.
+    for (error_type, of) in
+        [("", 2), ("cancelled", 100), ("panic", 100), ("body_error", 1_000), ("handler_error", 1_000)]
+    {
+        assert!(ended[error_type] >= all / of, "{error_type:?}: {ended:?}");
+    }
 }

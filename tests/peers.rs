@@ -10,6 +10,7 @@ mod peers {
     mod graphite;
     mod installed;
     mod otlp;
+    mod postgres;
     mod process;
     mod product;
     mod statsd;

@@ -12,6 +12,8 @@ mod receiver;
 #[path = "program/watcher.rs"]
 mod watcher;
 
+#[path = "program/database.rs"]
+mod database;
 #[path = "program/delivery.rs"]
 mod delivery;
 #[path = "program/guard.rs"]

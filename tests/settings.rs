@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
+use pushpull::config::faults::{Effect, Order};
 use pushpull::config::{
     Collect, Command, Console, ForwardProtocol, GraphiteTarget, Invalid, LogFormat, Outcome, Serve, Settings,
     from_args,
@@ -168,11 +169,27 @@ fn values_of_every_kind() {
 }
 
 #[test]
+fn load_probe_objective_and_faults() {
+    let all = serve("--objective 250ms --load 12.5 --probe 5s --fault errors=0.25@10 --fault pool=2", &[]);
+    assert_eq!((all.objective, all.load), (Duration::from_millis(250), 12.5));
+    assert_eq!(all.probe, Some(Duration::from_secs(5)));
+    assert_eq!(serve("", &[("PUSHPULL_FAULT", "errors=0.25@10, pool=2")]).faults, all.faults);
+    let [errors, pool] = all.faults[..] else { panic!("{:?}", all.faults) };
+    assert_eq!(errors, Order { effect: Effect::Errors(0.25), lasts: Duration::from_secs(10) });
+    assert_eq!(pool, Order { effect: Effect::Pool(2), lasts: Duration::from_secs(60) });
+    for line in ["--load -1", "--load 10001", "--load many", "--probe 10ms", "--probe on", "--objective 11s"]
+    {
+        assert_eq!(problems(line, &[]).len(), 1, "{line}");
+    }
+    assert_eq!(problems("--fault pool=1 --fault pool=2", &[]), ["--fault: pool given 2 times; give it once"]);
+}
+
+#[test]
 fn every_bad_setting_is_named_at_once() {
     let bad = outcome(
         "--lissten 127.0.0.1:1 --listen 127.0.0.1 --database-pool 0 --database-pool 1 --database-work -1 \
          --histogram-bounds 2,1 --console 0.0.0.0:5001 --graphite - --graphite a:2003 stray --otlp-grpc 127.0.0.1:9 \
-         --otlp-http 127.0.0.1:9 --forward http://localhost:9 --stop-within",
+         --otlp-http 127.0.0.1:9 --forward http://localhost:9 --fault gremlins --fault errors=2@5 --load NaN --stop-within",
         &[
             ("PUSHPULL_LISTN", "x"),
             ("PUSHPULL_DATABASE_QUEUE", "many"),

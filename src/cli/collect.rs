@@ -34,7 +34,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
             console.as_ref().map(|(_, address)| *address),
             settings.console_token_file.as_deref(),
         )?;
-        let served = startup::serve_console(console, &page, collector.pipeline(), &[], &pages)?;
+        let served = startup::serve_console(console, &page, collector.pipeline(), &[], None, &pages)?;
         page.print(log);
         signals.first().await;
         let deadline = Instant::now() + settings.stop_within.mul_f64(STOP_SHARE);

@@ -3,13 +3,14 @@
 
 use std::{
     ffi::OsString,
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use opentelemetry::metrics::Meter;
+use opentelemetry::{Key, metrics::Meter};
 use tokio::{
     runtime::{Builder, Runtime},
     task::{JoinHandle, JoinSet},
@@ -21,15 +22,18 @@ use super::{
     signals::Signals,
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page},
+    trial::Trial,
 };
 use crate::{
     collector::{Collector, Sockets, pipeline::Pipeline, series::Table},
     config::{self, LogFormat, Serve},
+    console::Controls,
     http,
     net::{self, Stop},
     service::{
         self,
         database::{self, Database},
+        faults::Targets,
         scrape,
     },
     telemetry::{self, Destination, Environment, Signal, Telemetry},
@@ -60,10 +64,12 @@ pub(super) fn run(
         .on_thread_start(telemetry::suppress_on_this_thread)
         .enable_all()
         .build()?;
+    let resource = telemetry::resource(&environment, NAME, env!("CARGO_PKG_VERSION"));
+    let name =
+        resource.get(&Key::from_static_str("service.name")).map_or_else(String::new, |name| name.to_string());
     let (signals, telemetry) = {
         let _entered = background.enter();
         let signals = Signals::listen()?;
-        let resource = telemetry::resource(&environment, NAME, env!("CARGO_PKG_VERSION"));
         (signals, Telemetry::start(&environment, resource, bound.destination())?)
     };
     logs::install(log, Some(&telemetry))?;
@@ -73,7 +79,7 @@ pub(super) fn run(
     let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
     telemetry.observe_process();
     telemetry.observe_runtime(foreground.handle());
-    let watching = Watching::start(&background, &settings, &page, bound.embedded, bound.console)?;
+    let mut watching = Watching::start(&background, &settings, bound.embedded)?;
     let meter = telemetry.meter(NAME);
     let database = match foreground.block_on(open(&settings, &meter)) {
         Ok(database) => database,
@@ -82,14 +88,27 @@ pub(super) fn run(
             return Err(failure);
         }
     };
+    database.temporary_folder().into_iter().for_each(|folder| signals.remove_at_the_end(folder));
+    let targets = Targets { database: database.clone(), link: telemetry.link() };
+    let trial = foreground.block_on(Trial::begin(&meter, targets, bound.service.1, page.exposed, &settings));
+    watching.show(&background, bound.console, &page, trial.controls(name, &settings))?;
 
     let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
-    let router = service::router(&meter, layer, telemetry.reader().clone(), database);
+    let (reader, faults) = (telemetry.reader(), trial.switches());
+    let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
     let mut served = vec![(bound.service.0, router)];
     served.extend(
-        bound.prometheus.map(|(listener, _)| (listener, scrape::router(&meter, telemetry.reader().clone()))),
+        bound.prometheus.map(|(listener, _)| (listener, scrape::router(&meter, reader.clone(), faults))),
     );
-    let deadlines = foreground.block_on(serve(served, settings.stop_within, &signals, || page.print(log)))?;
+    let ready = || {
+        page.print(log);
+        trial.send()
+    };
+    let stopping = async {
+        signals.first().await;
+        trial.end().await;
+    };
+    let deadlines = foreground.block_on(serve(served, settings.stop_within, stopping, ready))?;
 
     // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
     foreground.shutdown_background();
@@ -181,20 +200,30 @@ impl Watching {
     fn start(
         runtime: &Runtime,
         settings: &Serve,
-        page: &Page,
         collector: Option<(Sockets, Addresses)>,
-        console: Option<(TcpListener, SocketAddr)>,
     ) -> Result<Self, Failure> {
         let _entered = runtime.enter();
         let collector =
             collector.map(|(sockets, _)| Collector::start(&settings.collector, sockets)).transpose()?;
-        let pages = Stop::default();
+        Ok(Self { collector, console: None, pages: Stop::default() })
+    }
+
+    /// Opens the console, where there is one.
+    fn show(
+        &mut self,
+        runtime: &Runtime,
+        console: Option<(TcpListener, SocketAddr)>,
+        page: &Page,
+        controls: Controls,
+    ) -> Result<(), Failure> {
+        let _entered = runtime.enter();
         let pulled = page.service.filter(|_| page.exposed);
         let pull = pulled.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
         let pipeline =
-            collector.as_ref().map_or_else(nothing_pushed, |collector| collector.pipeline().clone());
-        let console = startup::serve_console(console, page, &pipeline, pull.as_slice(), &pages)?;
-        Ok(Self { collector, console, pages })
+            self.collector.as_ref().map_or_else(nothing_pushed, |collector| collector.pipeline().clone());
+        self.console =
+            startup::serve_console(console, page, &pipeline, pull.as_slice(), Some(controls), &self.pages)?;
+        Ok(())
     }
 
     async fn stop(self, deadline: Instant) {
@@ -233,13 +262,13 @@ struct Deadlines {
     collected: Instant,
 }
 
-/// Serves each router on its listener until a signal, then drains; requests that still run at half of the time to
+/// Serves each router on its listener until it is `stopping`, then drains; requests that still run at half of the time to
 /// stop are cut.
 async fn serve(
     served: Vec<(TcpListener, axum::Router)>,
     stop_within: Duration,
-    signals: &Signals,
-    ready: impl FnOnce(),
+    stopping: impl Future<Output = ()>,
+    ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<Deadlines, Failure> {
     let stop = Stop::default();
     let mut serving = JoinSet::new();
@@ -247,8 +276,8 @@ async fn serve(
         let listener = tokio::net::TcpListener::from_std(listener)?;
         serving.spawn(net::serve(listener, router, stop.clone()));
     }
-    ready();
-    signals.first().await;
+    ready()?;
+    stopping.await;
     let at = |share: f64| Instant::now() + stop_within.mul_f64(share);
     let (drained, deadlines) = (at(DRAINED), Deadlines { flushed: at(FLUSHED), collected: at(COLLECTED) });
     stop.drain();

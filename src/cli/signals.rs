@@ -1,6 +1,12 @@
 //! When the user or the system asks the process to stop, and when they will not wait for it.
 
-use std::{io, process, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +18,20 @@ const ONE_WISH: Duration = Duration::from_millis(50);
 /// ends the process at once, wherever it is, with the exit code by which a shell names that signal: 130 or 143.
 pub(super) struct Signals {
     asked: CancellationToken,
+    temporary: Temporary,
+}
+
+/// The folder that must not outlive the process, once there is one.
+#[derive(Clone, Default)]
+struct Temporary(Arc<OnceLock<PathBuf>>);
+
+impl Temporary {
+    fn remove(&self) {
+        if let Some(folder) = self.0.get() {
+            // Whoever else holds it may have removed it already.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
 }
 
 impl Signals {
@@ -24,14 +44,25 @@ impl Signals {
     pub(super) fn listen() -> io::Result<Self> {
         let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
         let streams = Streams { interrupt: interrupt?, terminate: terminate? };
-        let asked = CancellationToken::new();
-        tokio::spawn(streams.watch(asked.clone()));
-        Ok(Self { asked })
+        let (asked, temporary) = (CancellationToken::new(), Temporary::default());
+        tokio::spawn(streams.watch(asked.clone(), temporary.clone()));
+        Ok(Self { asked, temporary })
+    }
+
+    /// The folder is removed with the end of the process, an orderly one and one at a second signal.
+    pub(super) fn remove_at_the_end(&self, folder: &Path) {
+        let _ = self.temporary.0.set(folder.to_owned());
     }
 
     /// Resolves at the first of them, also at one that came before the call.
     pub(super) async fn first(&self) {
         self.asked.cancelled().await;
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.temporary.remove();
     }
 }
 
@@ -41,7 +72,7 @@ struct Streams {
 }
 
 impl Streams {
-    async fn watch(mut self, asked: CancellationToken) {
+    async fn watch(mut self, asked: CancellationToken, temporary: Temporary) {
         self.next().await;
         asked.cancel();
         let one_wish = tokio::time::sleep(ONE_WISH);
@@ -54,6 +85,7 @@ impl Streams {
         }
         let signal = self.next().await;
         tracing::warn!("a second signal: stopped at once, and what was not delivered yet is lost");
+        temporary.remove();
         process::exit(128 + signal.as_raw_value());
     }
 

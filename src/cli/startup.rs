@@ -14,7 +14,7 @@ use super::{Failure, sockets::Addresses};
 use crate::{
     collector::pipeline::Pipeline,
     config::{CollectorSettings, GraphiteTarget, LogFormat},
-    console::{self, Console, Listening, Token},
+    console::{self, Console, Controls, Listening, Token},
     net::{self, Stop},
 };
 
@@ -217,6 +217,7 @@ pub(super) fn serve_console(
     page: &Page,
     pipeline: &Pipeline,
     pull: &[url::Url],
+    controls: Option<Controls>,
     stop: &Stop,
 ) -> Result<Option<JoinHandle<()>>, Failure> {
     let Some((listener, _)) = console else { return Ok(None) };
@@ -226,6 +227,7 @@ pub(super) fn serve_console(
         source: Arc::new(pipeline.clone()),
         pull: pull.to_vec(),
         token: page.token.clone(),
+        controls,
     });
     Ok(Some(tokio::spawn(net::serve(listener, router, stop.clone()))))
 }

@@ -98,6 +98,7 @@ pub(super) const PREFIX: &str = "PUSHPULL_";
 pub(super) const GENERAL: &str = "General";
 const SERVICE: &str = "Service";
 const DATABASE_: &str = "Database";
+const TRIAL: &str = "Load and faults";
 const COLLECTOR_: &str = "Collector";
 const OUTPUT: &str = "Output";
 
@@ -131,6 +132,38 @@ pub(super) static STOP_WITHIN: Flag = Flag::new(
     "5s",
     "Longest time that stopping takes, 100ms to 1h: half for requests in flight, the rest for\nthe last push",
 );
+
+pub(super) static OBJECTIVE: Flag = Flag::new(
+    SERVICE,
+    "--objective",
+    "TIME",
+    "1s",
+    "What an answer may take, 1ms to 10s; a slower one is an error by policy",
+);
+
+pub(super) static LOAD: Flag = Flag::new(
+    TRIAL,
+    "--load",
+    "RPS",
+    "0",
+    "Requests a second that the program sends to its own / and /database/, 0 to 10000: on\ntime, whatever the answers take",
+);
+pub(super) static PROBE: Flag = Flag::new(
+    TRIAL,
+    "--probe",
+    "off|INTERVAL",
+    "off",
+    "Time between two checks of each page for the text at its end, 100ms to 1h; they count\nlike anyone's requests",
+);
+pub(super) static FAULT: Flag = Flag::new(
+    TRIAL,
+    "--fault",
+    "NAME[=VALUE][@SECONDS]",
+    "",
+    "What goes wrong from the start on, for 60 s unless said, 3600 at the most; repeat the\nflag for several. database-refuse, database-slow=MS, pool=N (connections left),\nerrors=RATE (0 to 1), truncate, collector-away, scrape-refuse",
+)
+.absent("none")
+.repeatable();
 
 pub(super) static DATABASE: Flag = Flag::new(
     DATABASE_,
@@ -264,16 +297,20 @@ const fn console_token_file(heading: &'static str) -> Flag {
 }
 
 /// The flags of `serve`, in the order of the help: they include all variables that the program knows.
-pub(super) static SERVE: [&Flag; 20] = [
+pub(super) static SERVE: [&Flag; 24] = [
     &LISTEN,
     &CONSOLE,
     &CONSOLE_TOKEN_FILE,
     &STOP_WITHIN,
+    &OBJECTIVE,
     &DATABASE,
     &DATABASE_POOL,
     &DATABASE_QUEUE,
     &DATABASE_TIMEOUT,
     &DATABASE_WORK,
+    &LOAD,
+    &PROBE,
+    &FAULT,
     &OTLP_GRPC,
     &OTLP_HTTP,
     &STATSD,

@@ -87,8 +87,12 @@ pub(super) fn named(name: &str) -> String {
 /// The text without what may be a secret in a URL: its user information, and the values of query parameters
 /// that are named like one.
 ///
-/// A password may itself hold `/`, `?` or `@` by mistake, so all up to the last `@` counts as user information.
+/// A password may itself hold `/`, `?` or `@` by mistake, so all up to the last `@` counts as user information;
+/// but not before a plain number without any `:`, as in `--fault errors=0.5@10`.
 pub(super) fn redacted(text: &str) -> String {
+    if !text.contains(':') && text.rsplit_once('@').is_some_and(|(_, rest)| rest.parse::<f64>().is_ok()) {
+        return text.to_owned();
+    }
     let (scheme, rest) = text.split_once("//").map_or(("", text), |(scheme, rest)| (scheme, rest));
     let slashes = if scheme.len() + rest.len() < text.len() { "//" } else { "" };
     let rest = match rest.rsplit_once('@') {
@@ -125,6 +129,9 @@ mod tests {
             ("postgres://db/app?sslmode=on&Password=secret", "postgres://db/app?sslmode=on&Password=…"),
             ("sqlite://data/app.db?mode=rwc", "sqlite://data/app.db?mode=rwc"),
             ("127.0.0.1:5000", "127.0.0.1:5000"),
+            ("errors=2@60", "errors=2@60"),
+            ("user:secret@60", "…@60"),
+            ("secret@db", "…@db"),
         ] {
             assert_eq!(redacted(text), safe);
         }

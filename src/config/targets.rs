@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use sqlx::{postgres::PgConnectOptions, sqlite::SqliteConnectOptions};
-use tracing::subscriber::{NoSubscriber, with_default};
+use tracing::dispatcher::{Dispatch, with_default};
 use url::Url;
 
 use super::invalid::{Fault, redacted};
@@ -75,7 +75,7 @@ pub(super) fn database(text: &str) -> Result<DatabaseUrl, Fault> {
         "sqlite" => SqliteConnectOptions::from_str(text).map(drop),
         // What sqlx says of a parameter that it does not know has its value, which may be a password.
         "postgres" | "postgresql" if rest.starts_with("//") => {
-            with_default(NoSubscriber::new(), || PgConnectOptions::from_str(text)).map(drop)
+            with_default(&Dispatch::none(), || PgConnectOptions::from_str(text)).map(drop)
         }
         "postgres" | "postgresql" => return Err(Fault::new("a PostgreSQL URL without //", REMEDY)),
         _ => {

@@ -23,6 +23,19 @@ pub(super) fn count<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> 
     }
 }
 
+/// A number within the range.
+pub(super) fn number(text: &str, range: RangeInclusive<f64>) -> Result<f64, Fault> {
+    let fault =
+        |reason| Fault::new(reason, format!("give a number from {} to {}", range.start(), range.end()));
+    match text.parse::<f64>() {
+        // Adding zero turns -0 into 0, which is how the number is to be printed.
+        Ok(number) if range.contains(&number) => Ok(number + 0.0),
+        Ok(number) if number < *range.start() => Err(fault("too small")),
+        Ok(number) if number > *range.end() => Err(fault("too large")),
+        _ => Err(fault("not a number")),
+    }
+}
+
 /// A number above zero, up to `most`.
 pub(super) fn positive(text: &str, most: f64) -> Result<f64, Fault> {
     let fault = |reason| Fault::new(reason, format!("give a number above 0, up to {most}"));
@@ -48,6 +61,16 @@ pub(super) fn time(text: &str, range: RangeInclusive<Duration>) -> Result<Durati
         Err(_) if text.parse::<f64>().is_ok() => Err(fault("a time without a unit")),
         Err(_) => Err(fault("not a time")),
     }
+}
+
+/// A time within the range, or `off`.
+pub(super) fn time_or_off(text: &str, range: RangeInclusive<Duration>) -> Result<Option<Duration>, Fault> {
+    if text == "off" {
+        return Ok(None);
+    }
+    time(text, range)
+        .map(Some)
+        .map_err(|fault| Fault { remedy: format!("{}, or off", fault.remedy), ..fault })
 }
 
 /// A size in bytes: a whole number with B, kB, MB, GB (powers of 1000), KiB, MiB, GiB (powers of 1024), or none.
@@ -164,6 +187,21 @@ mod tests {
             ("x", "not a number"),
         ] {
             assert_eq!(reason(positive(text, 1000.0)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number("0.25", 0.0..=1.0), Ok(0.25));
+        assert!(number("-0", 0.0..=1.0).is_ok_and(f64::is_sign_positive));
+        for (text, expected) in [
+            ("-0.1", "too small"),
+            ("1.1", "too large"),
+            ("inf", "too large"),
+            ("NaN", "not a number"),
+            ("", "not a number"),
+        ] {
+            assert_eq!(reason(number(text, 0.0..=1.0)), expected, "{text}");
         }
     }
 

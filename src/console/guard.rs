@@ -10,8 +10,8 @@ use axum::{
     http::{
         HeaderName, HeaderValue, StatusCode,
         header::{
-            AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, WWW_AUTHENTICATE,
-            X_CONTENT_TYPE_OPTIONS,
+            AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY,
+            WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         },
         uri::Authority,
     },
@@ -84,6 +84,7 @@ pub(super) async fn protect(State(token): State<Option<Token>>, request: Request
     let refused = match &token {
         Some(token) if !token.is_given_by(&request) => Some(unauthorized()),
         None if !is_for_this_machine(&request) => Some(misdirected()),
+        _ if !request.method().is_safe() && is_of_another_site(&request) => Some(forbidden()),
         _ => None,
     };
     let mut response = match refused {
@@ -103,6 +104,26 @@ fn unauthorized() -> Response {
 fn misdirected() -> Response {
     let text = "the console answers only under a loopback address or localhost, such as http://127.0.0.1\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
+
+fn forbidden() -> Response {
+    let text =
+        "the console takes a change from its own pages and from programs, not from a page of another site\n";
+    (StatusCode::FORBIDDEN, text).into_response()
+}
+
+/// Whether a browser says that the page of another site asks. A program says nothing of the kind.
+fn is_of_another_site(request: &Request) -> bool {
+    let headers = request.headers();
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
+    let foreign_origin = headers.get_all(ORIGIN).iter().any(|origin| {
+        let name = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, name)| name);
+        name.is_none() || name != host
+    });
+    let foreign_fetch =
+        headers.get_all("sec-fetch-site").iter().any(|site| site != "same-origin" && site != "none");
+    foreign_origin || foreign_fetch
 }
 
 /// Whether every name that the request gives for its target, and at least one, is this machine's own.
@@ -156,6 +177,33 @@ mod tests {
             assert!(!token.is_given_by(&asked_with(&bad)), "{bad}");
         }
         assert!(Token::new("short").is_none() && Token::new("0123456789 abcdefg").is_none());
+    }
+
+    #[test]
+    fn knows_the_pages_of_other_sites() {
+        let asked = |headers: &[(&str, &str)]| {
+            let request = Request::builder().header(HOST, "127.0.0.1:5001");
+            let request =
+                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+            is_of_another_site(&request.body(axum::body::Body::empty()).unwrap())
+        };
+        for own in [
+            &[][..],
+            &[("origin", "http://127.0.0.1:5001"), ("sec-fetch-site", "same-origin")],
+            &[("sec-fetch-site", "none")],
+        ] {
+            assert!(!asked(own), "{own:?}");
+        }
+        for foreign in [
+            ("origin", "http://example.org"),
+            ("origin", "http://127.0.0.1:5000"),
+            ("origin", "null"),
+            ("origin", ""),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert!(asked(&[foreign]), "{foreign:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod table;
 
 use std::{
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -96,7 +97,7 @@ struct Inner {
     failing: AtomicBool,
     #[expect(dead_code, reason = "a database in memory lives as long as a connection to it")]
     keeper: Option<SqliteConnection>,
-    #[expect(dead_code, reason = "removes the temporary file when dropped")]
+    /// Removes the temporary file when dropped.
     temporary: Option<TempDir>,
 }
 
@@ -167,6 +168,13 @@ impl Database {
                 temporary,
             }),
         })
+    }
+
+    /// The folder of the temporary file, which is removed with the last handle: whoever ends the process before that has
+    /// to remove it. None where a URL says where the database is.
+    #[must_use]
+    pub fn temporary_folder(&self) -> Option<&Path> {
+        self.inner.temporary.as_ref().map(TempDir::path)
     }
 
     /// Does the expensive operation; returns how many pairs of rows it looked at.

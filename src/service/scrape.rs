@@ -11,31 +11,32 @@ use axum::{
 };
 use opentelemetry::metrics::{BoundGauge, Meter};
 
-use super::TEXT;
+use super::{TEXT, faults::Switches};
 use crate::{
     exposition::{sdk, text},
     telemetry::{CollectError, Reader},
 };
 
 /// The route `/metrics` alone, with or without a trailing slash: for a listener beside the service's own, neither
-/// counted nor traced.
-pub fn router(meter: &Meter, reader: Reader) -> Router {
+/// counted nor traced. What goes wrong on demand is in `faults`.
+pub fn router(meter: &Meter, reader: Reader, faults: Arc<Switches>) -> Router {
     let answer = async |State(scrape): State<Arc<Scrape>>| scrape.answer();
     Router::new()
         .route("/metrics", get(answer))
         .route("/metrics/", get(answer))
-        .with_state(Arc::new(Scrape::new(meter, reader)))
+        .with_state(Arc::new(Scrape::new(meter, reader, faults)))
 }
 
 /// Answers scrapes. Its own gauges tell of the last scrape, so that a scrape moves no cumulative series.
 pub(super) struct Scrape {
     reader: Reader,
+    faults: Arc<Switches>,
     duration: BoundGauge<f64>,
     size: BoundGauge<u64>,
 }
 
 impl Scrape {
-    pub(super) fn new(meter: &Meter, reader: Reader) -> Self {
+    pub(super) fn new(meter: &Meter, reader: Reader, faults: Arc<Switches>) -> Self {
         let duration = meter
             .f64_gauge("pushpull.scrape.duration")
             .with_unit("s")
@@ -46,12 +47,16 @@ impl Scrape {
             .with_unit("By")
             .with_description("Bytes of the last scrape's answer")
             .build();
-        Self { reader, duration: duration.bind(&[]), size: size.bind(&[]) }
+        Self { reader, faults, duration: duration.bind(&[]), size: size.bind(&[]) }
     }
 
     /// The exposition; without metrics, but with the reason, where there are none to be had. 503 where they cannot
     /// be collected: an empty exposition would say that all is gone.
     pub(super) fn answer(&self) -> Response {
+        if self.faults.refuses_scrapes() {
+            let text = "Scrapes are refused by a fault that is on\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, TEXT, text).into_response();
+        }
         let start = Instant::now();
         match self.reader.collect() {
             Ok(collected) => {

@@ -66,8 +66,14 @@ impl Served {
     }
 
     pub(crate) async fn console(made: Made, listening: Vec<Listening>, pull: Vec<Url>) -> Self {
-        Self::new(pushpull::console::router(Console { listening, source: Arc::new(made), pull, token: None }))
-            .await
+        Self::new(pushpull::console::router(Console {
+            listening,
+            source: Arc::new(made),
+            pull,
+            token: None,
+            controls: None,
+        }))
+        .await
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {

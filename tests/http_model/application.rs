@@ -18,12 +18,12 @@ use axum::{
     body::{Body, Bytes},
     error_handling::HandleError,
     extract::{Path, Request},
-    http::{StatusCode, Uri, header::CONTENT_LENGTH},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header::CONTENT_LENGTH},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use opentelemetry_sdk::trace::SdkTracer;
 use pushpull::http::Layer;
@@ -103,6 +103,7 @@ impl Stage {
 /// What a body does when it is asked for the next frame.
 enum Step {
     Frame,
+    Trailers,
     Wait(Pin<Box<dyn Future<Output = ()> + Send>>),
     Fail,
     Panic,
@@ -110,6 +111,12 @@ enum Step {
 
 /// A body of unknown length that follows its steps; its end is known by asking only.
 struct Steps(VecDeque<Step>);
+
+impl Steps {
+    fn of(frames: usize, last: Option<Step>) -> Self {
+        Self((0..frames).map(|_| Step::Frame).chain(last).collect())
+    }
+}
 
 impl http_body::Body for Steps {
     type Data = Bytes;
@@ -127,6 +134,10 @@ impl http_body::Body for Steps {
         }
         Poll::Ready(match self.0.pop_front() {
             Some(Step::Frame) => Some(Ok(Frame::data(FRAME.into()))),
+            Some(Step::Trailers) => {
+                let trailers = [(HeaderName::from_static("checksum"), HeaderValue::from(7))];
+                Some(Ok(Frame::trailers(trailers.into_iter().collect())))
+            }
             Some(Step::Fail) => Some(Err(std::io::Error::other("scripted"))),
             Some(Step::Panic) => unwind(),
             Some(Step::Wait(_)) => panic!("two latches in a row"),
@@ -135,9 +146,28 @@ impl http_body::Body for Steps {
     }
 }
 
+/// A body of frames only, whose size hint tells what is left of it.
+struct Hinted(Steps);
+
+impl http_body::Body for Hinted {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.0.0.len() * FRAME.len()) as u64)
+    }
+}
+
 /// A body of `frames` frames with what comes then, if anything.
 fn streamed(frames: usize, last: Option<Step>) -> Body {
-    Body::new(Steps((0..frames).map(|_| Step::Frame).chain(last).collect()))
+    Body::new(Steps::of(frames, last))
 }
 
 /// A body that waits after `before` of its two frames.
@@ -226,6 +256,7 @@ fn plain() -> Router {
         let text = if matches!(code, 204 | 304) { Body::empty() } else { Body::from(FRAME) };
         (status, text)
     };
+    let hinted = async |Path(frames): Path<usize>| Body::new(Hinted(Steps::of(frames, None)));
     let panics = async || {
         if true {
             unwind();
@@ -234,6 +265,8 @@ fn plain() -> Router {
     Router::new()
         .route("/whole/{bytes}", any(async |Path(bytes): Path<usize>| vec![b'x'; bytes]))
         .route("/streamed/{frames}", any(async |Path(frames)| streamed(frames, None)))
+        .route("/hinted/{frames}", any(hinted))
+        .route("/trailers", any(async || streamed(2, Some(Step::Trailers))))
         .route("/status/{code}", any(status))
         .route("/body-fails/{after}", any(async |Path(after)| streamed(after, Some(Step::Fail))))
         .route("/body-panics/{after}", any(async |Path(after)| streamed(after, Some(Step::Panic))))

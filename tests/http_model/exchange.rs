@@ -40,6 +40,10 @@ pub(crate) enum Play {
     Whole { bytes: u32 },
     /// A body of unknown length, whose end is known by asking only.
     Streamed { frames: u8 },
+    /// The same, whose size hint tells what is left of it.
+    Hinted { frames: u8 },
+    /// Two frames and trailers, whose end is known by asking only.
+    Trailers,
     /// A status with a short text, or without one where the status has none.
     Status { code: u16 },
     /// A body that returns an error after some frames.
@@ -218,6 +222,7 @@ impl Exchange {
         match self.play {
             Play::Whole { bytes } => format!("/whole/{bytes}"),
             Play::Streamed { frames } => format!("/streamed/{frames}"),
+            Play::Hinted { frames } => format!("/hinted/{frames}"),
             Play::Status { code } => format!("/status/{code}"),
             Play::BodyFails { after } => format!("/body-fails/{after}"),
             Play::BodyPanics { after } => format!("/body-panics/{after}"),
@@ -237,6 +242,8 @@ impl Exchange {
         Some(match self.play {
             Play::Whole { .. } => "/whole/{bytes}",
             Play::Streamed { .. } | Play::Abandoned => "/streamed/{frames}",
+            Play::Hinted { .. } => "/hinted/{frames}",
+            Play::Trailers => "/trailers",
             Play::Status { .. } => "/status/{code}",
             Play::BodyFails { .. } => "/body-fails/{after}",
             Play::BodyPanics { .. } => "/body-panics/{after}",
@@ -344,7 +351,10 @@ impl Exchange {
         };
         vec![match self.play {
             Play::Whole { bytes } => complete(200, bytes.into()),
-            Play::Streamed { frames } => complete(200, u64::from(frames) * FRAME_BYTES),
+            Play::Streamed { frames } | Play::Hinted { frames } => {
+                complete(200, u64::from(frames) * FRAME_BYTES)
+            }
+            Play::Trailers => complete(200, 2 * FRAME_BYTES),
             Play::Status { code: code @ (204 | 304) } => complete(code, 0),
             Play::Status { code } => complete(code, FRAME_BYTES),
             Play::BodyFails { after } => in_body("body_error", after.into()),

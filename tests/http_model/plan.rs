@@ -83,6 +83,8 @@ fn play() -> impl Strategy<Value = Play> {
     prop_oneof![
         3 => bytes.prop_map(|bytes| Play::Whole { bytes }),
         2 => (0..5_u8).prop_map(|frames| Play::Streamed { frames }),
+        1 => (0..3_u8).prop_map(|frames| Play::Hinted { frames }),
+        1 => Just(Play::Trailers),
         2 => code.prop_map(|code| Play::Status { code }),
         1 => (0..3_u8).prop_map(|after| Play::BodyFails { after }),
         1 => (0..3_u8).prop_map(|after| Play::BodyPanics { after }),

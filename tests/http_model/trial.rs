@@ -120,8 +120,9 @@ impl Trial {
         within("the end of all requests", self.recorded.ended(self.stage.count())).await;
     }
 
-    /// Compares what was recorded with what was expected; nothing may run any more.
-    pub(crate) fn check(&self) {
+    /// Compares what was recorded with what was expected; nothing may run any more. Returns how many requests there
+    /// were by `error.type`, which is empty for those that went well.
+    pub(crate) fn check(&self) -> BTreeMap<String, u64> {
         let (expected, arrived) = (self.expected.lock().unwrap(), self.stage.arrived());
         for (id, expected) in expected.iter().enumerate() {
             match (expected.reaches, arrived.contains(&(id as u64))) {
@@ -139,6 +140,11 @@ impl Trial {
             sums.entry(on_metric).or_default().add(expected, ending, span);
         }
         self.check_metrics(&sums);
+        let mut ended = BTreeMap::new();
+        for (series, sums) in sums {
+            *ended.entry(series.get("error.type").cloned().unwrap_or_default()).or_default() += sums.count;
+        }
+        ended
     }
 
     fn check_metrics(&self, sums: &BTreeMap<Series, Sums>) {

@@ -71,6 +71,11 @@ impl Running {
         })
     }
 
+    /// The process's id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     fn send_sigterm(&self) {
         // The standard library sends SIGKILL only, and the shell has `kill` built in wherever there is a shell.
         Command::new("sh")

@@ -256,6 +256,7 @@ fn ends_at_once(mut program: Program, closing: &str, signal: &str, code: i32) {
     assert_eq!(finished.code(), Some(code), "{finished:?}");
     assert!(finished.took < Duration::from_secs(10), "{finished:?}");
     assert!(finished.stderr.contains("a second signal: stopped at once"), "{finished:?}");
+    assert_eq!(finished.left_behind, [""; 0], "{finished:?}");
     assert!(!finished.stderr.contains("panicked"), "{finished:?}");
 }
 

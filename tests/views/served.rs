@@ -87,7 +87,7 @@ impl Served {
             let database = Database::open(&settings, &meter).await.unwrap();
             let layer = Layer::new(&meter, telemetry.tracer("views"));
             let reader = telemetry.reader().clone();
-            serve(service::router(&meter, layer, reader, database)).await
+            serve(service::router(&meter, layer, reader, database, Arc::default())).await
         });
         Self { telemetry, address, foreground, pushes, background }
     }

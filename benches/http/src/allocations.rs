@@ -2,15 +2,15 @@
 
 use std::process::Command;
 
-use http_bench::layers::Layer;
+use http_bench::{layers::Layer, pipeline::Spans};
 
-use crate::{sink::Sink, table::Table};
+use crate::{child, sink::Sink, table::Table};
 
 pub(crate) fn measure(table: &mut Table) {
     let sink = Sink::start();
     let counter = std::env::current_exe().unwrap().with_file_name("allocations");
     let allocations = Layer::ALL.map(|layer| {
-        let counted = Command::new(&counter).args([layer.to_string(), sink.address().to_string()]).output();
+        let counted = Command::new(&counter).args(child::of(layer, Spans::Discarded, &sink)).output();
         let counted = counted.unwrap_or_else(|error| {
             panic!("failed to run {}, which `cargo build --release` makes: {error}", counter.display())
         });

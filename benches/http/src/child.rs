@@ -7,8 +7,12 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt as _;
-use http_bench::{layers::Layer, requests::Requests};
+use axum::{Router, serve::ListenerExt as _};
+use http_bench::{
+    layers::Layer,
+    pipeline::{self, Spans},
+    requests::Requests,
+};
 use tokio::{net::TcpListener, runtime::Builder};
 
 use crate::{cores::Core, sink::Sink};
@@ -18,22 +22,23 @@ const PAUSE: Duration = Duration::from_millis(8);
 /// The same where each instruction takes fifty times as long.
 const PAUSE_UNDER_VALGRIND: Duration = Duration::from_secs(2);
 
-/// What a child does; `arguments` are those of [`arguments`] and what the role needs besides.
+/// What a child does; `arguments` are its role, the application as of [`of`], and what the role needs.
 pub(crate) fn run(arguments: &[&str]) {
     match arguments {
-        ["in-process", layer, sink] => {
+        ["in-process", app @ ..] => {
             // What exports and reads is on the other core, as its threads are started from there.
             Core::Second.move_here();
-            let app = layer.parse::<Layer>().unwrap().app(sink.parse().unwrap());
+            let app = application(app);
             Core::First.move_here();
             let mut requests = Requests::to(app, PAUSE);
             for bursts in stdin().lines() {
-                println!("{}", requests.nanoseconds(bursts.unwrap().parse().unwrap()));
+                let nanoseconds = requests.nanoseconds(bursts.unwrap().parse().unwrap());
+                println!("{nanoseconds} {}", pipeline::discarded());
             }
         }
-        ["serve", layer, sink] => {
+        ["serve", app @ ..] => {
             Core::First.move_here();
-            let app = layer.parse::<Layer>().unwrap().app(sink.parse().unwrap());
+            let app = application(app);
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -42,17 +47,23 @@ pub(crate) fn run(arguments: &[&str]) {
                 axum::serve(listener, app).await.unwrap();
             });
         }
-        ["count", layer, sink, bursts] => {
-            let app = layer.parse::<Layer>().unwrap().app(sink.parse().unwrap());
+        ["count", app @ .., bursts] => {
+            let app = application(app);
             Requests::to(app, PAUSE_UNDER_VALGRIND).nanoseconds(bursts.parse().unwrap());
         }
         other => panic!("no child does {other:?}"),
     }
 }
 
-/// The arguments that make this program a child.
-pub(crate) fn arguments(role: &str, layer: Layer, sink: &Sink) -> [String; 4] {
-    ["child".to_owned(), role.to_owned(), layer.to_string(), sink.address().to_string()]
+/// The application that [`of`] names.
+fn application(arguments: &[&str]) -> Router {
+    let [layer, spans, sink] = arguments else { panic!("no application is {arguments:?}") };
+    layer.parse::<Layer>().unwrap().app(spans.parse().unwrap(), sink.parse().unwrap())
+}
+
+/// The arguments of an application.
+pub(crate) fn of(layer: Layer, spans: Spans, sink: &Sink) -> [String; 3] {
+    [layer.to_string(), spans.to_string(), sink.address().to_string()]
 }
 
 /// A running child, until it is dropped.
@@ -71,9 +82,13 @@ impl Drop for Child {
 }
 
 impl Child {
-    pub(crate) fn spawn(role: &str, layer: Layer, sink: &Sink) -> Self {
+    pub(crate) fn spawn(role: &str, layer: Layer, spans: Spans, sink: &Sink) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(arguments(role, layer, sink)).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["child", role])
+            .args(of(layer, spans, sink))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let questions = process.stdin.take().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap());

@@ -3,7 +3,7 @@
 
 use std::{fs, process::Command};
 
-use http_bench::{layers::Layer, requests::Requests};
+use http_bench::{layers::Layer, pipeline::Spans, requests::Requests};
 
 use crate::{child, sink::Sink, table::Table};
 
@@ -28,7 +28,8 @@ fn count(layer: Layer, bursts: u32, sink: &Sink) -> f64 {
     command.args(["--tool=callgrind", "--separate-threads=yes", "--quiet"]);
     command.arg(format!("--callgrind-out-file={}/counted", folder.path().display()));
     command.arg(std::env::current_exe().unwrap());
-    let ran = command.args(child::arguments("count", layer, sink)).arg(bursts.to_string()).output().unwrap();
+    command.args(["child", "count"]).args(child::of(layer, Spans::Discarded, sink)).arg(bursts.to_string());
+    let ran = command.output().unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     // The files are numbered by thread; the first is the one that `main` runs on.
     let counted = fs::read_to_string(folder.path().join("counted-01")).unwrap();

@@ -10,7 +10,7 @@ use tracing::Level;
 
 use crate::{
     older,
-    pipeline::{self, Pipeline},
+    pipeline::{self, Metrics, Spans},
     usual,
 };
 
@@ -89,50 +89,51 @@ impl Layer {
         !matches!(self, Self::Bare | Self::AxumOtelMetrics | Self::AxumPrometheus)
     }
 
-    /// The application with this layer around it, whose telemetry goes to the OTLP/gRPC receiver at `sink`; with
-    /// everything running that reads what is measured.
+    /// The application with this layer around it; metrics, and spans where they are sent, go to the OTLP/gRPC receiver
+    /// at `sink`. Everything is running that reads what is measured.
     ///
     /// # Panics
     /// Where it is called twice in a process: some layers work by globals.
-    pub fn app(self, sink: SocketAddr) -> Router {
+    pub fn app(self, spans: Spans, sink: SocketAddr) -> Router {
         let hello = || get(async || "hello, world\n");
         let app = Router::new().route("/", hello()).route("/users/{id}", hello());
+        let tracers = self.traces().then(|| pipeline::tracers(spans, sink));
         global::set_text_map_propagator(TraceContextPropagator::new());
-        match self {
-            Self::Bare => app,
-            Self::Pushpull => {
-                let pipeline = Pipeline::start(sink);
-                let layer = pushpull::http::Layer::new(&pipeline.meter("http"), pipeline.tracer("http"));
+        if let Some(tracers) = &tracers {
+            global::set_tracer_provider(tracers.clone());
+        }
+        match (self, tracers) {
+            (Self::Pushpull, Some(tracers)) => {
+                let layer =
+                    pushpull::http::Layer::new(&Metrics::start(sink).meter("http"), tracers.tracer("http"));
                 app.layer(layer.with_propagator(Arc::new(TraceContextPropagator::new())))
             }
-            Self::InstrumentationTower => {
-                let pipeline = Pipeline::start(sink);
-                global::set_meter_provider(pipeline);
-                global::set_tracer_provider(pipeline);
+            (Self::InstrumentationTower, Some(_)) => {
+                global::set_meter_provider(Metrics::start(sink));
                 app.layer(opentelemetry_instrumentation_tower::http::server::Layer::new())
             }
-            Self::AxumOtelMetrics => {
-                let provider = older::metrics(sink);
-                app.layer(axum_otel_metrics::HttpMetricsLayerBuilder::new().with_provider(provider).build())
+            (Self::TowerOtel, Some(tracers)) => {
+                pipeline::trace_by_tracing(&tracers, "tower_otel", Level::INFO);
+                let metrics = tower_otel::metrics::HttpLayer::server(&Metrics::start(sink).meter("http"));
+                app.layer(metrics).layer(tower_otel::trace::HttpLayer::server(Level::INFO))
             }
-            Self::TowerOtel => {
-                let pipeline = Pipeline::start(sink);
-                pipeline::trace_by_tracing(pipeline.tracer("http"), "tower_otel", Level::INFO);
-                app.layer(tower_otel::metrics::HttpLayer::server(&pipeline.meter("http")))
-                    .layer(tower_otel::trace::HttpLayer::server(Level::INFO))
-            }
-            Self::AxumTracingOpentelemetry => {
-                let pipeline = Pipeline::start(sink);
-                pipeline::trace_by_tracing(pipeline.tracer("http"), "otel::tracing", Level::TRACE);
+            (Self::AxumTracingOpentelemetry, Some(tracers)) => {
+                pipeline::trace_by_tracing(&tracers, "otel::tracing", Level::TRACE);
                 app.layer(axum_tracing_opentelemetry::middleware::OtelAxumLayer::default())
             }
-            Self::AxumPrometheus => {
+            (Self::Usual, Some(tracers)) => usual::around(app, &tracers, sink),
+            (Self::AxumOtelMetrics, _) => {
+                let layer = axum_otel_metrics::HttpMetricsLayerBuilder::new();
+                app.layer(layer.with_provider(older::metrics(sink)).build())
+            }
+            (Self::AxumPrometheus, _) => {
                 let _entered = pipeline::runtime().enter();
                 let (layer, metrics) = axum_prometheus::PrometheusMetricLayer::pair();
                 pipeline::scrape_each_second(move || metrics.render());
                 app.layer(layer)
             }
-            Self::Usual => usual::around(app, sink),
+            (_, None) => app,
+            (Self::Bare, Some(_)) => unreachable!("it has no spans"),
         }
     }
 }

@@ -1,21 +1,25 @@
 //! Requests a second over loopback, each server with all of its threads on one core, the load on the other; rounds in
 //! turns.
 
-use std::{thread, time::Duration};
+use std::{net::SocketAddr, thread, time::Duration};
 
-use http_bench::layers::Layer;
+use http_bench::{layers::Layer, pipeline::Spans};
 
 use crate::{child::Child, cores::Core, load::Load, median, sink::Sink, table::Table};
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 11;
 const WARM_UP: Load = Load { connections: 32, duration: Duration::from_secs(1) };
-const ROUND: Load = Load { connections: 32, duration: Duration::from_secs(2) };
-/// The spans of the last requests are exported by then.
-const LAST_EXPORT: Duration = Duration::from_secs(6);
+const ROUND: Load = Load { connections: 32, duration: Duration::from_secs(1) };
+/// The spans of the last requests are exported by then: half a second more than a batch waits.
+const LAST_EXPORT: Duration = Duration::from_millis(5_500);
 
-/// What was measured of one server.
-#[derive(Clone, Debug, Default)]
-struct Measured {
+/// One server and what was measured of it.
+struct Server {
+    layer: Layer,
+    spans: Spans,
+    sink: Sink,
+    child: Child,
+    address: SocketAddr,
     /// Requests a second in each round.
     rates: Vec<f64>,
     /// Processor time of the server in microseconds a request, in each round.
@@ -23,56 +27,67 @@ struct Measured {
     requests: f64,
 }
 
-/// The medians of the rounds' ratios.
+impl Server {
+    fn start(layer: Layer, spans: Spans) -> Self {
+        let sink = Sink::start();
+        let mut child = Child::spawn("serve", layer, spans, &sink);
+        let address = child.line().parse().unwrap();
+        Self { layer, spans, sink, child, address, rates: Vec::new(), costs: Vec::new(), requests: 0.0 }
+    }
+
+    fn round(&mut self) {
+        let before = self.child.processor_seconds();
+        let requests = ROUND.run(self.address);
+        self.costs.push((self.child.processor_seconds() - before) * 1e6 / requests);
+        self.rates.push(requests / ROUND.duration.as_secs_f64());
+        self.requests += requests;
+    }
+
+    /// The medians of the rounds' ratios.
+    fn beside(&self, bare: &Self) -> String {
+        if self.layer == Layer::Bare {
+            return format!("{:.1} k/s ({:.1} µs)", median(&self.rates) / 1_000.0, median(&self.costs));
+        }
+        let ratio = |over: &[f64], under: &[f64]| {
+            median(&over.iter().zip(under).map(|(over, under)| over / under).collect::<Vec<_>>())
+        };
+        format!("{:.2} ({:.2})", ratio(&self.rates, &bare.rates), ratio(&bare.costs, &self.costs))
+    }
+}
+
 pub(crate) fn measure(table: &mut Table) {
-    let sinks = Layer::ALL.map(|_| Sink::start());
-    let servers: Vec<_> =
-        Layer::ALL.iter().zip(&sinks).map(|(layer, sink)| Child::spawn("serve", *layer, sink)).collect();
+    let sent = Layer::ALL.into_iter().filter(|layer| layer.traces()).map(|layer| (layer, Spans::Sent));
+    let servers = Layer::ALL.into_iter().map(|layer| (layer, Spans::Discarded)).chain(sent);
+    let mut servers: Vec<_> = servers.map(|(layer, spans)| Server::start(layer, spans)).collect();
     let load = thread::spawn(move || {
         Core::Second.move_here();
-        rounds(servers)
-    });
-    let measured = load.join().unwrap();
-
-    let bare = &measured[Layer::Bare as usize];
-    let cells = Layer::ALL.map(|layer| {
-        let own = &measured[layer as usize];
-        if layer == Layer::Bare {
-            let (rate, cost) = (median(&own.rates), median(&own.costs));
-            return [format!("{:.1} k/s", rate / 1_000.0), format!("{cost:.1} µs"), String::new()];
+        for server in &mut servers {
+            server.requests += WARM_UP.run(server.address);
         }
-        let exported = sinks[layer as usize].spans_of(own.requests);
-        [
-            format!("{:.2}", median_ratio(&own.rates, &bare.rates)),
-            format!("{:.2}", median_ratio(&bare.costs, &own.costs)),
-            if layer.traces() { format!("{:.0} %", exported * 100.0) } else { String::new() },
-        ]
-    });
-    let column = |index: usize| Layer::ALL.map(|layer| cells[layer as usize][index].clone());
-    table.add("throughput", column(0));
-    table.add("by processor time", column(1));
-    table.add("spans exported", column(2));
-}
-
-fn median_ratio(over: &[f64], under: &[f64]) -> f64 {
-    median(&over.iter().zip(under).map(|(over, under)| over / under).collect::<Vec<_>>())
-}
-
-fn rounds(mut servers: Vec<Child>) -> Vec<Measured> {
-    let addresses: Vec<_> = servers.iter_mut().map(|server| server.line().parse().unwrap()).collect();
-    let mut measured = vec![Measured::default(); servers.len()];
-    for (address, measured) in addresses.iter().zip(&mut measured) {
-        measured.requests += WARM_UP.run(*address);
-    }
-    for _ in 0..ROUNDS {
-        for ((server, address), measured) in servers.iter().zip(&addresses).zip(&mut measured) {
-            let before = server.processor_seconds();
-            let requests = ROUND.run(*address);
-            measured.costs.push((server.processor_seconds() - before) * 1e6 / requests);
-            measured.rates.push(requests / ROUND.duration.as_secs_f64());
-            measured.requests += requests;
+        for _ in 0..ROUNDS {
+            servers.iter_mut().for_each(Server::round);
         }
-    }
+        servers
+    });
+    let servers = load.join().unwrap();
     thread::sleep(LAST_EXPORT);
-    measured
+
+    let of = |spans| {
+        let cell = |layer| {
+            let server = servers.iter().find(|server| (server.layer, server.spans) == (layer, spans));
+            server.map_or_else(String::new, |server| server.beside(&servers[Layer::Bare as usize]))
+        };
+        Layer::ALL.map(cell)
+    };
+    table.add("throughput", of(Spans::Discarded));
+    table.add("the same with spans sent", of(Spans::Sent));
+    for server in servers.iter().filter(|server| server.spans == Spans::Sent) {
+        let share = server.sink.spans_of(server.requests);
+        if share < 0.99 {
+            let (percent, layer) = (share * 100.0, server.layer);
+            table.note(format!(
+                "Of the spans of {layer} {percent:.0} % arrived, the others found its queue full."
+            ));
+        }
+    }
 }

@@ -16,9 +16,8 @@ use opentelemetry::{
     KeyValue, global,
     metrics::{Histogram, MeterProvider as _, UpDownCounter},
     propagation::Extractor,
-    trace::TracerProvider as _,
 };
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{MetricExporter, WithExportConfig as _};
 use opentelemetry_sdk::{
     metrics::{PeriodicReader, SdkMeterProvider},
     trace::SdkTracerProvider,
@@ -30,11 +29,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::pipeline;
 
-/// `app` with all of it, pushed to `sink`.
-pub(crate) fn around(app: Router, sink: SocketAddr) -> Router {
+/// `app` with all of it; metrics are pushed to `sink`.
+pub(crate) fn around(app: Router, tracers: &SdkTracerProvider, sink: SocketAddr) -> Router {
     let _entered = pipeline::runtime().enter();
-    let sink = format!("http://{sink}");
-    let exporter = MetricExporter::builder().with_tonic().with_endpoint(&sink).build();
+    let exporter = MetricExporter::builder().with_tonic().with_endpoint(format!("http://{sink}")).build();
     let push = PeriodicReader::builder(exporter.unwrap()).with_interval(Duration::from_secs(2)).build();
     let registry = Registry::new();
     let pull = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build();
@@ -43,11 +41,7 @@ pub(crate) fn around(app: Router, sink: SocketAddr) -> Router {
     global::set_meter_provider(meters);
     pipeline::scrape_each_second(move || TextEncoder::new().encode_to_string(&registry.gather()).unwrap());
 
-    let exporter = SpanExporter::builder().with_tonic().with_endpoint(&sink).build();
-    let tracers = SdkTracerProvider::builder().with_batch_exporter(exporter.unwrap()).build();
-    pipeline::trace_by_tracing(tracers.tracer("usual"), "http_bench", Level::INFO);
-    global::set_tracer_provider(tracers);
-
+    pipeline::trace_by_tracing(tracers, "http_bench", Level::INFO);
     let trace = TraceLayer::new_for_http().make_span_with(span).on_response(
         |response: &Response<_>, _: Duration, span: &Span| {
             span.record("http.response.status_code", i64::from(response.status().as_u16()));

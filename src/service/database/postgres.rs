@@ -8,7 +8,7 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgConnectOptions,
 };
 use tokio::{net::UnixListener, sync::watch};
-use tracing::subscriber::{NoSubscriber, with_default};
+use tracing::dispatcher::{Dispatch, with_default};
 
 use super::{
     error::OpenError,
@@ -54,7 +54,7 @@ impl Server {
     /// That of a `postgres:` URL. Its operations end on the server too, a little after `timeout`.
     pub(super) fn of_url(url: &str, timeout: Duration) -> Result<Self, sqlx::Error> {
         // A parameter that sqlx does not know it logs with its value, which may be a password under a wrong name.
-        let options = with_default(NoSubscriber::new(), || PgConnectOptions::from_str(url))?;
+        let options = with_default(&Dispatch::none(), || PgConnectOptions::from_str(url))?;
         Ok(Self { options: options.disable_statement_logging(), statement_timeout: timeout + AFTER_TIMEOUT })
     }
 

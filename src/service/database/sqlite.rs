@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    path::Path,
     str::FromStr as _,
     sync::{
         Arc,
@@ -90,23 +91,22 @@ impl Server {
         Ok(self.in_memory.then_some(connection))
     }
 
-    /// Looks at a file that is there through a connection that cannot write, so that a foreign one stays as it is to
-    /// the byte: even reading would else move another program's write-ahead log into the file.
+    /// Looks at a file that is there without writing to it, so that a foreign one stays as it is to the byte.
     async fn is_complete_already(&self) -> Result<bool, OpenError> {
-        if !self.options.get_filename().exists() {
+        let file = self.options.get_filename();
+        if !file.is_file() {
             return Ok(false);
         }
-        let options = self.options.clone().create_if_missing(false).read_only(true);
-        let surveyed = match options.connect().await {
-            Ok(mut connection) => survey(&mut connection).await,
-            Err(error) => Err(error.into()),
-        };
-        match surveyed {
-            Ok(table) => Ok(table == Table::Complete),
-            // What a killed process left half done has to be rolled back first, which takes the right to write.
-            Err(OpenError::Database(error)) if needs_writing(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let mut log = file.as_os_str().to_owned();
+        log.push("-wal");
+        let options = self.options.clone().create_if_missing(false);
+        // A connection that may write would move what another program left in its write-ahead log into the file; one
+        // that may not would leave an empty log behind where there was none.
+        let options = if Path::new(&log).exists() { options.read_only(true) } else { options };
+        let mut connection = options.connect().await?;
+        let surveyed = survey(&mut connection).await;
+        connection.close().await?;
+        Ok(surveyed? == Table::Complete)
     }
 
     pub(super) async fn connect(&self, faults: &watch::Receiver<Faults>) -> Result<Connection, sqlx::Error> {
@@ -123,12 +123,6 @@ impl Server {
             .set_progress_handler(INSTRUCTIONS_BETWEEN_LOOKS, move || !seen.load(Ordering::Relaxed));
         Ok(Connection { inner, unwanted, faults: faults.clone() })
     }
-}
-
-/// `SQLITE_READONLY` or `SQLITE_CANTOPEN`, in one of their extended forms.
-fn needs_writing(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| matches!(code & 0xff, 8 | 14))
 }
 
 async fn survey(connection: &mut SqliteConnection) -> Result<Table, OpenError> {

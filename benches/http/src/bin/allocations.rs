@@ -1,4 +1,4 @@
-//! Counts the allocations of a request: `allocations LAYER SINK`.
+//! Counts the allocations of a request: `allocations LAYER SPANS SINK`.
 //!
 //! It must not tell the time: the allocator that counts is slower than the one that does not.
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop")]
@@ -18,10 +18,10 @@ const WINDOWS: usize = 101;
 
 fn main() {
     let arguments: Vec<_> = std::env::args().collect();
-    let [_, layer, sink] = arguments.as_slice() else {
-        panic!("which layer, and which receiver?");
+    let [_, layer, spans, sink] = arguments.as_slice() else {
+        panic!("which layer, what of its spans, and which receiver?");
     };
-    let app = layer.parse::<Layer>().unwrap().app(sink.parse().unwrap());
+    let app = layer.parse::<Layer>().unwrap().app(spans.parse().unwrap(), sink.parse().unwrap());
     let mut requests = Requests::to(app, Duration::ZERO);
     requests.make(2_000);
     let mut counts: Vec<_> = (0..WINDOWS)

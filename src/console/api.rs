@@ -1,0 +1,223 @@
+//! The JSON API: faults and load, to be looked at and changed; the signals, to be looked at.
+//!
+//! It must not be on the service's port. The guard decides who may ask; a change besides needs its content type.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Path, Request, State},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, put},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    config::{
+        self, Problem,
+        faults::{Name, Order},
+    },
+    service::faults::{Active, Faults},
+    signals::{Scope, signals},
+    traffic::Load,
+};
+
+/// How large a body may be, in bytes, and how long it may take.
+const MAX_BYTES: usize = 4096;
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What can be changed and asked beside the page.
+#[derive(Clone, Debug)]
+pub struct Controls {
+    /// The faults of the service.
+    pub faults: Faults,
+    /// The load that the service is under.
+    pub load: Load,
+    /// Whose signals are told.
+    pub scope: Scope,
+}
+
+/// The routes below `/api`.
+pub(super) fn router(controls: Controls) -> Router {
+    Router::new()
+        .route("/api/faults", get(faults))
+        .route("/api/faults/{name}", put(begin).delete(end))
+        .route("/api/load", get(load).put(set_load))
+        .route("/api/signals", get(told_signals))
+        .with_state(Arc::new(controls))
+}
+
+async fn faults(State(controls): State<Arc<Controls>>) -> Response {
+    answer(&json!({ "active": active(&controls.faults), "possible": possible() }))
+}
+
+async fn begin(
+    State(controls): State<Arc<Controls>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let name = Name::of(&name)?;
+    let fields = Fields::of(request, &["value", "seconds"], Needs::Nothing).await?;
+    let (value, seconds) = (fields.number("value")?, fields.number("seconds")?);
+    controls.faults.begin(Order::new(name, value.as_deref(), seconds.as_deref())?).await;
+    Ok(answer(&json!({ "active": active(&controls.faults) })))
+}
+
+async fn end(State(controls): State<Arc<Controls>>, Path(name): Path<String>) -> Result<Response, Refusal> {
+    controls.faults.end(Name::of(&name)?).await;
+    Ok(answer(&json!({ "active": active(&controls.faults) })))
+}
+
+async fn load(State(controls): State<Arc<Controls>>) -> Response {
+    state(&controls.load)
+}
+
+async fn set_load(State(controls): State<Arc<Controls>>, request: Request) -> Result<Response, Refusal> {
+    let fields = Fields::of(request, &["rps"], Needs::Body).await?;
+    let rate = fields.number("rps")?.ok_or_else(|| Refusal::bad("rps is missing: give {\"rps\":N}"))?;
+    controls.load.set(config::load(&rate)?);
+    Ok(state(&controls.load))
+}
+
+async fn told_signals(State(controls): State<Arc<Controls>>) -> Response {
+    let scope = &controls.scope;
+    let told: Vec<_> = signals(scope)
+        .into_iter()
+        .map(|signal| {
+            json!({
+                "golden": signal.golden.text(), "name": signal.name, "title": signal.title, "unit": signal.unit,
+                "meaning": signal.meaning, "promql": signal.promql, "graphite": signal.graphite,
+            })
+        })
+        .collect();
+    let objective = json!({
+        "seconds": number(scope.objective.asked().as_secs_f64()),
+        "bound": number(scope.objective.bound()), "note": scope.objective.note(),
+    });
+    answer(&json!({
+        "service": scope.service, "window_seconds": scope.window.as_secs(), "objective": objective, "signals": told,
+    }))
+}
+
+fn active(faults: &Faults) -> Vec<Value> {
+    let one = |active: Active| {
+        json!({
+            "name": active.effect.name().text(),
+            "value": active.effect.value().map(number),
+            "seconds_left": number((active.left().as_secs_f64() * 1000.0).round() / 1000.0),
+        })
+    };
+    faults.active().into_iter().map(one).collect()
+}
+
+/// Every fault, with what its value is called and what it does.
+fn possible() -> Vec<Value> {
+    let one = |name: Name| json!({ "name": name.text(), "value": name.value(), "meaning": name.meaning() });
+    Name::ALL.into_iter().map(one).collect()
+}
+
+fn state(load: &Load) -> Response {
+    let state = load.state();
+    answer(&json!({
+        "rps": number(state.rate), "in_flight": state.in_flight, "sent": state.sent, "missed": state.missed,
+    }))
+}
+
+/// Whole numbers without a fraction.
+fn number(number: f64) -> Value {
+    number.to_string().parse().map_or(Value::Null, Value::Number)
+}
+
+fn answer(value: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], format!("{value:#}\n")).into_response()
+}
+
+/// Why a change was not made.
+struct Refusal {
+    status: StatusCode,
+    error: String,
+}
+
+impl Refusal {
+    fn bad(error: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error: error.into() }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::bad(problem.to_string())
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": self.error, "possible": possible() });
+        (self.status, answer(&body)).into_response()
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// No body is as good as an object without fields.
+    Nothing,
+    Body,
+}
+
+/// The fields of a body.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// Reads a body that is an object of these fields, all of which may be missing.
+    async fn of(request: Request, known: &[&str], needs: Needs) -> Result<Self, Refusal> {
+        let json = request.headers().get(CONTENT_TYPE).is_some_and(|kind| is_json(kind.as_bytes()));
+        let body = read(request.into_body()).await?;
+        if body.is_empty() && needs == Needs::Nothing {
+            return Ok(Self(Map::new()));
+        }
+        if !json {
+            let error = "the body is not declared as JSON; send the header Content-Type: application/json";
+            return Err(Refusal { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, error: error.to_owned() });
+        }
+        let shape = || format!("give an object with {}", known.join(" and "));
+        let fields = match serde_json::from_slice(&body) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(Refusal::bad(format!("the body is no object; {}", shape()))),
+            Err(error) => return Err(Refusal::bad(format!("the body is not JSON ({error}); {}", shape()))),
+        };
+        match fields.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(Refusal::bad(format!("{key:?} is no field of this; {}", shape()))),
+            None => Ok(Self(fields)),
+        }
+    }
+
+    /// The text of a number; `None` where the field is missing or null.
+    fn number(&self, key: &str) -> Result<Option<String>, Refusal> {
+        match self.0.get(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(other) => {
+                Err(Refusal::bad(format!("{key} {other} is not a number; give one without quotes")))
+            }
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+    let refusal = |status, error: &str| Refusal { status, error: error.to_owned() };
+    match tokio::time::timeout(DEADLINE, to_bytes(body, MAX_BYTES)).await {
+        Ok(Ok(body)) => Ok(body.into()),
+        Ok(Err(_)) => Err(refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body broke off or has more than 4096 bytes; send a small JSON object",
+        )),
+        Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 s")),
+    }
+}
+
+fn is_json(kind: &[u8]) -> bool {
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
