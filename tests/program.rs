@@ -16,6 +16,8 @@ mod watcher;
 mod database;
 #[path = "program/delivery.rs"]
 mod delivery;
+#[path = "program/example.rs"]
+mod example;
 #[path = "program/guard.rs"]
 mod guard;
 #[path = "program/input.rs"]

@@ -87,12 +87,15 @@ async fn the_table_is_made_once_and_read_by_the_conventions() {
             ("server.port", &port),
         ];
         let attributes: Vec<_> = duration.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!((attributes.as_slice(), duration.count), (&expected[..], 1));
+        assert_eq!((attributes.as_slice(), duration.unit.as_str(), duration.count), (&expected[..], "s", 1));
+        assert_eq!(duration.bounds.len(), 9);
         let told = spans.take();
         assert_eq!(told.len(), 2);
         for (name, value) in expected {
             assert_eq!(told[0].attribute(name), Some(value));
         }
+        assert_eq!(told[0].name, "SELECT reading");
+        assert!(told[0].seconds >= duration.sum, "the span has the operation in it: {told:?}");
         assert!(!told[0].is_error && !format!("{told:?}").contains(PASSWORD));
     }
 }
@@ -245,6 +248,7 @@ async fn a_server_that_dies_and_returns_is_used_again() {
         (measured.failures("connection_refused"), measured.failed_there("connection_refused")),
         (5, 5)
     );
+    assert_eq!(measured.succeeded(), 3 + 3 + 3 + 3);
 }
 
 #[tokio::test]

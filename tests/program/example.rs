@@ -1,9 +1,6 @@
 //! The example of the library, as a process: what it pushes is what it exposes.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 use crate::{
     http,
@@ -28,7 +25,7 @@ fn built() -> PathBuf {
 #[test]
 fn the_example_is_seen_by_pull_and_by_push() {
     let collector = Launch::collect().start();
-    let example = Launch::of(Path::new(&built()), &["127.0.0.1:0"])
+    let example = Launch::of(&built(), &["127.0.0.1:0"])
         .pushing_to("grpc", &collector.address("otlp_grpc"))
         .exporting_often()
         .start();
@@ -50,6 +47,6 @@ fn the_example_is_seen_by_pull_and_by_push() {
     eventually("three spans", || collector.pushed().sample(spans).filter(|spans| *spans >= 3.0));
 
     let ended = example.stop_by("INT");
-    assert!(ended.status.success(), "{ended:?}");
+    ended.assert_orderly();
     assert_eq!(ended.stderr, "");
 }

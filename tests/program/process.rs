@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -58,8 +59,13 @@ impl Launch {
 
     /// The program with no settings but these.
     pub(crate) fn bare(arguments: &[&str]) -> Self {
+        Self::of(Path::new(env!("CARGO_BIN_EXE_pushpull")), arguments)
+    }
+
+    /// Another program, with no settings but these.
+    pub(crate) fn of(program: &Path, arguments: &[&str]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pushpull"));
+        let mut command = Command::new(program);
         command.args(arguments).env_clear().env("TMPDIR", temporary.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, temporary, reads_ready_line: false, reads_block: false }

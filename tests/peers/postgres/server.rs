@@ -167,7 +167,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // SIGTERM would have it wait for its clients.
         if let Some(running) = &self.running {
-            shell("kill -s INT $1", running.id());
+            shell("kill -s INT $1 2>/dev/null", running.id());
         }
     }
 }
