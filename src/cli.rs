@@ -2,6 +2,7 @@
 //!
 //! The only place that installs globals, and the only one that wires the service and the collector together.
 
+mod check;
 mod collect;
 mod destinations;
 mod health;
@@ -40,6 +41,7 @@ pub fn run(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match settings.command {
         Command::Serve(serve) => serve::run(serve, settings.log, environment),
+        Command::Collect(collect) if collect.check => check::run(&collect),
         Command::Collect(collect) => collect::run(&collect, settings.log),
         Command::Health(health) => health::run(&health),
     };

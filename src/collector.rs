@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     config::{CollectorSettings, GraphiteTarget},
-    net::{self, Stop},
+    net::{self, Stop, Tls},
 };
 
 /// How often series that ended are looked for.
@@ -54,6 +54,8 @@ pub struct Sockets {
     pub statsd: Option<UdpSocket>,
     /// The exposition.
     pub exposition: TcpListener,
+    /// How the two receivers of OTLP speak TLS; plain where there is none.
+    pub tls: Option<Tls>,
 }
 
 /// The collector could not be started.
@@ -201,12 +203,13 @@ fn start_receivers(
         Arc::new(move |batch| pipeline.accept(batch))
     };
     let stats = || Arc::clone(pipeline.stats());
-    for (listener, router) in [
-        (sockets.otlp_grpc, otlp_grpc::router(Arc::clone(&accept), stats())),
-        (sockets.otlp_http, otlp_http::router(Arc::clone(&accept), stats())),
-        (sockets.exposition, prometheus::router(pipeline.clone(), sinks, settings.max_series)),
+    for (tls, listener, router) in [
+        (sockets.tls.clone(), sockets.otlp_grpc, otlp_grpc::router(Arc::clone(&accept), stats())),
+        (sockets.tls, sockets.otlp_http, otlp_http::router(Arc::clone(&accept), stats())),
+        (None, sockets.exposition, prometheus::router(pipeline.clone(), sinks, settings.max_series)),
     ] {
-        receivers.spawn(net::serve(tokio::net::TcpListener::from_std(listener)?, router, stop.clone()));
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        receivers.spawn(net::serve_over(tls, listener, router, stop.clone()));
     }
     if let Some(socket) = sockets.statsd {
         let socket = tokio::net::UdpSocket::from_std(socket)?;

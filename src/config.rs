@@ -113,6 +113,21 @@ pub struct Collect {
     pub console_token_file: Option<PathBuf>,
     /// Longest time that stopping takes, 100 ms to 1 h.
     pub stop_within: Duration,
+    /// With what OTLP is received over TLS; without TLS where there is none.
+    pub tls: Option<TlsFiles>,
+    /// Only try what the settings name.
+    pub check: bool,
+}
+
+/// The files of a listener with TLS, each in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities of clients' certificates; clients need none where there are none.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Settings of a collector, embedded or by itself.
@@ -272,13 +287,38 @@ impl Reader<'_> {
         let token =
             self.read_if_given(&flags::COLLECT_CONSOLE_TOKEN_FILE, |given| Ok(PathBuf::from(given.text)));
         let stop_within = self.stop_within(&flags::COLLECT_STOP_WITHIN);
+        let tls = self.tls();
+        let check = self.is_on(&flags::CHECK);
         let collector = self.collector(|_| true, [console.as_ref().and_then(Option::as_ref), None]);
         Some(Collect {
             collector: collector?,
             console: console?,
             console_token_file: token?,
             stop_within: stop_within?,
+            tls: tls?,
+            check,
         })
+    }
+
+    fn tls(&mut self) -> Option<Option<TlsFiles>> {
+        let mut file = |flag| self.read_if_given(flag, |given| Ok(PathBuf::from(given.text)));
+        let [cert, key, client_ca] =
+            [&flags::TLS_CERT, &flags::TLS_KEY, &flags::TLS_CLIENT_CA].map(&mut file);
+        let (cert, key, client_ca) = (cert?, key?, client_ca?);
+        let alone = |flag: &Flag, reason: &str, missing: &Flag| {
+            Some(Fault::new(reason, format!("give {} too", missing.long)).of(flag.long, None))
+        };
+        let problem = match (cert, key, client_ca) {
+            (Some(cert), Some(key), client_ca) => return Some(Some(TlsFiles { cert, key, client_ca })),
+            (None, None, None) => return Some(None),
+            (Some(_), None, _) => alone(&flags::TLS_CERT, "a certificate without its key", &flags::TLS_KEY),
+            (None, Some(_), _) => alone(&flags::TLS_KEY, "a key without its certificate", &flags::TLS_CERT),
+            (None, None, Some(_)) => {
+                alone(&flags::TLS_CLIENT_CA, "clients show certificates only over TLS", &flags::TLS_CERT)
+            }
+        };
+        self.problems.extend(problem);
+        None
     }
 
     /// The settings of a collector. Those of its addresses that are `fixed` must differ from each other and from

@@ -3,6 +3,8 @@
 //!
 //! It must not know what it serves: service, collector and console all come through here.
 
+mod tls;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
@@ -19,12 +21,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{either::Either, sync::CancellationToken};
 use tower_service::Service;
+
+pub use self::tls::{File, FileError, Tls};
 
 /// Connections open at once on one listener; a further one waits in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 4096;
-/// How long a client may take for the headers of a request, and how long a connection may idle.
+/// How long a client may take for its handshake and for the headers of a request, and how long a connection may idle.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait after a failed accept (usually: no file descriptor left) before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -68,6 +72,11 @@ impl Stop {
 /// Serves `router` on `listener` until `stop` drains it; returns when the last connection has ended, or
 /// when the rest was cut.
 pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
+    serve_over(None, listener, router, stop).await;
+}
+
+/// The same as [`serve`], with TLS around each connection where there is some.
+pub async fn serve_over(tls: Option<Tls>, listener: TcpListener, router: Router, stop: Stop) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
     builder.http2().timer(TokioTimer::new());
@@ -87,8 +96,13 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let connection =
-            Connection { stream, router: router.clone(), watcher: graceful.watcher(), stop: stop.clone() };
+        let connection = Connection {
+            stream,
+            tls: tls.clone(),
+            router: router.clone(),
+            watcher: graceful.watcher(),
+            stop: stop.clone(),
+        };
         let builder = Arc::clone(&builder);
         connections.spawn(async move {
             connection.serve(&builder).await;
@@ -116,6 +130,7 @@ async fn accept(
 
 struct Connection {
     stream: TcpStream,
+    tls: Option<Tls>,
     router: Router,
     watcher: Watcher,
     stop: Stop,
@@ -123,7 +138,7 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, builder: &auto::Builder<TokioExecutor>) {
-        let Self { stream, router, watcher, stop } = self;
+        let Self { stream, tls, router, watcher, stop } = self;
         // The builder's own time-out begins with the first byte; a silent client is ended here.
         let spoke = tokio::select! {
             spoke = tokio::time::timeout(HEADER_READ_TIMEOUT, stream.readable()) => matches!(spoke, Ok(Ok(()))),
@@ -132,6 +147,17 @@ impl Connection {
         let (true, Ok(peer)) = (spoke, stream.peer_addr()) else { return };
         // Small answers must not wait for the peer's delayed acknowledgement; a failure costs only time.
         let _ = stream.set_nodelay(true);
+        let stream = match tls {
+            None => Either::Left(stream),
+            Some(tls) => {
+                match tokio::time::timeout(HEADER_READ_TIMEOUT, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => Either::Right(stream),
+                    // The client's, too; its log may not say what the reason was.
+                    Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS connection"),
+                    Err(_) => return,
+                }
+            }
+        };
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));

@@ -12,6 +12,8 @@ mod receiver;
 #[path = "program/watcher.rs"]
 mod watcher;
 
+#[path = "program/collect.rs"]
+mod collect;
 #[path = "program/database.rs"]
 mod database;
 #[path = "program/delivery.rs"]

@@ -9,7 +9,7 @@ use super::{
     startup::{self, Page},
 };
 use crate::{
-    collector::Collector,
+    collector::{Collector, Sockets},
     config::{Collect, LogFormat},
     net::Stop,
 };
@@ -17,10 +17,12 @@ use crate::{
 pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     let mut binder = Binder::default();
     let sockets = binder.collector(&settings.collector, Taken::Fail);
+    let tls = settings.tls.as_ref().and_then(|files| binder.tls(files));
     let console = settings.console.as_ref().map(|listen| binder.tcp(listen, Taken::Fail));
     binder.finish()?;
     // A socket that is not there was a problem.
     let Some((sockets, addresses)) = sockets else { return Ok(()) };
+    let sockets = Sockets { tls, ..sockets };
     logs::install(log, None)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().thread_name("collector").enable_all().build()?;
@@ -28,6 +30,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
         let signals = Signals::listen()?;
         let collector = Collector::start(&settings.collector, sockets)?;
         let mut page = Page::collector(&addresses, &settings.collector);
+        page.over_tls = settings.tls.is_some();
         let pages = Stop::default();
         let console = console.flatten();
         page.add_console(

@@ -8,7 +8,8 @@ use std::{
 use super::Failure;
 use crate::{
     collector::{Sockets, receive::statsd},
-    config::{CollectorSettings, ForwardTarget, Listen},
+    config::{CollectorSettings, ForwardTarget, Listen, TlsFiles},
+    net::{File, Tls},
 };
 
 /// What to do where an address is taken.
@@ -95,8 +96,25 @@ impl Binder {
             otlp_http: otlp_http.0,
             statsd: statsd.map(|(socket, _)| socket),
             exposition: exposition.0,
+            tls: None,
         };
         Some((sockets, addresses))
+    }
+
+    /// How a listener speaks TLS; `None` where a problem was noted.
+    pub(super) fn tls(&mut self, files: &TlsFiles) -> Option<Tls> {
+        Tls::read(&files.cert, &files.key, files.client_ca.as_deref())
+            .map_err(|errors| {
+                self.problems.extend(errors.iter().map(|error| {
+                    let (flag, remedy) = match error.file {
+                        File::Certificate => ("--tls-cert", "the certificate and its chain"),
+                        File::Key => ("--tls-key", "the certificate's private key"),
+                        File::ClientAuthorities => ("--tls-client-ca", "the clients' authorities"),
+                    };
+                    format!("{flag} {error}; name a PEM file with {remedy}")
+                }));
+            })
+            .ok()
     }
 
     /// Lines about defaults that made way.

@@ -29,6 +29,8 @@ pub(super) struct Page {
     pub(super) console: Option<SocketAddr>,
     pub(super) token: Option<Token>,
     pub(super) collector: Option<Addresses>,
+    /// OTLP is received over TLS.
+    pub(super) over_tls: bool,
     /// Where telemetry goes, in a line or several.
     pub(super) notes: Vec<String>,
     /// The block goes to standard error, since standard output carries carbon lines.
@@ -179,14 +181,16 @@ impl Page {
             (false, None) => "nothing: nothing is pulled, and nothing is pushed to this process",
         };
         let console = self.console.iter().map(|address| page("console", *address, "/", shown));
+        let received =
+            if self.over_tls { "metrics, traces, logs, over TLS" } else { "metrics, traces, logs" };
         let collector = self.collector.iter().flat_map(|addresses| {
             let statsd = addresses
                 .statsd
                 .map(|address| port("StatsD", address, "counters, gauges, timers, sets over UDP"));
             [
                 page("pushed", addresses.exposition, "/metrics", "what was pushed, for Prometheus to scrape"),
-                port("OTLP/gRPC", addresses.otlp_grpc, "metrics, traces, logs"),
-                port("OTLP/HTTP", addresses.otlp_http, "metrics, traces, logs"),
+                port("OTLP/gRPC", addresses.otlp_grpc, received),
+                port("OTLP/HTTP", addresses.otlp_http, received),
             ]
             .into_iter()
             .chain(statsd)

@@ -10,7 +10,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::flags::{Flag, SERVE};
+use super::flags::{self, Flag};
 use super::invalid::{Fault, Problem, named, shown};
 use super::program::{self, Name};
 
@@ -73,7 +73,7 @@ fn chosen(mut matches: ArgMatches, problems: &mut Vec<Problem>) -> Arguments {
         .as_ref()
         .and_then(|(text, _)| Name::ALL.into_iter().find(|name| name.text() == text))
         .unwrap_or(Name::Serve);
-    let foreign = SERVE.iter().filter(|flag| {
+    let foreign = program::before_the_name().filter(|flag| {
         matches.contains_id(flag.name()) && command.flags().iter().all(|known| known.long != flag.long)
     });
     problems.extend(foreign.map(|flag| {
@@ -142,7 +142,7 @@ fn problem(error: &Error, bad: &str, command: Option<Name>) -> Problem {
     let similar = text(error, ContextKind::SuggestedArg)
         .or_else(|| text(error, ContextKind::SuggestedSubcommand))
         .map_or_else(|| help.clone(), |similar| format!("did you mean {similar}?"));
-    let elsewhere = SERVE.iter().find(|flag| flag.long == bad);
+    let elsewhere = flags::all().find(|flag| flag.long == bad);
     match error.kind() {
         ErrorKind::InvalidValue => Fault::new("needs a value", help).of(bad, None),
         ErrorKind::TooManyValues => Fault::new("takes no value", help).of(bad, None),

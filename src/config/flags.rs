@@ -16,6 +16,8 @@ pub(super) struct Flag {
     /// A second variable, which counts where the first is not set.
     pub(super) also: Option<&'static str>,
     pub(super) repeatable: bool,
+    /// Takes no value, and has no variable.
+    is_switch: bool,
     help: &'static str,
 }
 
@@ -36,7 +38,13 @@ impl Flag {
         default: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { long, value, heading, default: Default::Text(default), also: None, repeatable: false, help }
+        let default = Default::Text(default);
+        Self { long, value, heading, default, also: None, repeatable: false, is_switch: false, help }
+    }
+
+    const fn switch(heading: &'static str, long: &'static str, help: &'static str) -> Self {
+        let flag = Self::new(heading, long, "", "", help).absent("off");
+        Self { is_switch: true, ..flag }
     }
 
     const fn absent(mut self, words: &'static str) -> Self {
@@ -59,9 +67,9 @@ impl Flag {
         self.long.trim_start_matches('-')
     }
 
-    /// The variable of the same name: `--stop-within` is `PUSHPULL_STOP_WITHIN`.
-    pub(super) fn variable(&self) -> String {
-        format!("{PREFIX}{}", self.name().to_uppercase().replace('-', "_"))
+    /// The variable of the same name, where the flag takes a value: `--stop-within` is `PUSHPULL_STOP_WITHIN`.
+    pub(super) fn variable(&self) -> Option<String> {
+        (!self.is_switch).then(|| format!("{PREFIX}{}", self.name().to_uppercase().replace('-', "_")))
     }
 
     /// The default as a text: a good value, for messages, where the flag has one.
@@ -72,10 +80,21 @@ impl Flag {
     }
 
     pub(super) fn arg(&self) -> Arg {
+        let Some(variable) = self.variable() else {
+            return Arg::new(self.name())
+                .long(self.name())
+                .help_heading(self.heading)
+                .help(self.help)
+                .next_line_help(true)
+                .num_args(0)
+                .value_parser(ValueParser::os_string())
+                .default_missing_value("on")
+                .action(ArgAction::Append);
+        };
         let default = self.example();
         let variable = match self.also {
-            Some(also) => format!("{}, then {also}", self.variable()),
-            None => self.variable(),
+            Some(also) => format!("{variable}, then {also}"),
+            None => variable,
         };
         let commas = if self.repeatable { "; commas between several" } else { "" };
         let gap = if default.len() + variable.len() > 60 { '\n' } else { ' ' };
@@ -269,6 +288,30 @@ pub(super) static FORWARD: Flag = Flag::new(
 .absent("none")
 .repeatable();
 
+pub(super) static TLS_CERT: Flag = Flag::new(
+    COLLECTOR_,
+    "--tls-cert",
+    "FILE",
+    "",
+    "Certificate in PEM, its chain behind it, with which OTLP is received over TLS, by gRPC\nand by HTTP; needs --tls-key",
+)
+.absent("none: OTLP is received without TLS");
+pub(super) static TLS_KEY: Flag =
+    Flag::new(COLLECTOR_, "--tls-key", "FILE", "", "Its private key in PEM").absent("none");
+pub(super) static TLS_CLIENT_CA: Flag = Flag::new(
+    COLLECTOR_,
+    "--tls-client-ca",
+    "FILE",
+    "",
+    "Authorities in PEM: OTLP is then received from clients alone that have a certificate\nof one of them",
+)
+.absent("none: clients need no certificate");
+pub(super) static CHECK: Flag = Flag::switch(
+    GENERAL,
+    "--check",
+    "Check the settings, try each target once, say what each says, and exit: 0 where all is\nwell, 1 where a target is not, 2 where a setting is bad",
+);
+
 pub(super) static COLLECT_CONSOLE: Flag = Flag::new(
     COLLECTOR_,
     "--console",
@@ -296,7 +339,12 @@ const fn console_token_file(heading: &'static str) -> Flag {
     .absent("none on a loopback address, else a token is made and printed")
 }
 
-/// The flags of `serve`, in the order of the help: they include all variables that the program knows.
+/// Every flag of the program; one that two commands have may be there twice.
+pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
+    SERVE.into_iter().chain(COLLECT)
+}
+
+/// The flags of `serve`, in the order of the help.
 pub(super) static SERVE: [&Flag; 24] = [
     &LISTEN,
     &CONSOLE,
@@ -325,7 +373,7 @@ pub(super) static SERVE: [&Flag; 24] = [
 ];
 
 /// The flags of `collect`, in the order of the help.
-pub(super) static COLLECT: [&Flag; 14] = [
+pub(super) static COLLECT: [&Flag; 18] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
     &STATSD,
@@ -336,9 +384,13 @@ pub(super) static COLLECT: [&Flag; 14] = [
     &COLLECT_CONSOLE,
     &COLLECT_CONSOLE_TOKEN_FILE,
     &COLLECT_STOP_WITHIN,
+    &TLS_CERT,
+    &TLS_KEY,
+    &TLS_CLIENT_CA,
     &EXPOSITION,
     &GRAPHITE,
     &FORWARD,
+    &CHECK,
     &LOG,
 ];
 

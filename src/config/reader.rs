@@ -15,7 +15,7 @@ pub(super) struct Variables(BTreeMap<String, OsString>);
 
 impl Variables {
     pub(super) fn of(all: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let known: Vec<&str> = flags::SERVE.iter().filter_map(|flag| flag.also).collect();
+        let known: Vec<&str> = flags::all().filter_map(|flag| flag.also).collect();
         let ours = all
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
@@ -28,7 +28,7 @@ impl Variables {
     pub(super) fn unknown(&self) -> impl Iterator<Item = Problem> {
         let strange = self.0.iter().filter(|(name, value)| {
             name.starts_with(PREFIX)
-                && flags::SERVE.iter().all(|flag| flag.variable() != **name)
+                && flags::all().all(|flag| flag.variable().as_ref() != Some(name))
                 && !is_service_link(name, value)
         });
         strange.map(|(name, _)| {
@@ -109,6 +109,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether a switch is on.
+    pub(super) fn is_on(&self, flag: &Flag) -> bool {
+        self.arguments.values(flag.name()).next().is_some()
+    }
+
     /// A setting that can be given several times, or with commas in its variable.
     pub(super) fn read_all<T>(
         &mut self,
@@ -140,7 +145,7 @@ impl<'a> Reader<'a> {
     }
 
     fn by_variable(&self, flag: &Flag) -> Option<Found> {
-        std::iter::once(flag.variable()).chain(flag.also.map(str::to_owned)).find_map(|setting| {
+        flag.variable().into_iter().chain(flag.also.map(str::to_owned)).find_map(|setting| {
             self.variables.0.get(&setting).map(|text| Found { text: text.clone(), setting })
         })
     }

@@ -48,6 +48,11 @@ impl Launch {
         Self::text(&["collect"]).variable("PUSHPULL_LOG", "json").ready_line()
     }
 
+    /// `collect` on free ports, which is to end by itself.
+    pub(crate) fn collect_at_once() -> Self {
+        Self::text(&["collect"])
+    }
+
     /// The program on free ports with the log format that it has by default.
     pub(crate) fn text(arguments: &[&str]) -> Self {
         let mut launch = Self::bare(arguments);

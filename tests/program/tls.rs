@@ -1,12 +1,9 @@
 //! Endpoints that ask who their client is: the certificate variables, general and of one signal, by both transports.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
 
 use pushpull::collector::batch::Signal;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use crate::{
@@ -15,35 +12,49 @@ use crate::{
     receiver::Receiver,
 };
 
-/// A receiver for known clients, and the files that make one known.
-struct Guarded {
-    receiver: Receiver,
-    folder: TempDir,
-}
+/// The files of a server and of a client that it knows, and some that are of no use.
+pub(crate) struct Files(TempDir);
 
-impl Guarded {
-    fn new() -> Self {
-        let server = certificate();
+impl Files {
+    fn of(server: &CertifiedKey<KeyPair>) -> (Self, CertifiedIssuer<'static, KeyPair>) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let receiver = Receiver::mutual_tls(&server, authority.as_ref());
-
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, pem: String| std::fs::write(folder.path().join(name), pem).unwrap();
         let key = KeyPair::generate().unwrap();
         let client = CertificateParams::new(vec!["client".to_owned()]).unwrap();
         write("server.pem", server.cert.pem());
+        write("server.key", server.signing_key.serialize_pem());
+        write("authority.pem", authority.pem());
         write("client.pem", client.signed_by(&key, &authority).unwrap().pem());
         write("client.key", key.serialize_pem());
         write("another.pem", certificate().cert.pem());
         write("another.key", KeyPair::generate().unwrap().serialize_pem());
         write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned());
-        Self { receiver, folder }
+        (Self(folder), authority)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    pub(crate) fn new() -> Self {
+        Self::of(&certificate()).0
+    }
+
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// A receiver for known clients, and the files that make one known.
+struct Guarded {
+    receiver: Receiver,
+    files: Files,
+}
+
+impl Guarded {
+    fn new() -> Self {
+        let server = certificate();
+        let (files, authority) = Files::of(&server);
+        Self { receiver: Receiver::mutual_tls(&server, authority.as_ref()), files }
     }
 
     /// A service that pushes here, with the files that these variables of the exporter name.
@@ -57,16 +68,12 @@ impl Guarded {
             .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
             .arguments(&["--stop-within", "1s"]);
         let named = |launch: Launch, (what, file): &(&str, &str)| {
-            launch.variable(&format!("OTEL_EXPORTER_OTLP_{what}"), path(&self.file(file)))
+            launch.variable(&format!("OTEL_EXPORTER_OTLP_{what}"), &self.files.path(file))
         };
         let service = files.iter().fold(launch, named).start();
         service.get("/database/");
         service
     }
-}
-
-fn path(file: &Path) -> &str {
-    file.to_str().unwrap()
 }
 
 /// Asks the service until it has said of each of these signals that it is not delivered.

@@ -38,7 +38,7 @@ impl Watcher {
             listener
         });
         let [grpc, http] = [&otlp_grpc, &otlp_http].map(|listener| listener.local_addr().unwrap());
-        let sockets = Sockets { otlp_grpc, otlp_http, statsd: None, exposition };
+        let sockets = Sockets { otlp_grpc, otlp_http, statsd: None, exposition, tls: None };
         let collector = Collector::start(&settings.collector, sockets).unwrap();
         drop(_entered);
         Self { collector, grpc, http, _runtime: runtime }

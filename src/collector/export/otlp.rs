@@ -73,6 +73,14 @@ enum Failure {
     Permanent(String),
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Retryable { error, .. } | Self::Permanent(error) => f.write_str(error),
+        }
+    }
+}
+
 impl Forwarder {
     /// A forwarder to `target`; nothing is connected yet.
     ///
@@ -136,6 +144,20 @@ impl Forwarder {
             }
         }
     }
+}
+
+/// Sends one empty request for each signal, which every receiver of OTLP takes and none keeps; returns each answer.
+///
+/// # Errors
+/// Where the URL cannot be made a client of.
+pub async fn check(target: &ForwardTarget) -> Result<Vec<(Signal, Result<(), String>)>, String> {
+    let client = client(target).map_err(|error| error.to_string())?;
+    let mut answers = Vec::new();
+    for signal in Signal::ALL {
+        let answer = client.send(&Export { signal, wire: Bytes::new(), items: 0 }).await;
+        answers.push((signal, answer.map(drop).map_err(|failure| failure.to_string())));
+    }
+    Ok(answers)
 }
 
 fn client(target: &ForwardTarget) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
