@@ -217,6 +217,7 @@ fn start_receivers(
             flush: settings.statsd_flush,
             histogram_bounds: settings.histogram_bounds.clone(),
             max_series: settings.max_series,
+            names: settings.statsd_names,
         };
         receivers.spawn(statsd::serve(socket, pipeline.clone(), settings, stop.clone()));
     }

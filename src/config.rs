@@ -141,6 +141,8 @@ pub struct CollectorSettings {
     pub statsd: Option<Listen>,
     /// Time between two points of a `StatsD` series, 10 ms to 1 h.
     pub statsd_flush: Duration,
+    /// Whether Graphite gets what statsd's own daemon would write, too.
+    pub statsd_names: Option<StatsdNames>,
     /// Serves the Prometheus exposition, over TCP.
     pub exposition: Listen,
     /// Graphite: standard output alone, or addresses of which a later one is for fail-over; empty for none.
@@ -153,6 +155,15 @@ pub struct CollectorSettings {
     pub max_series: usize,
     /// Upper bounds of buckets in seconds: 1 to 200, finite, not negative, strictly ascending.
     pub histogram_bounds: Vec<f64>,
+}
+
+/// The two sets of names that statsd's own daemon has for Graphite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatsdNames {
+    /// `stats.NAME` and `stats_counts.NAME`; its default.
+    Legacy,
+    /// `stats.counters.NAME.rate` and `.count`; its `legacyNamespace: false`.
+    New,
 }
 
 /// Settings of `health`.
@@ -334,6 +345,11 @@ impl Reader<'_> {
             listen::listen_or_off(&flags::STATSD, given, flags::STATSD.example())
         });
         let statsd_flush = self.time(&flags::STATSD_FLUSH, Duration::from_millis(10));
+        let statsd_names = self.read(&flags::STATSD_NAMES, |given| {
+            let names =
+                [("off", None), ("legacy", Some(StatsdNames::Legacy)), ("new", Some(StatsdNames::New))];
+            values::word(given.text, &names)
+        });
         let queue_limit =
             self.read(&flags::QUEUE_LIMIT, |given| values::size(given.text, 64 << 10..=64 << 30));
         let max_series = self.read(&flags::MAX_SERIES, |given| values::count(given.text, 1..=100_000_000));
@@ -351,6 +367,11 @@ impl Reader<'_> {
             let fault = Fault::new("stands beside other targets", "give - alone, or addresses alone");
             self.problems.push(fault.of(flags::GRAPHITE.long, Some("-")));
         }
+        if matches!(statsd_names, Some(Some(_))) && graphite.as_ref().is_some_and(Vec::is_empty) {
+            let fault =
+                Fault::new("names for Graphite, but no Graphite", "give --graphite too, or leave it out");
+            self.problems.push(fault.of(flags::STATSD_NAMES.long, None));
+        }
         let exposed = exposition.as_ref().filter(|listen| fixed(listen));
         let tcp: Vec<&Listen> = others.into_iter().chain(receivers).chain([exposed]).flatten().collect();
         self.problems.extend(listen::conflicts(&tcp));
@@ -359,6 +380,7 @@ impl Reader<'_> {
             otlp_http: otlp_http?,
             statsd: statsd?,
             statsd_flush: statsd_flush?,
+            statsd_names: statsd_names?,
             exposition: exposition?,
             graphite: graphite?,
             forward: forward?,

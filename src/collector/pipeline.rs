@@ -92,6 +92,17 @@ impl Pipeline {
         }
     }
 
+    /// Takes lines for Graphite that are no series of the table.
+    ///
+    /// # Errors
+    /// [`Refused`] where Graphite's queue has no room for them.
+    pub fn accept_lines(&self, lines: Lines) -> Result<(), Refused> {
+        let Some(queue) = &self.inner.graphite else { return Ok(()) };
+        let bytes = lines.text.len();
+        queue.reserve(bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?.commit(lines, bytes);
+        Ok(())
+    }
+
     /// The newest spans, log records and services.
     #[must_use]
     pub fn recent(&self) -> &Recent {

@@ -240,6 +240,13 @@ pub(super) static STATSD_FLUSH: Flag = Flag::new(
     "10s",
     "Time between two points of a StatsD series, 10ms to 1h",
 );
+pub(super) static STATSD_NAMES: Flag = Flag::new(
+    COLLECTOR_,
+    "--statsd-names",
+    "off|legacy|new",
+    "off",
+    "Write to Graphite, beside the series, what statsd's own daemon would write at each\nflush: legacy is its stats.NAME and stats_counts.NAME, new its stats.counters.NAME.rate",
+);
 pub(super) static QUEUE_LIMIT: Flag = Flag::new(
     COLLECTOR_,
     "--queue-limit",
@@ -345,7 +352,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
 }
 
 /// The flags of `serve`, in the order of the help.
-pub(super) static SERVE: [&Flag; 24] = [
+pub(super) static SERVE: [&Flag; 25] = [
     &LISTEN,
     &CONSOLE,
     &CONSOLE_TOKEN_FILE,
@@ -363,6 +370,7 @@ pub(super) static SERVE: [&Flag; 24] = [
     &OTLP_HTTP,
     &STATSD,
     &STATSD_FLUSH,
+    &STATSD_NAMES,
     &QUEUE_LIMIT,
     &MAX_SERIES,
     &HISTOGRAM_BOUNDS,
@@ -373,11 +381,12 @@ pub(super) static SERVE: [&Flag; 24] = [
 ];
 
 /// The flags of `collect`, in the order of the help.
-pub(super) static COLLECT: [&Flag; 18] = [
+pub(super) static COLLECT: [&Flag; 19] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
     &STATSD,
     &STATSD_FLUSH,
+    &STATSD_NAMES,
     &QUEUE_LIMIT,
     &MAX_SERIES,
     &HISTOGRAM_BOUNDS,

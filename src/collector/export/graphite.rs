@@ -7,7 +7,7 @@ mod replay;
 use bytes::Bytes;
 
 /// Lines that are written together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lines {
     /// Whole lines, each with its newline.
     pub text: Bytes,

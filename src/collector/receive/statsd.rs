@@ -5,6 +5,7 @@
 //! sender of datagrams hears no answer, so whatever is refused is counted by its reason.
 
 use std::{
+    collections::VecDeque,
     io::{self, ErrorKind},
     net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -15,19 +16,24 @@ use tokio::{net::UdpSocket, time::MissedTickBehavior};
 
 use super::super::{
     batch::{Accepted, Batch, Refused, Request, Signal},
+    export::graphite::{Lines, connection},
     pipeline::Pipeline,
     stats::{Event, Stats},
 };
-use crate::net::Stop;
+use crate::{config::StatsdNames, net::Stop};
 
 mod aggregate;
+mod daemon;
 mod encode;
 mod line;
 mod tally;
 
 use aggregate::Aggregate;
+use daemon::Daemon;
 use tally::{PLACE, Tally};
 
+const NANOSECONDS_IN_SECOND: u64 = 1_000_000_000;
+const NANOSECONDS_IN_MILLISECOND: u64 = 1_000_000;
 /// The longest payload that a UDP datagram can have, and one byte to spare.
 const MAX_DATAGRAM: usize = 65_536;
 /// The receive buffer that is asked for: what arrives while a flush is under way waits in it. The system
@@ -40,6 +46,8 @@ const READ_AT_ONCE: usize = 64;
 const READ_AT_STOP: usize = 65_536;
 /// How long to wait after a failed read before the next one.
 const READ_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of the daemon's lines that wait where Graphite's queue has no room.
+const MAX_UNSENT: usize = 16 * 1024 * 1024;
 /// The shortest interval between flushes.
 const MIN_FLUSH: Duration = Duration::from_millis(1);
 
@@ -53,6 +61,8 @@ pub struct Settings {
     pub histogram_bounds: Vec<f64>,
     /// How many series are kept; the values of a further one are refused.
     pub max_series: usize,
+    /// Whether Graphite gets the lines of statsd's own daemon too, and under which names.
+    pub names: Option<StatsdNames>,
 }
 
 /// A non-blocking UDP socket on `address`, with a receive buffer as large as the system grants.
@@ -75,18 +85,27 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 /// same interval, and the next flush brings both. Only the last flush has no next one; if that is refused,
 /// its points are counted as dropped.
 pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, stop: Stop) {
-    receive(socket, |batch| pipeline.accept(batch), pipeline.stats(), settings, stop).await;
+    let accept = |batch| pipeline.accept(batch);
+    let write = |lines| pipeline.accept_lines(lines);
+    receive(socket, accept, write, pipeline.stats(), settings, stop).await;
 }
 
-/// [`serve`] with whatever takes the batches.
-async fn receive<F>(socket: UdpSocket, accept: F, stats: &Stats, settings: Settings, stop: Stop)
+/// [`serve`] with whatever takes the batches, and the daemon's lines.
+async fn receive<F, W>(socket: UdpSocket, accept: F, write: W, stats: &Stats, settings: Settings, stop: Stop)
 where
     F: Fn(Batch) -> Result<Accepted, Refused>,
+    W: Fn(Lines) -> Result<(), Refused>,
 {
     let period = settings.flush.max(MIN_FLUSH);
+    let daemon = settings.names.map(|names| {
+        Daemon::new(names, period, settings.max_series, unix_nanoseconds() / NANOSECONDS_IN_SECOND)
+    });
     let mut receiver = Receiver {
         accept,
+        write,
         stats,
+        daemon,
+        unsent: VecDeque::new(),
         aggregate: Aggregate::new(settings.histogram_bounds, settings.max_series),
         tally: Tally::default(),
         datagram: vec![0; MAX_DATAGRAM],
@@ -130,17 +149,22 @@ enum Flush {
     Last,
 }
 
-struct Receiver<'a, F> {
+struct Receiver<'a, F, W> {
     accept: F,
+    write: W,
     stats: &'a Stats,
+    daemon: Option<Daemon>,
+    /// The daemon's flushes for which there was no room yet, oldest first.
+    unsent: VecDeque<Lines>,
     aggregate: Aggregate,
     tally: Tally,
     datagram: Vec<u8>,
 }
 
-impl<F> Receiver<'_, F>
+impl<F, W> Receiver<'_, F, W>
 where
     F: Fn(Batch) -> Result<Accepted, Refused>,
+    W: Fn(Lines) -> Result<(), Refused>,
 {
     /// Takes up to `limit` datagrams that are already here, and counts them.
     fn read(
@@ -152,7 +176,11 @@ where
         let mut outcome = Ok(());
         for _ in 0..limit {
             match receive(&mut self.datagram) {
-                Ok(length) => self.aggregate.add(&self.datagram[..length], now, &mut self.tally),
+                Ok(length) => {
+                    let datagram = &self.datagram[..length];
+                    self.aggregate.add(datagram, now, &mut self.tally);
+                    self.daemon.iter_mut().for_each(|daemon| daemon.add(datagram));
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
@@ -166,6 +194,7 @@ where
     }
 
     fn flush(&mut self, flush: Flush) {
+        self.flush_daemon(flush);
         let Some(request) = self.aggregate.request(unix_nanoseconds()) else { return };
         let request = Request::Metrics(request);
         let points = request.items();
@@ -183,6 +212,29 @@ where
                 tracing::debug!(%refused, points, "dropped the last totals of StatsD");
             }
             Err(refused) => tracing::debug!(%refused, "kept the totals of StatsD for the next flush"),
+        }
+    }
+
+    /// Writes the daemon's lines of this interval, behind those of earlier ones that there was no room for: unlike
+    /// totals, the next interval's do not bring them back.
+    fn flush_daemon(&mut self, flush: Flush) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let now = unix_nanoseconds() / NANOSECONDS_IN_MILLISECOND;
+        self.unsent.push_back(daemon.flush(now));
+        while let Some(lines) = self.unsent.pop_front() {
+            if (self.write)(lines.clone()).is_err() {
+                self.unsent.push_front(lines);
+                break;
+            }
+        }
+        daemon.handed_over(now, self.unsent.is_empty());
+        for (refusal, values) in daemon.refusals() {
+            self.stats.add(Event::Refused, PLACE, Signal::Metrics, refusal.as_str(), values);
+        }
+        let most = if flush == Flush::Last { 0 } else { MAX_UNSENT };
+        while self.unsent.iter().map(|lines| lines.text.len()).sum::<usize>() > most {
+            let dropped = self.unsent.pop_front().map_or(0, |lines| lines.points);
+            self.stats.add(Event::Dropped, connection::PLACE, Signal::Metrics, "no_room", dropped);
         }
     }
 }

@@ -19,7 +19,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn settings(flush: Duration) -> Settings {
-    Settings { flush, histogram_bounds: vec![0.1, 1.0], max_series: 100 }
+    Settings { flush, histogram_bounds: vec![0.1, 1.0], max_series: 100, names: None }
 }
 
 /// A receiver's socket on a free port, and a client that sends to it.
@@ -77,7 +77,7 @@ async fn what_the_system_holds_at_the_stop_is_read_and_flushed_once() {
         batches.lock().expect("no panic").push(batch);
         Ok(Accepted::default())
     };
-    receive(server, accept, &stats, settings(NEVER), stop).await;
+    receive(server, accept, |_| Ok(()), &stats, settings(NEVER), stop).await;
     let batches = batches.into_inner().expect("no panic");
     assert_eq!(batches.len(), 1);
     assert!(batches[0].wire.is_none());
@@ -101,7 +101,7 @@ async fn flushes_follow_each_other_and_a_refused_one_loses_nothing() {
                 sender.send((numbers(&batch), taken)).expect("the test listens");
                 if taken { Ok(Accepted::default()) } else { Err(refused()) }
             };
-            receive(server, accept, &stats, settings(Duration::from_millis(2)), stop).await;
+            receive(server, accept, |_| Ok(()), &stats, settings(Duration::from_millis(2)), stop).await;
         }
     });
     let mut next = async |wanted: (&[(&str, f64)], bool)| {
@@ -145,7 +145,7 @@ async fn points_that_are_refused_at_the_end_or_for_good_are_counted() {
         client.send(b"gorets:3|c\nusers:x|s").expect("sent");
         let (stats, stop) = (Stats::default(), Stop::default());
         stop.drain();
-        receive(server, |_| answer.clone(), &stats, settings(NEVER), stop).await;
+        receive(server, |_| answer.clone(), |_| Ok(()), &stats, settings(NEVER), stop).await;
         assert_eq!(counts(&stats), [(Event::Accepted, "", 2), expected]);
     }
 }
@@ -165,7 +165,7 @@ async fn the_longest_datagram_is_read_whole() {
         *heard.lock().expect("no panic") = numbers(&batch);
         Ok(Accepted::default())
     };
-    receive(server, accept, &stats, settings(NEVER), stop).await;
+    receive(server, accept, |_| Ok(()), &stats, settings(NEVER), stop).await;
     let expected = BTreeMap::from([("first".to_owned(), 1.0), ("last".to_owned(), 2.0)]);
     assert_eq!(heard.into_inner().expect("no panic"), expected);
     assert_eq!(counts(&stats), [(Event::Accepted, "", 2)]);
@@ -177,7 +177,7 @@ async fn nothing_heard_is_nothing_flushed() {
     let (stats, stop) = (Stats::default(), Stop::default());
     stop.drain();
     let accept = |_| panic!("there is nothing to accept");
-    receive(server, accept, &stats, settings(Duration::ZERO), stop).await;
+    receive(server, accept, |_| Ok(()), &stats, settings(Duration::ZERO), stop).await;
     assert_eq!(counts(&stats), []);
 }
 

@@ -1,0 +1,127 @@
+use super::*;
+
+fn flushed(names: StatsdNames, datagrams: &[&str]) -> Vec<String> {
+    let mut daemon = Daemon::new(names, Duration::from_secs(10), 100, 1_700_000_000);
+    datagrams.iter().for_each(|datagram| daemon.add(datagram.as_bytes()));
+    lines(&daemon.flush(1_700_000_009_500))
+}
+
+fn lines(flush: &Lines) -> Vec<String> {
+    let mut lines: Vec<_> = std::str::from_utf8(&flush.text).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len() as u64, flush.points);
+    lines.sort();
+    lines.retain(|line| !line.contains("statsd."));
+    lines
+}
+
+#[test]
+fn every_type_has_the_daemons_names() {
+    let datagram =
+        "gorets:3|c|@0.1\nglork:320|ms\nglork:80|ms\ngaugor:5|g\nuniques:765|s\nuniques:|s\nx:2|h|#a:b";
+    assert_eq!(
+        flushed(StatsdNames::Legacy, &[datagram]),
+        [
+            "stats.gauges.gaugor 5 1700000010",
+            "stats.gorets 3 1700000010",
+            "stats.sets.uniques.count 2 1700000010",
+            "stats.timers.glork.count 2 1700000010",
+            "stats.timers.glork.count_90 2 1700000010",
+            "stats.timers.glork.count_ps 0.2 1700000010",
+            "stats.timers.glork.lower 80 1700000010",
+            "stats.timers.glork.mean 200 1700000010",
+            "stats.timers.glork.mean_90 200 1700000010",
+            "stats.timers.glork.median 200 1700000010",
+            "stats.timers.glork.std 120 1700000010",
+            "stats.timers.glork.sum 400 1700000010",
+            "stats.timers.glork.sum_90 400 1700000010",
+            "stats.timers.glork.sum_squares 108800 1700000010",
+            "stats.timers.glork.sum_squares_90 108800 1700000010",
+            "stats.timers.glork.upper 320 1700000010",
+            "stats.timers.glork.upper_90 320 1700000010",
+            "stats.x;a=b 0.2 1700000010",
+            "stats_counts.gorets 30 1700000010",
+            "stats_counts.x;a=b 2 1700000010",
+        ]
+    );
+    let new = flushed(StatsdNames::New, &["gorets:3|c\ngaugor:5|g\nuniques:765|s"]);
+    assert_eq!(
+        new,
+        [
+            "stats.counters.gorets.count 3 1700000010",
+            "stats.counters.gorets.rate 0.3 1700000010",
+            "stats.gauges.gaugor 5 1700000010",
+            "stats.sets.uniques.count 1 1700000010",
+        ]
+    );
+}
+
+#[test]
+fn what_is_idle_is_zero_and_a_gauge_stays() {
+    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(1), 100, 0);
+    daemon.add(b"a:1|c\nb:2|ms\nc:3|g\nd:4|s");
+    daemon.flush(1000);
+    daemon.add(b"c:+4|g");
+    assert_eq!(
+        lines(&daemon.flush(2000)),
+        [
+            "stats.a 0 2",
+            "stats.gauges.c 7 2",
+            "stats.sets.d.count 0 2",
+            "stats.timers.b.count 0 2",
+            "stats.timers.b.count_ps 0 2",
+            "stats_counts.a 0 2",
+        ]
+    );
+}
+
+#[test]
+fn names_are_made_plain_as_the_daemon_does() {
+    for (name, expected) in
+        [("a b/c", "a_b-c"), ("a \t\u{a0}b", "a_b"), ("käse!", "kse"), ("a;b=c", "a;b=c"), ("a..b", "a..b")]
+    {
+        assert_eq!(key(name, None), expected, "{name:?}");
+    }
+    assert_eq!(key("a", Some("x:1,y:2:3,z;w:4")), "a;x=1;y=23;z_w=4");
+}
+
+#[test]
+fn what_the_daemon_calls_bad_is_counted_as_such() {
+    for bad in ["a", "a:", "a:x|c", "a:1", "a:1|c|0.1", "a:1|c|@", "a:1|c|@-1", "a:1|c|@x", "a:-1|ms", "a:|g"]
+    {
+        let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(10), 100, 0);
+        daemon.add(bad.as_bytes());
+        assert_eq!(daemon.counters[BAD_LINES], 1.0, "{bad}");
+        assert_eq!(daemon.counters.len(), 3, "{bad}");
+    }
+    assert_eq!(Event::of("0x1F|c"), Some(Event::Counter(31.0)));
+    assert_eq!(Event::of(" |c"), Some(Event::Counter(0.0)));
+    assert_eq!(Event::of("-3|ms "), Some(Event::Timer { value: -3.0, weight: 1.0 }));
+    assert_eq!(Event::of("1|ms|@0.5"), Some(Event::Timer { value: 1.0, weight: 2.0 }));
+}
+
+#[test]
+fn what_carbon_would_not_take_is_refused_and_counted() {
+    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(10), 5, 0);
+    for bad in ["a;b:1|c", "a;=1:1|c", "a;b=:1|c", "a;name=x:1|c", ":1|c", "a:1|c|#flag"] {
+        daemon.add(bad.as_bytes());
+    }
+    daemon.add(format!("{}:1|c", "x".repeat(MAX_KEY + 1)).as_bytes());
+    assert_eq!(daemon.refusals().collect::<Vec<_>>(), [(Refusal::BadName, 7)]);
+    daemon.add(b"a:1|c\nb:1|c\nc:1|c\na:1|c");
+    assert_eq!(daemon.refusals().collect::<Vec<_>>(), [(Refusal::Limit, 1)]);
+    assert_eq!(daemon.refusals().count(), 0);
+    assert_eq!(daemon.counters["a"], 2.0);
+}
+
+#[test]
+fn numbers_read_as_in_ecmascript() {
+    for (value, expected) in [
+        (1e21, "1e+21"),
+        (1e-7, "1e-7"),
+        (-0.0, "0"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (1e20, "100000000000000000000"),
+    ] {
+        assert_eq!(number::shown(value).to_string(), expected);
+    }
+}
