@@ -14,6 +14,7 @@ mod peers {
     mod process;
     mod product;
     mod statsd;
+    mod statsd_daemon;
     mod stock;
     mod web;
 }
