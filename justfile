@@ -40,9 +40,14 @@ bench:
 peers:
     .ci/run peers
 
-# The figures: start, memory, requests beside a bare server, points taken in (see benches/README.md).
+# The figures: start, memory, requests beside a bare server, points through the collector (see benches/README.md).
 figures *WHICH:
     cargo bench --bench figures -- {{WHICH}}
+
+# The collector beside the stock one: points a second, memory, cost by series (see docs/PERFORMANCE.md).
+bench-collect:
+    cargo bench --bench figures -- collect
+    cargo bench --bench figures -- series
 
 # What the HTTP layer adds to a request, beside the published ones (see docs/PERFORMANCE.md): all of it, or one part.
 bench-http *PART:

@@ -1,12 +1,12 @@
 //! The program's figures: start to ready, memory at rest, requests a second against a bare server, points a second
-//! into the collector. It starts the program as a user does and measures it from outside.
+//! through the collector beside the stock one. It starts the program as a user does and measures it from outside.
 //!
 //! It must not be quicker than a user: nothing of the program runs in this process.
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop")]
 #![expect(clippy::print_stdout, reason = "figures are for a person to read")]
 
-#[path = "figures/intake.rs"]
-mod intake;
+#[path = "figures/collect.rs"]
+mod collect;
 #[path = "figures/load.rs"]
 mod load;
 #[path = "figures/program.rs"]
@@ -32,15 +32,19 @@ fn main() {
             start();
             memory();
             requests::against_a_bare_server();
-            intake::points();
+            collect::side_by_side();
+            collect::by_series();
         }
         Some("start") => start(),
         Some("memory") => memory(),
         Some("requests") => requests::against_a_bare_server(),
-        Some("intake") => intake::points(),
+        Some("collect") => collect::side_by_side(),
+        Some("series") => collect::by_series(),
         Some(requests::BARE) => requests::serve_bare(),
         Some(other) => {
-            println!("{other} is none of start, memory, requests, intake; nothing at all is all of them");
+            println!(
+                "{other} is none of start, memory, requests, collect, series; nothing at all is all of them"
+            );
             std::process::exit(2);
         }
     }
@@ -71,9 +75,10 @@ fn memory() {
     let rate = load.run(program.service()) / load.duration.as_secs_f64();
     thread::sleep(IDLE);
     println!(
-        "resident memory of serve, idle again after {rate:.0} requests/s for {:?}: {:.1} MB",
+        "resident memory of serve, idle again after {rate:.0} requests/s for {:?}: {:.1} MB, at the most {:.1} MB",
         load.duration,
-        program.resident_megabytes()
+        program.resident_megabytes(),
+        program.peak_megabytes()
     );
 }
 

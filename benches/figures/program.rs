@@ -39,9 +39,14 @@ impl Program {
         Self::of(cores, "serve", &flags, variables)
     }
 
-    /// The collector by itself.
-    pub(crate) fn collect(cores: Cores) -> Self {
-        Self::of(cores, "collect", &["--otlp-grpc", "--otlp-http", "--statsd", "--exposition"], &[])
+    /// The collector by itself, with `flags` beside its addresses.
+    pub(crate) fn collect(cores: Cores, flags: &[&str]) -> Self {
+        let mut arguments = vec!["collect"];
+        for listener in ["--otlp-grpc", "--otlp-http", "--statsd", "--exposition"] {
+            arguments.extend([listener, FREE]);
+        }
+        arguments.extend(flags);
+        Self::spawn(cores, env!("CARGO_BIN_EXE_pushpull"), &arguments, &[], "Ctrl-C")
     }
 
     fn of(cores: Cores, command: &str, listeners: &[&str], variables: &[(&str, &str)]) -> Self {
@@ -58,6 +63,18 @@ impl Program {
         variables: &[(&str, &str)],
         last: &str,
     ) -> Self {
+        let mut started = Self::start(cores, program, arguments, variables);
+        while !started.ready.last().is_some_and(|line| line.starts_with(last)) {
+            let mut line = String::new();
+            let read = started.output.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "it ended before it was ready: {:?}", started.ready);
+            started.ready.push(line);
+        }
+        started
+    }
+
+    /// Starts `program`, and waits for nothing.
+    pub(crate) fn start(cores: Cores, program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = match cores {
             Cores::All => Command::new(program),
             Cores::First => {
@@ -69,14 +86,7 @@ impl Program {
         command.args(arguments).envs(variables.iter().copied()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let mut started = Self { child, ready: Vec::new(), output };
-        while !started.ready.last().is_some_and(|line| line.starts_with(last)) {
-            let mut line = String::new();
-            let read = started.output.read_line(&mut line).unwrap();
-            assert_ne!(read, 0, "it ended before it was ready: {:?}", started.ready);
-            started.ready.push(line);
-        }
-        started
+        Self { child, ready: Vec::new(), output }
     }
 
     /// Where `what` listens, as the program said.
@@ -92,8 +102,17 @@ impl Program {
 
     /// What the kernel counts as resident.
     pub(crate) fn resident_megabytes(&self) -> f64 {
+        self.megabytes("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    pub(crate) fn peak_megabytes(&self) -> f64 {
+        self.megabytes("VmHWM:")
+    }
+
+    fn megabytes(&self, what: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
         line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1_024.0
     }
 

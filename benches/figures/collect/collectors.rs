@@ -1,0 +1,123 @@
+//! The collectors that are compared, each a process on the first core.
+
+use std::{
+    env, fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::program::{Cores, Program};
+
+/// Which collector, and what it does with the points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Exposition,
+    StockExposition,
+    Lines,
+    LinesWithSpool,
+    StockLines,
+}
+
+impl Variant {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Exposition, Self::StockExposition, Self::Lines, Self::LinesWithSpool, Self::StockLines];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Exposition => "pushpull, into the exposition",
+            Self::StockExposition => "Collector 0.159, prometheus exporter",
+            Self::Lines => "pushpull, out as carbon lines",
+            Self::LinesWithSpool => "pushpull, out as carbon lines, with a spool",
+            Self::StockLines => "Collector 0.136, carbon exporter",
+        }
+    }
+
+    pub(crate) const fn writes_lines(self) -> bool {
+        matches!(self, Self::Lines | Self::LinesWithSpool | Self::StockLines)
+    }
+
+    /// Whether the collector is installed (see tests/peers/install).
+    pub(crate) fn is_here(self) -> bool {
+        self.stock().is_none_or(|program| program.is_file())
+    }
+
+    fn stock(self) -> Option<PathBuf> {
+        let cache = || {
+            let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            set("PEERS_CACHE").unwrap_or_else(|| {
+                let caches = set("XDG_CACHE_HOME").unwrap_or_else(|| set("HOME").unwrap().join(".cache"));
+                caches.join("pushpull/peers")
+            })
+        };
+        match self {
+            Self::StockExposition => Some(cache().join("otelcol/bin/otelcol")),
+            Self::StockLines => Some(cache().join("otelcol-carbon/bin/otelcol-carbon")),
+            Self::Exposition | Self::Lines | Self::LinesWithSpool => None,
+        }
+    }
+}
+
+pub(crate) struct Collector {
+    process: Program,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Collector {
+    pub(crate) fn start(variant: Variant, carbon: SocketAddr) -> Self {
+        let folder = TempDir::new().unwrap();
+        let Some(program) = variant.stock() else {
+            let carbon = carbon.to_string();
+            let spool = folder.path().join("spool").display().to_string();
+            let mut flags = vec!["--max-series", "2000000"];
+            if variant.writes_lines() {
+                flags.extend(["--graphite", &carbon]);
+            }
+            if variant == Variant::LinesWithSpool {
+                flags.extend(["--spool", &spool]);
+            }
+            let process = Program::collect(Cores::First, &flags);
+            return Self { address: process.address("OTLP/HTTP"), process, _folder: folder };
+        };
+        let [receiver, exposition] = [(); 2].map(|()| free());
+        let exporter = match variant {
+            Variant::StockExposition => format!("prometheus: {{endpoint: '{exposition}'}}"),
+            // Without a queue an answer means that the lines were written, as what is counted must mean.
+            _ => format!("carbon: {{endpoint: '{carbon}', sending_queue: {{enabled: false}}}}"),
+        };
+        let name = exporter.split(':').next().unwrap();
+        let configuration = folder.path().join("collector.yaml");
+        let yaml = format!(
+            "receivers: {{otlp: {{protocols: {{http: {{endpoint: '{receiver}'}}}}}}}}\n\
+             exporters: {{{exporter}}}\n\
+             service:\n  telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}\n  \
+             pipelines: {{metrics: {{receivers: [otlp], exporters: [{name}]}}}}\n"
+        );
+        fs::write(&configuration, yaml).unwrap();
+        let arguments = ["--config", configuration.to_str().unwrap()];
+        let process = Program::start(Cores::First, program.to_str().unwrap(), &arguments, &[]);
+        let start = Instant::now();
+        while TcpStream::connect(receiver).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(30), "{variant:?} does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Self { process, address: receiver, _folder: folder }
+    }
+
+    pub(crate) fn process(&self) -> &Program {
+        &self.process
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Free until it is taken, a moment later.
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
