@@ -36,6 +36,10 @@ unused:
 bench:
     .ci/run bench
 
+# Each fuzz target for a minute, or for so many seconds.
+fuzz SECONDS="60":
+    FUZZ_SECONDS={{SECONDS}} .ci/run fuzz
+
 # Brings the real peers and runs the suite against them.
 peers:
     .ci/run peers
