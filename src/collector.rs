@@ -12,6 +12,7 @@ pub mod recent;
 pub mod series;
 pub mod stats;
 pub mod view;
+pub mod wire;
 
 use std::{
     net::{TcpListener, UdpSocket},

@@ -1,0 +1,589 @@
+//! The metrics of a request, read where they lie in its protobuf encoding: names, attributes and buckets stay in the
+//! bytes, and what is made are a few lists for the whole request.
+//!
+//! It must not judge what a value means. It reads what encoders write; an encoding that protobuf allows and that hardly
+//! any encoder writes (a message in several pieces, numbers of a list one by one) is first written anew by `prost`, which
+//! has the last word on what is malformed, too.
+
+mod fields;
+
+use std::{borrow::Cow, ops::Range};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::{AnyValue, EntityRef},
+    metrics::v1::{Exemplar, exponential_histogram_data_point::Buckets},
+};
+use prost::Message as _;
+
+use self::fields::{Field, Fields, float, once, text, varint};
+use crate::exposition::family::Number;
+
+/// Not an encoding that is read here; it may be a good one nevertheless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unusual;
+
+type Read<T> = Result<T, Unusual>;
+
+/// Every metric of a request, in its order.
+#[derive(Debug, Default)]
+pub struct Metrics<'a> {
+    /// The resources; one that comes twice is there twice.
+    pub resources: Vec<Attributes>,
+    /// The scopes, likewise.
+    pub scopes: Vec<Scope<'a>>,
+    /// The metrics, each with the places of its resource and its scope.
+    pub metrics: Vec<Metric<'a>>,
+    points: Vec<Point<'a>>,
+    attributes: Vec<Attribute<'a>>,
+    /// A metric has no data, or a number no value.
+    pub lacks_something: bool,
+}
+
+/// The place of attributes that stand together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attributes {
+    start: u32,
+    end: u32,
+}
+
+/// One attribute.
+#[derive(Clone, Copy, Debug)]
+pub struct Attribute<'a> {
+    /// Its key.
+    pub key: &'a str,
+    /// Its value.
+    pub value: Value<'a>,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// None at all.
+    Empty,
+    /// A string.
+    Text(&'a str),
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Double(f64),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// A list or a map: a whole `AnyValue`, which `prost` has read without a fault.
+    Nested(&'a [u8]),
+}
+
+/// The instrumentation scope of metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its version.
+    pub version: &'a str,
+    /// Its attributes.
+    pub attributes: Attributes,
+}
+
+/// What a metric's points are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Numbers that stand for themselves.
+    Gauge,
+    /// Sums of numbers.
+    Sum,
+    /// Counts by bounds.
+    Histogram,
+    /// Counts by powers.
+    ExponentialHistogram,
+    /// Quantiles.
+    Summary,
+}
+
+/// One metric.
+#[derive(Clone, Debug)]
+pub struct Metric<'a> {
+    /// The place of its resource.
+    pub resource: usize,
+    /// The place of its scope.
+    pub scope: usize,
+    /// Its name.
+    pub name: &'a str,
+    /// Its description.
+    pub description: &'a str,
+    /// Its unit.
+    pub unit: &'a str,
+    /// What its points are; `None` where there is nothing.
+    pub data: Option<Data>,
+    /// The number of an `AggregationTemporality`; 0 for data that have none.
+    pub temporality: i32,
+    /// Whether a sum never falls.
+    pub is_monotonic: bool,
+    points: Range<usize>,
+}
+
+/// One data point.
+#[derive(Clone, Debug)]
+pub struct Point<'a> {
+    /// What tells it from others of its metric.
+    pub attributes: Attributes,
+    /// Nanoseconds since 1970; 0 where it is not known.
+    pub start: u64,
+    /// Nanoseconds since 1970.
+    pub time: u64,
+    /// `DataPointFlags`.
+    pub flags: u32,
+    /// What it holds.
+    pub content: Content<'a>,
+}
+
+/// What a data point holds.
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    /// Of a gauge or a sum.
+    Number(Option<Number>),
+    /// Of a histogram.
+    Histogram(Histogram<'a>),
+    /// Of an exponential histogram.
+    Exponential(Box<Exponential>),
+    /// Of a summary.
+    Summary(Summary),
+}
+
+/// Counts by bounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Histogram<'a> {
+    /// How many there are.
+    pub count: u64,
+    /// What they add up to.
+    pub sum: Option<f64>,
+    /// The lowest.
+    pub min: Option<f64>,
+    /// The highest.
+    pub max: Option<f64>,
+    counts: &'a [u8],
+    bounds: &'a [u8],
+}
+
+/// Counts by powers of a base.
+#[derive(Clone, Debug, Default)]
+pub struct Exponential {
+    /// How many there are.
+    pub count: u64,
+    /// What they add up to.
+    pub sum: Option<f64>,
+    /// The lowest.
+    pub min: Option<f64>,
+    /// The highest.
+    pub max: Option<f64>,
+    /// The base is `2^(2^-scale)`.
+    pub scale: i32,
+    /// How many are zero, or as near to it as the threshold.
+    pub zero_count: u64,
+    /// What counts as zero.
+    pub zero_threshold: f64,
+    /// Those above zero.
+    pub positive: Option<Buckets>,
+    /// Those below.
+    pub negative: Option<Buckets>,
+}
+
+/// Quantiles.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How many there are.
+    pub count: u64,
+    /// What they add up to.
+    pub sum: f64,
+    /// Which quantile, and where it lies.
+    pub quantiles: Vec<(f64, f64)>,
+}
+
+impl Histogram<'_> {
+    /// The count of each bucket.
+    #[must_use]
+    pub fn counts(&self) -> impl ExactSizeIterator<Item = u64> + Clone {
+        self.counts.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    /// The bound above each bucket but the last.
+    #[must_use]
+    pub fn bounds(&self) -> impl ExactSizeIterator<Item = f64> + DoubleEndedIterator + Clone {
+        self.bounds.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes))
+    }
+}
+
+impl Value<'_> {
+    /// It as text: "Mapping to non-OTLP formats" of the OpenTelemetry specification (strings as they are, bytes in
+    /// base64, lists and maps as JSON).
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Empty => Cow::Borrowed(""),
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+            Self::Int(value) => Cow::Owned(value.to_string()),
+            Self::Double(value) => Cow::Owned(value.to_string()),
+            Self::Bytes(bytes) => Cow::Owned(STANDARD.encode(bytes)),
+            Self::Nested(value) => {
+                let value = AnyValue::decode(*value).unwrap_or_default();
+                Cow::Owned(super::series::text(Some(&value)).into_owned())
+            }
+        }
+    }
+}
+
+/// The same request in the encoding that [`Metrics::read`] reads.
+///
+/// # Errors
+/// Where it is malformed.
+pub fn rewritten(wire: &[u8]) -> Result<Vec<u8>, prost::DecodeError> {
+    Ok(ExportMetricsServiceRequest::decode(wire)?.encode_to_vec())
+}
+
+impl<'a> Metrics<'a> {
+    /// Reads an `ExportMetricsServiceRequest`.
+    ///
+    /// # Errors
+    /// [`Unusual`]: what it says can be told of what is [`rewritten`] only.
+    pub fn read(wire: &'a [u8]) -> Read<Self> {
+        let mut metrics = Self::default();
+        for field in Fields::of(wire) {
+            match field? {
+                (1, Field::Bytes(resource)) => metrics.resource(resource)?,
+                (2.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// How many data points there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Whether there is no data point.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.points.is_empty()
+    }
+
+    /// The data points of a metric.
+    #[must_use]
+    pub fn points(&self, metric: &Metric<'a>) -> &[Point<'a>] {
+        self.points.get(metric.points.clone()).unwrap_or_default()
+    }
+
+    /// The attributes at a place.
+    #[must_use]
+    pub fn attributes(&self, place: Attributes) -> &[Attribute<'a>] {
+        self.attributes.get(place.start as usize..place.end as usize).unwrap_or_default()
+    }
+
+    fn resource(&mut self, message: &'a [u8]) -> Read<()> {
+        let mut found = None;
+        for field in Fields::of(message) {
+            match field? {
+                (1, Field::Bytes(resource)) => once(&mut found, resource)?,
+                (3, field) => drop(text(field)?),
+                (2, Field::Bytes(_)) | (4.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        let attributes = self.resource_attributes(found.unwrap_or_default())?;
+        self.resources.push(attributes);
+        for field in Fields::of(message) {
+            if let (2, Field::Bytes(scope)) = field? {
+                self.scope(scope)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resource_attributes(&mut self, message: &'a [u8]) -> Read<Attributes> {
+        let start = self.attributes.len();
+        for field in Fields::of(message) {
+            match field? {
+                (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (3, Field::Bytes(entity)) => drop(EntityRef::decode(entity).map_err(|_| Unusual)?),
+                (2, Field::Varint(_)) | (4.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        self.since(start)
+    }
+
+    fn scope(&mut self, message: &'a [u8]) -> Read<()> {
+        let mut found = None;
+        for field in Fields::of(message) {
+            match field? {
+                (1, Field::Bytes(scope)) => once(&mut found, scope)?,
+                (3, field) => drop(text(field)?),
+                (2, Field::Bytes(_)) | (4.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        let mut scope = Scope::default();
+        let start = self.attributes.len();
+        for field in Fields::of(found.unwrap_or_default()) {
+            match field? {
+                (1, field) => scope.name = text(field)?,
+                (2, field) => scope.version = text(field)?,
+                (3, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (4, Field::Varint(_)) | (5.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        scope.attributes = self.since(start)?;
+        self.scopes.push(scope);
+        for field in Fields::of(message) {
+            if let (2, Field::Bytes(metric)) = field? {
+                self.metric(metric)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric(&mut self, message: &'a [u8]) -> Read<()> {
+        let mut metric = Metric {
+            resource: self.resources.len() - 1,
+            scope: self.scopes.len() - 1,
+            name: "",
+            description: "",
+            unit: "",
+            data: None,
+            temporality: 0,
+            is_monotonic: false,
+            points: self.points.len()..self.points.len(),
+        };
+        let mut data = None;
+        for field in Fields::of(message) {
+            match field? {
+                (1, field) => metric.name = text(field)?,
+                (2, field) => metric.description = text(field)?,
+                (3, field) => metric.unit = text(field)?,
+                (number @ (5 | 7 | 9..=11), Field::Bytes(message)) => once(&mut data, (number, message))?,
+                (12, Field::Bytes(attribute)) => {
+                    let start = self.attributes.len();
+                    self.attribute(attribute)?;
+                    self.attributes.truncate(start);
+                }
+                (4 | 6 | 8 | 13.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        if let Some((number, message)) = data {
+            metric.data = Some(match number {
+                5 => Data::Gauge,
+                7 => Data::Sum,
+                9 => Data::Histogram,
+                10 => Data::ExponentialHistogram,
+                _ => Data::Summary,
+            });
+            self.data(message, &mut metric)?;
+        }
+        self.lacks_something |= metric.data.is_none();
+        metric.points.end = self.points.len();
+        self.metrics.push(metric);
+        Ok(())
+    }
+
+    fn data(&mut self, message: &'a [u8], metric: &mut Metric<'a>) -> Read<()> {
+        let of = metric.data;
+        for field in Fields::of(message) {
+            let point = match (field?, of) {
+                ((1, Field::Bytes(point)), Some(Data::Gauge | Data::Sum)) => self.number(point)?,
+                ((1, Field::Bytes(point)), Some(Data::Histogram)) => self.histogram(point)?,
+                ((1, Field::Bytes(point)), Some(Data::ExponentialHistogram)) => self.exponential(point)?,
+                ((1, Field::Bytes(point)), Some(Data::Summary)) => self.summary(point)?,
+                ((2, field), Some(Data::Sum | Data::Histogram | Data::ExponentialHistogram)) => {
+                    metric.temporality = fields::int32(varint(field)?);
+                    continue;
+                }
+                ((3, field), Some(Data::Sum)) => {
+                    metric.is_monotonic = varint(field)? != 0;
+                    continue;
+                }
+                ((1, _), _) => return Err(Unusual),
+                _ => continue,
+            };
+            self.points.push(point);
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
+        let mut point = Point::new(self.attributes.len());
+        let mut value = None;
+        for field in Fields::of(message) {
+            match field? {
+                (7, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (2, Field::Fixed64(start)) => point.start = start,
+                (3, Field::Fixed64(time)) => point.time = time,
+                (4, Field::Fixed64(bits)) => value = Some(Number::Float(f64::from_bits(bits))),
+                (6, Field::Fixed64(bits)) => value = Some(Number::Int(bits.cast_signed())),
+                (5, Field::Bytes(exemplar)) => validate(exemplar)?,
+                (8, field) => point.flags = fields::uint32(varint(field)?),
+                (1 | 9.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        self.lacks_something |= value.is_none();
+        point.content = Content::Number(value);
+        self.ended(point)
+    }
+
+    fn histogram(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
+        let mut point = Point::new(self.attributes.len());
+        let mut histogram = Histogram::default();
+        let (mut counts, mut bounds) = (None, None);
+        for field in Fields::of(message) {
+            match field? {
+                (9, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (2, Field::Fixed64(start)) => point.start = start,
+                (3, Field::Fixed64(time)) => point.time = time,
+                (4, Field::Fixed64(count)) => histogram.count = count,
+                (5, field) => histogram.sum = Some(float(field)?),
+                (6, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut counts, packed)?,
+                (7, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut bounds, packed)?,
+                (8, Field::Bytes(exemplar)) => validate(exemplar)?,
+                (10, field) => point.flags = fields::uint32(varint(field)?),
+                (11, field) => histogram.min = Some(float(field)?),
+                (12, field) => histogram.max = Some(float(field)?),
+                (1 | 13.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        (histogram.counts, histogram.bounds) = (counts.unwrap_or_default(), bounds.unwrap_or_default());
+        point.content = Content::Histogram(histogram);
+        self.ended(point)
+    }
+
+    fn exponential(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
+        let mut point = Point::new(self.attributes.len());
+        let mut histogram = Exponential::default();
+        let buckets = |message: &[u8]| Buckets::decode(message).map_err(|_| Unusual);
+        for field in Fields::of(message) {
+            match field? {
+                (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (2, Field::Fixed64(start)) => point.start = start,
+                (3, Field::Fixed64(time)) => point.time = time,
+                (4, Field::Fixed64(count)) => histogram.count = count,
+                (5, field) => histogram.sum = Some(float(field)?),
+                (6, field) => histogram.scale = fields::sint32(varint(field)?),
+                (7, Field::Fixed64(count)) => histogram.zero_count = count,
+                (8, Field::Bytes(message)) => once(&mut histogram.positive, buckets(message)?)?,
+                (9, Field::Bytes(message)) => once(&mut histogram.negative, buckets(message)?)?,
+                (10, field) => point.flags = fields::uint32(varint(field)?),
+                (11, Field::Bytes(exemplar)) => validate(exemplar)?,
+                (12, field) => histogram.min = Some(float(field)?),
+                (13, field) => histogram.max = Some(float(field)?),
+                (14, field) => histogram.zero_threshold = float(field)?,
+                (15.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        point.content = Content::Exponential(Box::new(histogram));
+        self.ended(point)
+    }
+
+    fn summary(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
+        let mut point = Point::new(self.attributes.len());
+        let mut summary = Summary::default();
+        for field in Fields::of(message) {
+            match field? {
+                (7, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (2, Field::Fixed64(start)) => point.start = start,
+                (3, Field::Fixed64(time)) => point.time = time,
+                (4, Field::Fixed64(count)) => summary.count = count,
+                (5, field) => summary.sum = float(field)?,
+                (6, Field::Bytes(quantile)) => summary.quantiles.push(quantile_value(quantile)?),
+                (8, field) => point.flags = fields::uint32(varint(field)?),
+                (1 | 9.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        point.content = Content::Summary(summary);
+        self.ended(point)
+    }
+
+    fn attribute(&mut self, message: &'a [u8]) -> Read<()> {
+        let (mut key, mut value) = ("", None);
+        for field in Fields::of(message) {
+            match field? {
+                (1, field) => key = text(field)?,
+                (2, Field::Bytes(any)) => once(&mut value, Value::read(any)?)?,
+                (3, Field::Varint(_)) | (4.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        self.attributes.push(Attribute { key, value: value.unwrap_or(Value::Empty) });
+        Ok(())
+    }
+
+    fn ended(&self, mut point: Point<'a>) -> Read<Point<'a>> {
+        point.attributes = self.since(point.attributes.start as usize)?;
+        Ok(point)
+    }
+
+    fn since(&self, start: usize) -> Read<Attributes> {
+        let place = |at: usize| u32::try_from(at).map_err(|_| Unusual);
+        Ok(Attributes { start: place(start)?, end: place(self.attributes.len())? })
+    }
+}
+
+impl Point<'_> {
+    fn new(attributes: usize) -> Self {
+        // A body is far shorter than 4 GiB; `ended` says so where it is not.
+        let start = u32::try_from(attributes).unwrap_or(u32::MAX);
+        let attributes = Attributes { start, end: start };
+        Self { attributes, start: 0, time: 0, flags: 0, content: Content::Number(None) }
+    }
+}
+
+impl<'a> Value<'a> {
+    fn read(message: &'a [u8]) -> Read<Self> {
+        let mut value = None;
+        for field in Fields::of(message) {
+            let read = match field? {
+                (1, field) => Self::Text(text(field)?),
+                (2, Field::Varint(number)) => Self::Bool(number != 0),
+                (3, Field::Varint(number)) => Self::Int(number.cast_signed()),
+                (4, Field::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
+                (7, Field::Bytes(bytes)) => Self::Bytes(bytes),
+                (5 | 6, Field::Bytes(_)) | (8, Field::Varint(_)) => {
+                    AnyValue::decode(message).map_err(|_| Unusual)?;
+                    Self::Nested(message)
+                }
+                (9.., _) => continue,
+                _ => return Err(Unusual),
+            };
+            once(&mut value, read)?;
+        }
+        Ok(value.unwrap_or(Self::Empty))
+    }
+}
+
+/// Nobody looks at exemplars, but a request with a malformed one is a malformed request.
+fn validate(exemplar: &[u8]) -> Read<()> {
+    Exemplar::decode(exemplar).map(drop).map_err(|_| Unusual)
+}
+
+fn quantile_value(message: &[u8]) -> Read<(f64, f64)> {
+    let (mut quantile, mut value) = (0.0, 0.0);
+    for field in Fields::of(message) {
+        match field? {
+            (1, field) => quantile = float(field)?,
+            (2, field) => value = float(field)?,
+            _ => {}
+        }
+    }
+    Ok((quantile, value))
+}
+
+#[cfg(test)]
+mod tests;
