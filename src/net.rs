@@ -75,6 +75,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    // Given its state here, the router makes its services ready once and not for each request.
+    let router = router.with_state(());
 
     loop {
         let accepted = tokio::select! {
