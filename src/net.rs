@@ -84,6 +84,8 @@ pub async fn serve_over(tls: Option<Tls>, listener: TcpListener, router: Router,
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
+    // Given its state here, the router makes its services ready once and not for each request.
+    let router = router.with_state(());
 
     loop {
         let accepted = tokio::select! {

@@ -2,7 +2,7 @@
 //!
 //! What a client wrote may stand in a span, but only cut to a bounded length.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, net::IpAddr, time::SystemTime};
 
 use ::http::{HeaderMap, Request, header::USER_AGENT};
 use opentelemetry::{
@@ -65,23 +65,15 @@ pub(super) fn end(context: &Context, outcome: Outcome, ended_at: SystemTime) {
 fn attributes<B>(target: &Target, request: &Request<B>, client: Option<IpAddr>) -> Vec<KeyValue> {
     // Room for all of them, status and error type included, so that the list is allocated once.
     let mut attributes = Vec::with_capacity(11);
-    let labels = target.labels;
-    attributes.push(KeyValue::new("http.request.method", labels.method()));
-    if labels.method() == OTHER_METHOD {
+    attributes.extend_from_slice(&target.attributes);
+    if target.labels.method() == OTHER_METHOD {
         let original = cut(request.method().as_str(), LONGEST_WORD);
         attributes.push(KeyValue::new("http.request.method_original", words::value(original)));
     }
-    attributes.push(KeyValue::new("url.scheme", labels.scheme()));
     attributes.push(KeyValue::new("url.path", words::value(cut(request.uri().path(), LONGEST_URL_PART))));
     if let Some(query) = request.uri().query() {
         attributes
             .push(KeyValue::new("url.query", cut(&query::redacted(query), LONGEST_URL_PART).to_owned()));
-    }
-    if let Some(route) = &target.route {
-        attributes.push(KeyValue::new("http.route", Arc::clone(route)));
-    }
-    if let Some(version) = labels.version() {
-        attributes.push(KeyValue::new("network.protocol.version", version));
     }
     if let Some(address) = client {
         attributes.push(KeyValue::new("client.address", words::address(address)));

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use opentelemetry::{KeyValue, metrics::BoundUpDownCounter};
+use opentelemetry::{KeyValue, StringValue, metrics::BoundUpDownCounter};
 
 use super::{
     chain::Chain,
@@ -71,7 +71,7 @@ impl Targets {
     /// What a request of these labels to this route is counted and named by.
     pub(super) fn find(&self, labels: Labels, route: Option<&str>) -> Arc<Target> {
         let known = &self.known[route.map_or(0, words::hash) % LISTS];
-        let is = |target: &Arc<Target>| target.labels == labels && target.route.as_deref() == route;
+        let is = |target: &Arc<Target>| target.labels == labels && target.route() == route;
         if let Some(target) = known.find(is) {
             return Arc::clone(target);
         }
@@ -93,11 +93,19 @@ impl Targets {
             outcomes: Chain::default(),
             bound: remembered.then(|| Arc::clone(&self.bound)),
         });
-        let name = span_name(labels.method(), route);
+        let name = words::name(span_name(labels.method(), route));
+        let route = route.map(|route| StringValue::from(words::name(route.to_owned())));
+        let attributes = [
+            Some(KeyValue::new("http.request.method", labels.method())),
+            Some(KeyValue::new("url.scheme", labels.scheme())),
+            route.clone().map(|route| KeyValue::new("http.route", route)),
+            labels.version().map(|version| KeyValue::new("network.protocol.version", version)),
+        ];
         Target {
             labels,
-            route: route.map(Arc::from),
-            span_name: words::name(&name).map_or(Cow::Owned(name), Cow::Borrowed),
+            route,
+            attributes: attributes.into_iter().flatten().collect(),
+            span_name: name,
             traced: !is_in(&self.without_traces),
             counted,
         }
@@ -116,8 +124,10 @@ fn span_name(method: &'static str, route: Option<&str>) -> String {
 /// What requests of the same method, scheme, version and route have in common.
 pub(super) struct Target {
     pub(super) labels: Labels,
-    pub(super) route: Option<Arc<str>>,
+    route: Option<StringValue>,
     pub(super) span_name: Cow<'static, str>,
+    /// What its requests have in common, as metrics and spans take it.
+    pub(super) attributes: Box<[KeyValue]>,
     /// Whether its requests have server spans.
     pub(super) traced: bool,
     /// None where the route is left out of the metrics.
@@ -170,16 +180,12 @@ impl Target {
         counted.outcomes.find_or_add(is, bind).instruments.record(measured);
     }
 
+    fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(StringValue::as_str)
+    }
+
     fn attributes(&self, outcome: Outcome) -> Vec<KeyValue> {
-        let mut attributes = Vec::with_capacity(6);
-        attributes.push(KeyValue::new("http.request.method", self.labels.method()));
-        attributes.push(KeyValue::new("url.scheme", self.labels.scheme()));
-        if let Some(route) = &self.route {
-            attributes.push(KeyValue::new("http.route", Arc::clone(route)));
-        }
-        if let Some(version) = self.labels.version() {
-            attributes.push(KeyValue::new("network.protocol.version", version));
-        }
+        let mut attributes = self.attributes.to_vec();
         if let Some(status) = outcome.status {
             attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
         }

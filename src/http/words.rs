@@ -4,6 +4,7 @@
 //! a bounded length.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::BTreeSet,
     hash::BuildHasher as _,
@@ -58,19 +59,20 @@ pub(super) fn hash(text: &str) -> usize {
     FixedState::default().hash_one(text) as usize
 }
 
-/// The text for as long as the process lives, so that the name of a span is not copied; none where that many other
-/// texts have been given away already.
-pub(super) fn name(text: &str) -> Option<&'static str> {
+/// The text for as long as the process lives, so that a span's name and its route are not copied; the text itself
+/// where that many others have been given away already.
+pub(super) fn name(text: String) -> Cow<'static, str> {
     static GIVEN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = given.get(text) {
-        return Some(known);
+    if let Some(known) = given.get(text.as_str()) {
+        return Cow::Borrowed(known);
     }
-    (given.len() < NAMES).then(|| {
-        let name: &'static str = Box::leak(text.into());
-        given.insert(name);
-        name
-    })
+    if given.len() == NAMES {
+        return Cow::Owned(text);
+    }
+    let name: &'static str = Box::leak(text.into());
+    given.insert(name);
+    Cow::Borrowed(name)
 }
 
 #[cfg(test)]
@@ -103,6 +105,8 @@ mod tests {
 
     #[test]
     fn names_are_given_once() {
-        assert_eq!(name("GET /somewhere").unwrap().as_ptr(), name("GET /somewhere").unwrap().as_ptr());
+        let given = || name("GET /somewhere".to_owned());
+        assert!(matches!(given(), Cow::Borrowed("GET /somewhere")));
+        assert_eq!(given().as_ptr(), given().as_ptr());
     }
 }

@@ -33,6 +33,8 @@ impl Requests {
     /// Requests to `app`, with `pause` after each burst, in which the spans of the burst have to be exported.
     #[must_use]
     pub fn to(app: Router, pause: Duration) -> Self {
+        // As axum's own server does: without it each request would make its services ready again.
+        let app = app.with_state(());
         Self { app, runtime: Builder::new_current_thread().build().unwrap(), pause }
     }
 
