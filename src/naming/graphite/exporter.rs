@@ -3,8 +3,6 @@
 //!
 //! Two different inputs may share a path here, as they did there.
 
-use std::collections::HashSet;
-
 use super::{Path, Series, clean, tagged};
 
 /// What the exporter wrote for an empty value.
@@ -50,31 +48,38 @@ fn written(key: &str, value: &str) -> String {
     format!(";{}={value}", exporter_key(key))
 }
 
-/// Whether carbon keeps and indexes a path as the exporter wrote it, whatever tags the name and the values hold.
+/// Whether carbon keeps and indexes a path as the exporter wrote it, whatever tags the name and the values hold (of a
+/// key that is there twice it keeps the last).
 fn keeps(name: &str, written: &[String], name_limit: usize) -> bool {
     let path = [name, &written.concat()].concat();
     let within = |part: &str, limit: usize| part.chars().nth(limit).is_none();
     let mut parts = path.split(';');
     let first = parts.next().unwrap_or_default();
-    let mut keys = HashSet::new();
     // Without tags it is a path of files, in which some names would be no file, or that of another.
     let named = match path.contains(';') {
-        true => !first.is_empty() && !first.starts_with('~') && within(first, name_limit),
-        false => clean::dotted_name(first, name_limit) == first,
+        // Its index leaves out the `~` that a name begins with.
+        true => !first.trim_start_matches('~').is_empty() && within(first, name_limit),
+        false => first.split(['.', '/']).all(is_file_name) && within(first, name_limit),
     };
     named
         && path.len() <= tagged::MAX_PATH
         && !path.chars().any(clean::breaks_lines)
-        && !(path.contains('{') && (path.ends_with("\"}") || name.ends_with("\"}")))
+        && !(path.contains('{') && path.ends_with("\"}"))
         && parts.all(|tag| {
             tag.split_once('=').is_some_and(|(key, value)| {
                 let key_is_good = !key.is_empty() && key != "name" && !key.contains(['!', '^']);
                 let value_is_good = !value.is_empty() && !value.starts_with('~');
                 key_is_good
                     && value_is_good
-                    && keys.insert(key)
                     && within(key, clean::MAX_CHARS)
                     && within(value, clean::MAX_CHARS)
             })
         })
+}
+
+/// Whether a component of an untagged path is stored, and can be asked for.
+fn is_file_name(component: &str) -> bool {
+    let cannot_be_asked_for = r#"[]{}()'"\|,*?"#;
+    (1..=clean::MAX_COMPONENT - clean::HASH).contains(&component.len())
+        && component.chars().all(|c| c.is_ascii_graphic() && !cannot_be_asked_for.contains(c))
 }

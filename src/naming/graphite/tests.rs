@@ -117,6 +117,7 @@ fn the_exporters_paths_are_kept_where_carbon_keeps_them() {
         (&[("k", "v;w=1")], "x;k=v;w=1"),
         (&[("le", "1")], "x;le=1"),
         (&[], "x"),
+        (&[("k", "1"), ("k", "2")], "x;k=1;k=2"),
     ] {
         assert_eq!(exporters("x", attributes), path);
     }
@@ -150,7 +151,7 @@ fn carbon(path: &str) -> Result<BTreeMap<String, String>, String> {
             return Err(format!("a tag twice: {tag}"));
         }
     }
-    if name.is_empty() || name.starts_with('~') {
+    if name.trim_start_matches('~').is_empty() {
         return Err("a bad name".to_owned());
     }
     match tags.iter().find(|(key, value)| key.chars().count() > 191 || value.chars().count() > 191) {
