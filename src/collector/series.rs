@@ -11,6 +11,7 @@ mod plan;
 mod point;
 mod quantile;
 mod state;
+mod stream;
 mod times;
 
 use std::{
@@ -26,31 +27,29 @@ use opentelemetry_proto::tonic::{
 use slab::Slab;
 
 pub(crate) use self::identity::text;
+use self::{
+    beginning::Written,
+    identity::{Descriptor, NamedType, attribute_key},
+    paths::{Paths, Turn},
+    point::Point,
+    state::State,
+    stream::{Form, Ready, Stream, forget, sharing},
+    times::Times,
+};
 pub use self::{
     exposed::{Exposed, Snapshot},
     identity::Resource,
     plan::{Plan, retain_planned},
 };
-use self::{
-    identity::{Descriptor, NamedType, attribute_key},
-    paths::{Membership, Paths, Turn},
-    point::Point,
-    state::State,
-    times::Times,
-};
-use super::export::graphite::lines::{Beside, Writer, line_bytes, part_path};
+use super::export::graphite::lines::line_bytes;
 use crate::{
     config::{GraphiteLines, GraphiteNames},
-    exposition::family::{Kind, Labels, Value},
-    naming::graphite::{Names, Path, Style},
+    exposition::family::Kind,
+    naming::graphite::{Names, Style},
 };
 
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
-
-/// Bytes of carbon lines that one request may become. Its size on the wire is no bound of them: each bucket
-/// of a histogram repeats the path.
-const MAX_LINES: usize = 256 * 1024 * 1024;
 
 /// All streams that points were heard of in the last [`STALE_AFTER`].
 #[derive(Debug)]
@@ -67,22 +66,9 @@ pub struct Table {
     index: HashMap<Vec<u8>, usize>,
     streams: Slab<Stream>,
     paths: Paths,
+    beginnings: Written,
     next_id: u32,
     key: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    descriptor: Arc<Descriptor>,
-    labels: Labels,
-    /// Its path in Graphite, if it has one.
-    path: Option<Path>,
-    state: State,
-    heard: Instant,
-    /// Who else has that path.
-    shares: Membership,
-    /// A point of it was taken in.
-    begun: bool,
 }
 
 /// What became of applied points.
@@ -116,6 +102,7 @@ impl Table {
             index: HashMap::new(),
             streams: Slab::new(),
             paths: Paths::default(),
+            beginnings: Written::default(),
             next_id: 0,
             key: Vec::new(),
         }
@@ -174,7 +161,7 @@ impl Table {
                 }
             });
         });
-        plan.line_bytes = plan.line_bytes.min(MAX_LINES);
+        plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
         plan
     }
 
@@ -192,7 +179,7 @@ impl Table {
     pub fn abandon(&mut self, plan: Plan) {
         for key in plan.made {
             if let Some(slot) = self.index.remove(&key) {
-                forget(self.streams.remove(slot), &mut self.paths);
+                forget(&self.streams.remove(slot), &mut self.paths);
             }
         }
     }
@@ -229,7 +216,8 @@ impl Table {
                     ready.beside(stream, &point, &self.graphite.quantiles);
                 }
                 let style = self.names.style();
-                stream.take(ready, &point, (most_bytes, horizon, times), style, &mut applied);
+                let form = Form { most_bytes, horizon, times, style, beginnings: &self.beginnings };
+                stream.take(ready, &point, &form, &mut applied);
             });
         });
         applied
@@ -252,11 +240,16 @@ impl Table {
 
     /// Forgets streams that were not heard of for [`STALE_AFTER`], and what only they needed.
     pub fn sweep(&mut self, now: Instant) {
-        let (streams, paths) = (&mut self.streams, &mut self.paths);
+        let (streams, paths, beginnings) = (&mut self.streams, &mut self.paths, &mut self.beginnings);
+        beginnings.sweep(now);
         self.index.retain(|_, slot| {
             let fresh = now.saturating_duration_since(streams[*slot].heard) < STALE_AFTER;
             if !fresh {
-                forget(streams.remove(*slot), paths);
+                let stream = streams.remove(*slot);
+                if let (Some(path), Some(second)) = (&stream.path, stream.beginning) {
+                    beginnings.remember(path.as_str(), second.get(), now);
+                }
+                forget(&stream, paths);
             }
             fresh
         });
@@ -327,6 +320,7 @@ impl Table {
             heard: now,
             shares: None,
             begun: false,
+            beginning: None,
         };
         let slot = self.streams.insert(stream);
         self.index.insert(self.key.clone(), slot);
@@ -376,104 +370,6 @@ impl Table {
         self.types.insert(self.key.clone(), Arc::clone(&named));
         Ok(named)
     }
-}
-
-impl Stream {
-    /// The path by which series that share one are found.
-    fn shared_path(&self) -> Option<String> {
-        let part = match self.descriptor.kind() {
-            Kind::Counter | Kind::Gauge => "",
-            Kind::Histogram | Kind::Summary => ".count",
-        };
-        self.path.as_ref().map(|path| part_path(path, part))
-    }
-
-    /// Takes a point in, and writes its lines where `most_bytes` of them are wanted.
-    fn take(
-        &mut self,
-        ready: Ready,
-        point: &Point<'_>,
-        (most_bytes, horizon, times): (usize, u64, Times),
-        style: Style,
-        applied: &mut Applied,
-    ) {
-        let Ready { value, beside, delta } = ready;
-        // The Collector's exporter wrote what it was given.
-        let as_sent = (style == Style::CarbonExporter).then(|| value.clone());
-        let taken = self.state.take(value, point, delta, horizon);
-        let begins = !std::mem::replace(&mut self.begun, true) || taken.reset;
-        let Some(path) = self.path.as_ref().filter(|_| most_bytes > 0) else { return };
-        let mut unwritten = |reason| *applied.unwritten.entry(reason).or_default() += 1;
-        if as_sent.is_some() && matches!(point, Point::Exponential(_)) {
-            return unwritten("exponential_histogram");
-        }
-        if applied.lines.len() + most_bytes > MAX_LINES {
-            return unwritten("too_many_lines");
-        }
-        let (value, time) = match as_sent {
-            Some(value) => (value, point.time()),
-            None => (taken.value, taken.time),
-        };
-        let second = match times.second(time) {
-            Ok(second) => second,
-            Err(reason) => return unwritten(reason),
-        };
-        let grows = matches!(self.descriptor.kind(), Kind::Counter | Kind::Histogram);
-        if grows && style != Style::CarbonExporter {
-            let zero = beginning::zero_second(begins, point.start(), time, times.oldest);
-            if let Some(second) = zero {
-                Writer::new(path, style, second, &mut applied.lines).write_zero(&value);
-            }
-        }
-        let before = applied.lines.len();
-        let mut writer = Writer::new(path, style, second, &mut applied.lines);
-        writer.write(&value, &beside);
-        let skipped = writer.skipped;
-        if skipped > 0 {
-            *applied.unwritten.entry("not_a_number").or_default() += skipped;
-        }
-        applied.points += u64::from(applied.lines.len() > before);
-    }
-}
-
-/// A point's own value, and what is to be written beside it.
-struct Ready {
-    value: Value,
-    beside: Beside,
-    delta: bool,
-}
-
-impl Ready {
-    fn of(point: &Point<'_>, delta: bool, bounds: &Arc<[f64]>) -> Self {
-        Self { value: state::value(point, bounds), beside: Beside::default(), delta }
-    }
-
-    fn beside(&mut self, stream: &mut Stream, point: &Point<'_>, quantiles: &[f64]) {
-        let (min, max) = point.extremes();
-        let quantiles = stream.state.quantiles(&self.value, point, self.delta, quantiles);
-        self.beside = Beside { min, max, quantiles };
-    }
-}
-
-fn forget(stream: Stream, paths: &mut Paths) {
-    if let Some(path) = stream.shared_path() {
-        paths.leave(&path, stream.shares);
-    }
-}
-
-/// What is said of two series that share a path.
-fn sharing(stream: &Stream, other: &Stream) -> String {
-    let path = stream.path.as_ref().map(|path| part_path(path, "")).unwrap_or_default();
-    let [a, b] = [stream, other].map(|stream| &stream.descriptor.resource);
-    let remedy = match a.id == b.id {
-        true => "give one of the metrics another name, or set --graphite-names tagged",
-        false => "tell them apart with --graphite-tags service.name,service.instance.id",
-    };
-    format!(
-        "two series write the Graphite path {path} at the same time, of the instances {:?} and {:?}; both are still \
-         written: {remedy}",
-        b.instance, a.instance
-    )
 }
 
 fn for_each_metric<'a>(

@@ -1,12 +1,18 @@
 //! What is written to Graphite, under which names and at which times.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::metrics::v1::{
     DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint, NumberDataPoint, SummaryDataPoint,
     exponential_histogram_data_point::Buckets, summary_data_point::ValueAtQuantile,
 };
-use pushpull::collector::stats::Event;
+use pushpull::{
+    collector::{
+        series::{STALE_AFTER, Table},
+        stats::Event,
+    },
+    config::GraphiteLines,
+};
 
 use crate::{carbon::Carbon, support::*};
 
@@ -331,4 +337,27 @@ async fn what_is_no_number_is_counted() {
     let mut connection = carbon.accept().await;
     assert_eq!(connection.exactly(1).await, [format!("level;service.name=shop 1.5 {T}")]);
     assert_eq!(collector.count(Event::Dropped, PLACE, "not_a_number"), 2);
+}
+
+/// The table forgets a series that is silent for long, but not that its beginning was written.
+#[test]
+fn the_beginning_of_a_stream_that_comes_back_is_not_written_again() {
+    let mut table = Table::new(10, &[1.0]).with_graphite(&GraphiteLines::default(), true);
+    let start = Instant::now();
+    let mut take = |from, time, now| {
+        let point = NumberDataPoint { start_time_unix_nano: seconds(from), ..int(&[], time, 5) };
+        let request = request(SHOP, vec![counter("jobs", CUMULATIVE, vec![point])]);
+        table.sweep(now);
+        let plan = table.plan(&request, now, SystemTime::now());
+        let lines = table.apply(&request, &plan, true, SystemTime::now()).lines;
+        assert!(lines.len() <= plan.line_bytes);
+        String::from_utf8(lines).unwrap()
+    };
+    let zero = format!("jobs;service.name=shop 0 {T}\n");
+    let five = |time: u64| format!("jobs;service.name=shop 5 {time}\n");
+    assert_eq!(take(T, T + 10, start), format!("{zero}{}", five(T + 10)));
+    assert_eq!(take(T, T + 400, start + STALE_AFTER), five(T + 400));
+    let later = start + STALE_AFTER * 2;
+    let again = format!("jobs;service.name=shop 0 {}\n{}", T + 500, five(T + 510));
+    assert_eq!(take(T + 500, T + 510, later), again, "another process");
 }

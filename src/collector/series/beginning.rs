@@ -1,14 +1,18 @@
 //! Whether a stream's beginning is written: one line of zero at its start time, so that `perSecond` sees what the
 //! first point added.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    hash::BuildHasher as _,
+    time::{Duration, Instant},
+};
 
 /// How long after its start a stream may be heard of first.
 pub(super) const LATEST: Duration = Duration::from_secs(600);
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// The second of the zero line of a stream that only grows, if it gets one. `begins`: this is the first point that
-/// was ever heard of the stream, or of what it is since a reset; whoever remembers streams from before says no.
+/// was heard of the stream, or of what it is since a reset; [`Written`] tells whether that was written before.
 /// `start` and `time` are the point's own, in nanoseconds since 1970, `oldest` the second before which nothing is
 /// written.
 pub(super) fn zero_second(begins: bool, start: u64, time: u64, oldest: u32) -> Option<u32> {
@@ -21,9 +25,46 @@ pub(super) fn zero_second(begins: bool, start: u64, time: u64, oldest: u32) -> O
     (second >= oldest.max(1) && u64::from(second) < time / NANOSECONDS).then_some(second)
 }
 
+/// Beginnings that were written of streams that are forgotten by now: one that comes back has begun before.
+#[derive(Debug, Default)]
+pub(super) struct Written(HashMap<u64, Instant>);
+
+impl Written {
+    /// A stream with this path, whose beginning was written at `second`, is forgotten at `now`.
+    pub(super) fn remember(&mut self, path: &str, second: u32, now: Instant) {
+        let hash = self.hash(path, second);
+        self.0.insert(hash, now);
+    }
+
+    /// Whether that beginning was written.
+    pub(super) fn knows(&self, path: &str, second: u32) -> bool {
+        !self.0.is_empty() && self.0.contains_key(&self.hash(path, second))
+    }
+
+    /// Forgets what is too long ago to be written again in any case.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.0.retain(|_, forgotten| now.saturating_duration_since(*forgotten) <= LATEST);
+    }
+
+    fn hash(&self, path: &str, second: u32) -> u64 {
+        self.0.hasher().hash_one((path, second))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_comes_back_has_begun_before() {
+        let (mut written, now) = (Written::default(), Instant::now());
+        written.remember("a", 100, now);
+        assert!(written.knows("a", 100) && !written.knows("a", 101) && !written.knows("b", 100));
+        written.sweep(now + LATEST);
+        assert!(written.knows("a", 100));
+        written.sweep(now + LATEST + Duration::from_secs(1));
+        assert!(!written.knows("a", 100));
+    }
 
     #[test]
     fn only_a_recent_beginning_before_the_point_is_written() {

@@ -2,7 +2,7 @@
 //!
 //! It must not keep anyone from writing: what it finds is counted and named. Paths are known by a hash of 64 bits.
 
-use std::{collections::HashMap, hash::BuildHasher as _};
+use std::{collections::HashMap, hash::BuildHasher as _, num::NonZeroU32};
 
 use slab::Slab;
 
@@ -30,7 +30,7 @@ struct Group {
 }
 
 /// Which group a series belongs to; most belong to none.
-pub(super) type Membership = Option<std::num::NonZeroU32>;
+pub(super) type Membership = Option<NonZeroU32>;
 
 /// Who shares a path with a new series.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,13 +90,7 @@ impl Paths {
 
     /// The series at `slot` writes a point of `time`; it has `written` before, or not yet. Two exports overlap where
     /// the one comes back after the other began; a process that ends and the one that takes its place do not.
-    pub(super) fn write(
-        &mut self,
-        group: std::num::NonZeroU32,
-        slot: usize,
-        time: u64,
-        written: bool,
-    ) -> Turn {
+    pub(super) fn write(&mut self, group: NonZeroU32, slot: usize, time: u64, written: bool) -> Turn {
         let Some(group) = self.groups.get_mut(group.get() as usize - 1) else { return Turn::Alone };
         if group.last as usize == slot || time < group.since {
             return Turn::Alone;
@@ -111,7 +105,7 @@ impl Paths {
 }
 
 fn membership(group: u32) -> Membership {
-    std::num::NonZeroU32::new(group.saturating_add(1))
+    NonZeroU32::new(group.saturating_add(1))
 }
 
 #[cfg(test)]

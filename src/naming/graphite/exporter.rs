@@ -57,11 +57,13 @@ fn keeps(name: &str, written: &[String], name_limit: usize) -> bool {
     let first = parts.next().unwrap_or_default();
     // Without tags it is a path of files, in which some names would be no file, or that of another.
     let named = match path.contains(';') {
-        // Its index leaves out the `~` that a name begins with.
-        true => !first.trim_start_matches('~').is_empty() && within(first, name_limit),
-        false => first.split(['.', '/']).all(is_file_name) && within(first, name_limit),
+        true => true,
+        false => first.split(['.', '/']).all(is_file_name),
     };
     named
+        // Its index leaves out the `~` that a name begins with.
+        && !first.trim_start_matches('~').is_empty()
+        && within(first, name_limit)
         && path.len() <= tagged::MAX_PATH
         && !path.chars().any(clean::breaks_lines)
         && !(path.contains('{') && path.ends_with("\"}"))
