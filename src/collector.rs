@@ -100,7 +100,8 @@ impl Collector {
             sinks.push(state);
             forwards.push(Forward { name: target.url.to_string(), queue });
         }
-        let table = Table::new(settings.max_series, &settings.histogram_bounds);
+        let table = Table::new(settings.max_series, &settings.histogram_bounds)
+            .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty());
         let pipeline = Pipeline::new(table, graphite.clone(), forwards.clone(), stats);
         let stop = Stop::default();
         let receivers = start_receivers(settings, sockets, &pipeline, sinks, &stop)?;

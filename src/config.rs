@@ -7,6 +7,7 @@ mod arguments;
 pub mod faults;
 mod flags;
 mod invalid;
+mod lines;
 mod listen;
 mod program;
 mod reader;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use url::Url;
 
 pub use invalid::{Invalid, Problem};
+pub use lines::{GraphiteLines, GraphiteNames, Pattern};
 pub use listen::{Console, Listen};
 pub use targets::{DatabaseUrl, ForwardProtocol, ForwardTarget, GraphiteTarget};
 
@@ -147,6 +149,8 @@ pub struct CollectorSettings {
     pub exposition: Listen,
     /// Graphite: standard output alone, or addresses of which a later one is for fail-over; empty for none.
     pub graphite: Vec<GraphiteTarget>,
+    /// What is written to Graphite, and under which names.
+    pub graphite_lines: GraphiteLines,
     /// OTLP endpoints to which everything is sent on; empty for none.
     pub forward: Vec<ForwardTarget>,
     /// Bytes that the queue of each sink may hold, 64 KiB to 64 GiB.
@@ -356,6 +360,7 @@ impl Reader<'_> {
         let histogram_bounds = self.read(&flags::HISTOGRAM_BOUNDS, |given| values::bounds(given.text));
         let exposition = self.listen(&flags::EXPOSITION);
         let graphite = self.read_all(&flags::GRAPHITE, |given| targets::graphite(given.text));
+        let graphite_lines = self.graphite_lines();
         let receivers = [&otlp_grpc, &otlp_http].map(|listen| listen.as_ref().filter(|listen| fixed(listen)));
         let forward = self.read_all(&flags::FORWARD, |given| {
             targets::forward(given.text).and_then(|target| foreign(target, receivers))
@@ -383,6 +388,7 @@ impl Reader<'_> {
             statsd_names: statsd_names?,
             exposition: exposition?,
             graphite: graphite?,
+            graphite_lines: graphite_lines?,
             forward: forward?,
             queue_limit: queue_limit?,
             max_series: max_series?,

@@ -19,6 +19,9 @@ mod exposition;
 #[path = "collector/forward.rs"]
 mod forward;
 #[cfg(test)]
+#[path = "collector/graphite.rs"]
+mod graphite;
+#[cfg(test)]
 #[path = "collector/hostile.rs"]
 mod hostile;
 #[cfg(test)]

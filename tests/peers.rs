@@ -8,6 +8,7 @@
 mod peers {
     mod exposition;
     mod graphite;
+    mod graphite_names;
     mod installed;
     mod otlp;
     mod postgres;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pushpull::config::faults::{Effect, Order};
 use pushpull::config::{
-    Collect, Command, Console, ForwardProtocol, GraphiteTarget, Invalid, LogFormat, Outcome, Serve, Settings,
-    from_args,
+    Collect, Command, Console, ForwardProtocol, GraphiteLines, GraphiteNames, GraphiteTarget, Invalid,
+    LogFormat, Outcome, Serve, Settings, from_args,
 };
 
 /// The outcome of a line such as `collect --statsd off`, with these variables and no others.
@@ -147,6 +147,65 @@ fn what_can_be_given_several_times() {
     let protocols: Vec<_> = flags.collector.forward.iter().map(|target| target.protocol).collect();
     assert_eq!(protocols, [ForwardProtocol::Grpc, ForwardProtocol::Http]);
     assert_eq!(collect("collect --graphite -", &[]).collector.graphite, [GraphiteTarget::Stdout]);
+}
+
+#[test]
+fn what_is_written_to_graphite() {
+    let lines = |line: &str, variables: &[(&str, &str)]| collect(line, variables).collector.graphite_lines;
+    let given = lines(
+        "collect --graphite-names dotted --graphite-prefix prod.otel --graphite-tags service.name,host.name \
+         --graphite-tags host.name --graphite-include http.*,cpu? --graphite-include x --graphite-exclude *.size \
+         --graphite-quantiles 0.99,0.5,0.5 --max-age 1h",
+        &[],
+    );
+    let variables = [
+        ("PUSHPULL_GRAPHITE_NAMES", "dotted"),
+        ("PUSHPULL_GRAPHITE_PREFIX", "prod.otel"),
+        ("PUSHPULL_GRAPHITE_TAGS", "service.name, host.name"),
+        ("PUSHPULL_GRAPHITE_INCLUDE", "http.*,cpu?,x"),
+        ("PUSHPULL_GRAPHITE_EXCLUDE", "*.size"),
+        ("PUSHPULL_GRAPHITE_QUANTILES", "0.5,0.99"),
+        ("PUSHPULL_MAX_AGE", "1h"),
+    ];
+    assert_eq!(given, lines("collect", &variables));
+    assert_eq!(given, serve("", &variables).collector.graphite_lines);
+    assert_eq!((given.names, given.prefix.as_str()), (GraphiteNames::Dotted, "prod.otel"));
+    assert_eq!(
+        (given.tags, given.quantiles),
+        (vec!["host.name".to_owned(), "service.name".to_owned()], vec![0.5, 0.99])
+    );
+    assert_eq!(given.max_age, Some(Duration::from_secs(3600)));
+    assert_eq!(lines("collect", &[]), GraphiteLines::default());
+    assert_eq!(lines("collect --graphite-names carbonexporter", &[]).tags, [""; 0]);
+    for (line, problem) in [
+        (
+            "--graphite-names plain",
+            "--graphite-names \"plain\": unknown; give tagged or dotted or carbonexporter",
+        ),
+        (
+            "--graphite-include a,b[c]",
+            "--graphite-include \"b[c]\": '[' has no meaning in a pattern; give a metric's name, in which * stands for \
+             any characters and ? for one",
+        ),
+        (
+            "--graphite-exclude {a}",
+            "--graphite-exclude \"{a}\": '{' has no meaning in a pattern; give a metric's name, in which * stands for \
+             any characters and ? for one",
+        ),
+        (
+            "--graphite-prefix a..b",
+            "--graphite-prefix \"a..b\": not the beginning of a path; give letters, digits, _ and -, with dots between, \
+             such as otel or prod.otel",
+        ),
+        ("--graphite-quantiles 0.5,2", "--graphite-quantiles \"2\": too large; give a number from 0 to 1"),
+        (
+            "--max-age 1ms",
+            "--max-age \"1ms\": too short; give a time such as 5s or 500ms, from 1s to 10years, or off",
+        ),
+    ] {
+        assert_eq!(problems(line, &[]), [problem]);
+        assert_eq!(problems(&format!("collect {line}"), &[]), [problem]);
+    }
 }
 
 #[test]

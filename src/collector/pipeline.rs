@@ -164,7 +164,7 @@ impl Pipeline {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
-        let mut plan = table.plan(&request, Instant::now());
+        let mut plan = table.plan(&request, Instant::now(), SystemTime::now());
         let (lines, forwards) = match self.reserve(&mut request, &mut plan, wire) {
             Ok(reserved) => reserved,
             Err(refused) => {
@@ -181,6 +181,12 @@ impl Pipeline {
         commit(forwards);
         for (reason, points) in applied.unwritten {
             inner.stats.add(Event::Dropped, graphite::connection::PLACE, Signal::Metrics, reason, points);
+        }
+        if applied.shared > 0 {
+            inner.stats.add(Event::Shared, graphite::connection::PLACE, Signal::Metrics, "", applied.shared);
+        }
+        for notice in plan.notices.iter().chain(&applied.notices) {
+            tracing::warn!("{notice}");
         }
         self.heard(&request);
         Ok(self.partial(&plan))
@@ -263,7 +269,7 @@ impl Source for Pipeline {
                 labels: series.labels.pairs(),
                 value: series.value,
                 at: SystemTime::UNIX_EPOCH + Duration::from_nanos(series.time_unix_nano),
-                graphite: Some(series.path),
+                graphite: series.path,
             })
             .collect()
     }
@@ -316,6 +322,10 @@ fn explain(reason: &str) -> &str {
         "too_long" => {
             "the name, or the attributes of the series or its resource, are longer than what is kept"
         }
+        "timestamp" => "a time that Graphite cannot write: 0, negative, or beyond the year 2106",
+        "timestamp_ahead" => "a time more than 10 minutes ahead of the collector's clock",
+        "timestamp_old" => "a time older than --max-age",
+        "type_conflict" => "the name has another type already; give one of the two another name",
         "too_many_buckets" => "a histogram or summary may have 1024 buckets or quantiles",
         other => other,
     }

@@ -3,9 +3,16 @@
 //! It must not do I/O: the pipeline asks it for a plan, reserves room in the sinks, and then lets it apply
 //! the points.
 
+mod beginning;
+mod exposed;
 mod identity;
+mod paths;
+mod plan;
 mod point;
+mod quantile;
 mod state;
+mod stream;
+mod times;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,78 +26,49 @@ use opentelemetry_proto::tonic::{
 };
 use slab::Slab;
 
-pub use self::identity::Resource;
 pub(crate) use self::identity::text;
 use self::{
-    identity::{Descriptor, attribute_key},
+    beginning::Written,
+    identity::{Descriptor, NamedType, attribute_key},
+    paths::{Paths, Turn},
     point::Point,
     state::State,
+    stream::{Form, Ready, Stream, forget, sharing},
+    times::Times,
 };
-use super::export::graphite::lines::Template;
-use crate::exposition::family::{Family, Kind, Labels, Number, Sample, Value};
+pub use self::{
+    exposed::{Exposed, Snapshot},
+    identity::Resource,
+    plan::{Plan, retain_planned},
+};
+use super::export::graphite::lines::line_bytes;
+use crate::{
+    config::{GraphiteLines, GraphiteNames},
+    exposition::family::Kind,
+    naming::graphite::{Names, Style},
+};
 
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
-
-/// Bytes of carbon lines that one request may become. Its size on the wire is no bound of them: each bucket
-/// of a histogram repeats the path.
-const MAX_LINES: usize = 256 * 1024 * 1024;
-/// Characters of a metric's name that go into an answer.
-const NAME_LENGTH: usize = 80;
 
 /// All streams that points were heard of in the last [`STALE_AFTER`].
 #[derive(Debug)]
 pub struct Table {
     max_series: usize,
     histogram_bounds: Arc<[f64]>,
+    graphite: GraphiteLines,
+    names: Names,
+    /// Whether lines are written, so that what carbon cannot take is refused.
+    written: bool,
     resources: HashMap<Vec<u8>, Arc<Resource>>,
     descriptors: HashMap<Vec<u8>, Arc<Descriptor>>,
+    types: HashMap<Vec<u8>, Arc<NamedType>>,
     index: HashMap<Vec<u8>, usize>,
     streams: Slab<Stream>,
+    paths: Paths,
+    beginnings: Written,
     next_id: u32,
     key: Vec<u8>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    descriptor: Arc<Descriptor>,
-    labels: Labels,
-    template: Template,
-    state: State,
-    heard: Instant,
-}
-
-/// What would happen to each point of a request, in the order of its points.
-#[derive(Debug, Default)]
-pub struct Plan {
-    slots: Vec<Option<usize>>,
-    /// The keys of streams that were made for it.
-    made: Vec<Vec<u8>>,
-    /// At most so many bytes of carbon lines.
-    pub line_bytes: usize,
-    /// Points that are refused for good, by reason, each with the beginning of the name of one of the metrics.
-    pub rejected: BTreeMap<&'static str, (u64, String)>,
-}
-
-impl Plan {
-    /// How many points the request holds.
-    #[must_use]
-    pub fn points(&self) -> u64 {
-        self.slots.len() as u64
-    }
-
-    /// How many points are refused for good.
-    #[must_use]
-    pub fn rejected_points(&self) -> u64 {
-        self.rejected.values().map(|(points, _)| points).sum()
-    }
-
-    fn reject(&mut self, reason: &'static str, metric: &str) {
-        self.slots.push(None);
-        let shortened = || metric.chars().take(NAME_LENGTH).collect();
-        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened()));
-        *points += 1;
-    }
 }
 
 /// What became of applied points.
@@ -100,34 +78,12 @@ pub struct Applied {
     pub lines: Vec<u8>,
     /// Points for which lines were written.
     pub points: u64,
-    /// Points without a line, by reason.
+    /// Points without a line, and numbers of points that are none, by reason.
     pub unwritten: BTreeMap<&'static str, u64>,
-}
-
-/// What a scrape shows of the table.
-#[derive(Debug, Default)]
-pub struct Exposed {
-    /// Families by name, `target_info` before all others.
-    pub families: Vec<Family>,
-    /// Series that are not shown, since another type has their family's name.
-    pub hidden: usize,
-}
-
-/// One series, for a person to look at.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Who it is from.
-    pub resource: Arc<Resource>,
-    /// The exposition's sample name.
-    pub name: String,
-    /// The exposition's labels.
-    pub labels: Labels,
-    /// Its newest value.
-    pub value: f64,
-    /// The newest point's own time, in nanoseconds since 1970.
-    pub time_unix_nano: u64,
-    /// The path in Graphite.
-    pub path: String,
+    /// Points written under a path that another series writes too, at the same time.
+    pub shared: u64,
+    /// What is to be said of that, once for each path.
+    pub notices: Vec<String>,
 }
 
 impl Table {
@@ -137,13 +93,33 @@ impl Table {
         Self {
             max_series,
             histogram_bounds: histogram_bounds.into(),
+            graphite: GraphiteLines::default(),
+            names: Names::default(),
+            written: false,
             resources: HashMap::new(),
             descriptors: HashMap::new(),
+            types: HashMap::new(),
             index: HashMap::new(),
             streams: Slab::new(),
+            paths: Paths::default(),
+            beginnings: Written::default(),
             next_id: 0,
             key: Vec::new(),
         }
+    }
+
+    /// The same with these paths; where lines are `written`, what carbon cannot take is refused.
+    #[must_use]
+    pub fn with_graphite(mut self, graphite: &GraphiteLines, written: bool) -> Self {
+        let style = match graphite.names {
+            GraphiteNames::Tagged => Style::Tagged,
+            GraphiteNames::Dotted => Style::Dotted,
+            GraphiteNames::CarbonExporter => Style::CarbonExporter,
+        };
+        self.names = Names::new(style, &graphite.prefix);
+        self.graphite = graphite.clone();
+        self.written = written;
+        self
     }
 
     /// How many streams there are.
@@ -159,35 +135,51 @@ impl Table {
     }
 
     /// Finds the stream of every point, making new ones while there is room, and what the points would take.
+    /// `clock` is the time of day.
     #[must_use]
-    pub fn plan(&mut self, request: &ExportMetricsServiceRequest, now: Instant) -> Plan {
+    pub fn plan(&mut self, request: &ExportMetricsServiceRequest, now: Instant, clock: SystemTime) -> Plan {
         let mut plan = Plan::default();
+        let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
         for_each_metric(request, |resource, scope, metric| {
-            let descriptor = self.descriptor(resource, scope, metric);
+            let descriptor = self.descriptor(resource, scope, metric, &mut plan);
+            let delta = point::is_delta(metric);
             point::for_each(metric, |point| {
                 let checked = match &descriptor {
-                    Ok(descriptor) => point.check(metric).map(|()| descriptor),
+                    Ok(descriptor) => point.check(metric).and_then(|()| {
+                        let times = times.filter(|_| descriptor.written && !point.no_recorded_value());
+                        times.map_or(Ok(()), |times| times.second(point.time()).map(drop))?;
+                        Ok(descriptor)
+                    }),
                     Err(reason) => Err(*reason),
                 };
                 match checked.and_then(|descriptor| self.stream(descriptor, &point, now, &mut plan.made)) {
                     Ok(slot) => {
-                        let lines = point.lines(self.histogram_bounds.len());
-                        plan.line_bytes += lines * self.streams[slot].template.line_bytes();
+                        plan.line_bytes += self.most_bytes(slot, &point, delta);
                         plan.slots.push(Some(slot));
                     }
                     Err(reason) => plan.reject(reason, &metric.name),
                 }
             });
         });
-        plan.line_bytes = plan.line_bytes.min(MAX_LINES);
+        plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
         plan
+    }
+
+    /// The most bytes of carbon lines that a point may become.
+    fn most_bytes(&self, slot: usize, point: &Point<'_>, delta: bool) -> usize {
+        let stream = &self.streams[slot];
+        let Some(path) = &stream.path else { return 0 };
+        let lines = point.lines(self.histogram_bounds.len(), self.graphite.quantiles.len());
+        // A beginning has lines of its own.
+        let begins = !stream.begun || (!delta && stream.state.may_be_reset(point.start()));
+        (lines << usize::from(begins)) * line_bytes(path, self.names.style())
     }
 
     /// Forgets the streams that were made for `plan`: its points are not taken.
     pub fn abandon(&mut self, plan: Plan) {
         for key in plan.made {
             if let Some(slot) = self.index.remove(&key) {
-                self.streams.remove(slot);
+                forget(&self.streams.remove(slot), &mut self.paths);
             }
         }
     }
@@ -203,118 +195,67 @@ impl Table {
     ) -> Applied {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
+        let times = Times::at(now, self.graphite.max_age);
         let mut applied = Applied::default();
         let mut slots = plan.slots.iter();
         for_each_metric(request, |_, _, metric| {
             let delta = point::is_delta(metric);
             point::for_each(metric, |point| {
-                let Some(stream) =
-                    slots.next().copied().flatten().and_then(|slot| self.streams.get_mut(slot))
-                else {
-                    return;
-                };
+                let Some(slot) = slots.next().copied().flatten() else { return };
+                if lines {
+                    self.note_sharing(slot, &point, &mut applied);
+                }
+                let most_bytes = if lines { self.most_bytes(slot, &point, delta) } else { 0 };
+                let Some(stream) = self.streams.get_mut(slot) else { return };
                 if point.no_recorded_value() {
                     stream.state.end();
                     return;
                 }
-                let (value, time) = stream.state.take(&point, delta, &self.histogram_bounds, horizon);
-                if lines {
-                    let bytes = point.lines(self.histogram_bounds.len()) * stream.template.line_bytes();
-                    let written = if applied.lines.len() + bytes > MAX_LINES {
-                        Err("too_many_lines")
-                    } else {
-                        stream.template.write(&value, time, &mut applied.lines)
-                    };
-                    match written {
-                        Ok(()) => applied.points += 1,
-                        Err(reason) => *applied.unwritten.entry(reason).or_default() += 1,
-                    }
+                let mut ready = Ready::of(&point, delta, &self.histogram_bounds);
+                if lines && stream.path.is_some() {
+                    ready.beside(stream, &point, &self.graphite.quantiles);
                 }
+                let style = self.names.style();
+                let form = Form { most_bytes, horizon, times, style, beginnings: &self.beginnings };
+                stream.take(ready, &point, &form, &mut applied);
             });
         });
         applied
     }
 
+    /// Counts a point under a path that others write too, and says so once.
+    fn note_sharing(&mut self, slot: usize, point: &Point<'_>, applied: &mut Applied) {
+        let Some(stream) = self.streams.get(slot) else { return };
+        let Some(group) = stream.shares else { return };
+        match self.paths.write(group, slot, point.time(), stream.begun) {
+            Turn::Alone => {}
+            Turn::Overlap { other, first } => {
+                applied.shared += 1;
+                if let Some(other) = self.streams.get(other).filter(|_| first) {
+                    applied.notices.push(sharing(stream, other));
+                }
+            }
+        }
+    }
+
     /// Forgets streams that were not heard of for [`STALE_AFTER`], and what only they needed.
     pub fn sweep(&mut self, now: Instant) {
-        let streams = &mut self.streams;
+        let (streams, paths, beginnings) = (&mut self.streams, &mut self.paths, &mut self.beginnings);
+        beginnings.sweep(now);
         self.index.retain(|_, slot| {
             let fresh = now.saturating_duration_since(streams[*slot].heard) < STALE_AFTER;
             if !fresh {
-                streams.remove(*slot);
+                let stream = streams.remove(*slot);
+                if let (Some(path), Some(second)) = (&stream.path, stream.beginning) {
+                    beginnings.remember(path.as_str(), second.get(), now);
+                }
+                forget(&stream, paths);
             }
             fresh
         });
         self.descriptors.retain(|_, descriptor| Arc::strong_count(descriptor) > 1);
         self.resources.retain(|_, resource| Arc::strong_count(resource) > 1);
-    }
-
-    /// Every series as families by name, samples by labels, `target_info` of each resource that has any
-    /// included. Where
-    /// streams share a family and its labels, the newest point is shown; of two types, the first.
-    #[must_use]
-    pub fn families(&self) -> Exposed {
-        let mut hidden = 0;
-        let mut families = BTreeMap::new();
-        let mut targets = HashMap::new();
-        for (_, stream) in &self.streams {
-            let Some(time) = stream.state.time() else { continue };
-            let resource = &stream.descriptor.resource;
-            targets.insert(resource.id, resource);
-            let (first, streams) = families
-                .entry(&stream.descriptor.family)
-                .or_insert_with(|| (&*stream.descriptor, Vec::new()));
-            if first.kind == stream.descriptor.kind {
-                streams.push((stream, time));
-            } else {
-                hidden += 1;
-            }
-        }
-        let targets = target_info(targets.into_values());
-        let families = families.into_iter().map(|(name, (descriptor, mut streams))| {
-            streams.sort_by(|(a, a_time): &(&Stream, u64), (b, b_time)| {
-                a.labels.cmp(&b.labels).then(b_time.cmp(a_time))
-            });
-            streams.dedup_by(|(later, _), (first, _)| later.labels == first.labels);
-            let samples = streams.into_iter().filter_map(|(stream, _)| {
-                Some(Sample { labels: stream.labels.clone(), value: stream.state.value()?.clone() })
-            });
-            let samples = samples.collect();
-            Family { name: name.to_owned(), help: descriptor.help.clone(), kind: descriptor.kind, samples }
-        });
-        Exposed { families: targets.into_iter().chain(families).collect(), hidden }
-    }
-
-    /// Every series as a person compares it: numbers by themselves, histograms by their count and sum.
-    #[must_use]
-    pub fn snapshots(&self) -> Vec<Snapshot> {
-        let mut snapshots = Vec::new();
-        for (_, stream) in &self.streams {
-            let (Some(value), Some(time)) = (stream.state.value(), stream.state.time()) else { continue };
-            let mut add = |suffix: &str, part: &str, value: Number| {
-                snapshots.push(Snapshot {
-                    resource: Arc::clone(&stream.descriptor.resource),
-                    name: format!("{}{suffix}", stream.descriptor.family),
-                    labels: stream.labels.clone(),
-                    value: value.as_f64(),
-                    time_unix_nano: time,
-                    path: stream.template.path(part),
-                });
-            };
-            match value {
-                Value::Number(number) => add("", "", *number),
-                Value::Histogram(histogram) => {
-                    add("_count", ".count", Number::Uint(histogram.count));
-                    histogram.sum.into_iter().for_each(|sum| add("_sum", ".sum", sum));
-                }
-                Value::Summary(summary) => {
-                    add("_count", ".count", Number::Uint(summary.count));
-                    add("_sum", ".sum", Number::Float(summary.sum));
-                }
-            }
-        }
-        snapshots.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
-        snapshots
+        self.types.retain(|_, named| Arc::strong_count(named) > 1);
     }
 
     fn descriptor(
@@ -322,6 +263,7 @@ impl Table {
         resource: Option<&opentelemetry_proto::tonic::resource::v1::Resource>,
         scope: Option<&InstrumentationScope>,
         metric: &Metric,
+        plan: &mut Plan,
     ) -> Result<Arc<Descriptor>, &'static str> {
         if metric.name.is_empty() {
             return Err("no_name");
@@ -332,7 +274,7 @@ impl Table {
             if self.resources.len() >= self.max_series {
                 return Err("max_series");
             }
-            let made = Arc::new(Resource::new(self.next_id, resource));
+            let made = Arc::new(Resource::new(self.next_id, resource, &self.graphite.tags));
             self.next_id = self.next_id.wrapping_add(1);
             self.resources.insert(self.key.clone(), made);
         }
@@ -344,7 +286,11 @@ impl Table {
         if self.descriptors.len() >= self.max_series {
             return Err("max_series");
         }
-        let made = Arc::new(Descriptor::new(self.next_id, resource, metric, kind));
+        let descriptor_key = std::mem::take(&mut self.key);
+        let named = self.named_type(&resource, metric, kind, plan)?;
+        self.key = descriptor_key;
+        let written = self.graphite.writes(&metric.name);
+        let made = Arc::new(Descriptor::new(self.next_id, resource, metric, named, written));
         self.next_id = self.next_id.wrapping_add(1);
         self.descriptors.insert(self.key.clone(), Arc::clone(&made));
         Ok(made)
@@ -365,33 +311,65 @@ impl Table {
         if self.streams.len() >= self.max_series {
             return Err("max_series");
         }
-        let (labels, template) = descriptor.series(point.attributes());
+        let (labels, path) = descriptor.series(point.attributes(), &self.names);
         let stream = Stream {
             descriptor: Arc::clone(descriptor),
             labels,
-            template,
+            path,
             state: State::default(),
             heard: now,
+            shares: None,
+            begun: false,
+            beginning: None,
         };
         let slot = self.streams.insert(stream);
         self.index.insert(self.key.clone(), slot);
+        if self.written {
+            self.join(slot);
+        }
         made.push(self.key.clone());
         Ok(slot)
     }
-}
 
-/// Leaves out of `request` the points that `plan` refuses, and their places out of `plan`, so that both
-/// still go together.
-pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &mut Plan) {
-    let mut slots = plan.slots.iter();
-    for resource in &mut request.resource_metrics {
-        for scope in &mut resource.scope_metrics {
-            for metric in &mut scope.metrics {
-                point::retain(metric, || slots.next().is_some_and(Option::is_some));
-            }
+    /// Notes who writes the path of a new stream.
+    fn join(&mut self, slot: usize) {
+        let Some(path) = self.streams[slot].shared_path() else { return };
+        let joined = self.paths.join(&path, slot);
+        self.streams[slot].shares = joined.group;
+        if let Some(first) = joined.first.and_then(|first| self.streams.get_mut(first)) {
+            first.shares = joined.group;
         }
     }
-    plan.slots.retain(Option::is_some);
+
+    /// The type that a name has for one service; of two, the one that came first.
+    fn named_type(
+        &mut self,
+        resource: &Resource,
+        metric: &Metric,
+        kind: Kind,
+        plan: &mut Plan,
+    ) -> Result<Arc<NamedType>, &'static str> {
+        identity::type_key(resource, metric, &mut self.key);
+        if let Some(named) = self.types.get(&self.key) {
+            if named.kind == kind {
+                return Ok(Arc::clone(named));
+            }
+            if named.first_conflict() {
+                plan.notices.push(format!(
+                    "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of \
+                     the two another name",
+                    metric.name.chars().take(plan::NAME_LENGTH).collect::<String>(),
+                    resource.service,
+                    named.kind.as_str(),
+                    kind.as_str()
+                ));
+            }
+            return Err("type_conflict");
+        }
+        let named = Arc::new(NamedType::new(kind));
+        self.types.insert(self.key.clone(), Arc::clone(&named));
+        Ok(named)
+    }
 }
 
 fn for_each_metric<'a>(
@@ -409,22 +387,4 @@ fn for_each_metric<'a>(
             }
         }
     }
-}
-
-fn target_info<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>) -> Option<Family> {
-    let mut labels: Vec<_> = resources.filter_map(|resource| resource.target_info.clone()).collect();
-    if labels.is_empty() {
-        return None;
-    }
-    labels.sort_unstable();
-    labels.dedup();
-    Some(Family {
-        name: "target_info".to_owned(),
-        help: "Target metadata".to_owned(),
-        kind: Kind::Gauge,
-        samples: labels
-            .into_iter()
-            .map(|labels| Sample { labels, value: Value::Number(Number::Int(1)) })
-            .collect(),
-    })
 }

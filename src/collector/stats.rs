@@ -17,6 +17,8 @@ pub enum Event {
     Sent,
     /// Taken, and then not sent on: the only loss there is.
     Dropped,
+    /// Written under a path of Graphite that another series writes too.
+    Shared,
 }
 
 /// What a count is of.

@@ -97,7 +97,7 @@ impl Flag {
             None => variable,
         };
         let commas = if self.repeatable { "; commas between several" } else { "" };
-        let gap = if default.len() + variable.len() > 60 { '\n' } else { ' ' };
+        let gap = if default.len() + variable.len() + commas.len() > 60 { '\n' } else { ' ' };
         Arg::new(self.name())
             .long(self.name())
             .value_name(self.value)
@@ -285,6 +285,64 @@ pub(super) static GRAPHITE: Flag = Flag::new(
 )
 .absent("none")
 .repeatable();
+pub(super) static GRAPHITE_NAMES: Flag = Flag::new(
+    OUTPUT,
+    "--graphite-names",
+    "STYLE",
+    "tagged",
+    "What paths in Graphite look like: tagged (NAME;key=value), dotted\n(PREFIX.service_name.NAME.attribute_value…), or carbonexporter, as the OpenTelemetry\nCollector's own exporter wrote them",
+);
+pub(super) static GRAPHITE_PREFIX: Flag = Flag::new(
+    OUTPUT,
+    "--graphite-prefix",
+    "PREFIX",
+    "",
+    "What stands before every path in Graphite, such as otel or prod.otel",
+)
+.absent("none");
+pub(super) static GRAPHITE_TAGS: Flag = Flag::new(
+    OUTPUT,
+    "--graphite-tags",
+    "KEY,…",
+    "",
+    "Resource attributes that become tags in Graphite, or components of dotted paths;\nservice.name,service.instance.id keeps instances apart",
+)
+.absent("service.name; none with carbonexporter")
+.repeatable();
+pub(super) static GRAPHITE_INCLUDE: Flag = Flag::new(
+    OUTPUT,
+    "--graphite-include",
+    "PATTERN,…",
+    "",
+    "Metrics that are written to Graphite, by name: * stands for any characters, ? for one",
+)
+.absent("all")
+.repeatable();
+pub(super) static GRAPHITE_EXCLUDE: Flag = Flag::new(
+    OUTPUT,
+    "--graphite-exclude",
+    "PATTERN,…",
+    "",
+    "Metrics that are not written to Graphite, even if --graphite-include names them",
+)
+.absent("none")
+.repeatable();
+pub(super) static GRAPHITE_QUANTILES: Flag = Flag::new(
+    OUTPUT,
+    "--graphite-quantiles",
+    "QUANTILE,…",
+    "",
+    "Quantiles of histograms that are written to Graphite beside their buckets, 0 to 1, such\nas 0.5,0.95,0.99: of what was counted since the series' previous point",
+)
+.absent("none")
+.repeatable();
+pub(super) static MAX_AGE: Flag = Flag::new(
+    OUTPUT,
+    "--max-age",
+    "off|TIME",
+    "off",
+    "Age from which on points for Graphite are refused, 1s to 10years",
+);
 pub(super) static FORWARD: Flag = Flag::new(
     OUTPUT,
     "--forward",
@@ -352,7 +410,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
 }
 
 /// The flags of `serve`, in the order of the help.
-pub(super) static SERVE: [&Flag; 25] = [
+pub(super) static SERVE: [&Flag; 32] = [
     &LISTEN,
     &CONSOLE,
     &CONSOLE_TOKEN_FILE,
@@ -376,12 +434,19 @@ pub(super) static SERVE: [&Flag; 25] = [
     &HISTOGRAM_BOUNDS,
     &EXPOSITION,
     &GRAPHITE,
+    &GRAPHITE_NAMES,
+    &GRAPHITE_PREFIX,
+    &GRAPHITE_TAGS,
+    &GRAPHITE_INCLUDE,
+    &GRAPHITE_EXCLUDE,
+    &GRAPHITE_QUANTILES,
+    &MAX_AGE,
     &FORWARD,
     &LOG,
 ];
 
 /// The flags of `collect`, in the order of the help.
-pub(super) static COLLECT: [&Flag; 19] = [
+pub(super) static COLLECT: [&Flag; 26] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
     &STATSD,
@@ -398,6 +463,13 @@ pub(super) static COLLECT: [&Flag; 19] = [
     &TLS_CLIENT_CA,
     &EXPOSITION,
     &GRAPHITE,
+    &GRAPHITE_NAMES,
+    &GRAPHITE_PREFIX,
+    &GRAPHITE_TAGS,
+    &GRAPHITE_INCLUDE,
+    &GRAPHITE_EXCLUDE,
+    &GRAPHITE_QUANTILES,
+    &MAX_AGE,
     &FORWARD,
     &CHECK,
     &LOG,

@@ -129,6 +129,25 @@ impl<'a> Reader<'a> {
         parsed.into_iter().collect()
     }
 
+    /// A setting of which each value is a list with commas.
+    pub(super) fn read_list<T>(
+        &mut self,
+        flag: &Flag,
+        parse: impl Fn(&Given<'_>) -> Result<T, Fault>,
+    ) -> Option<Vec<T>> {
+        let mut found = self.by_flag(flag);
+        if found.is_empty() {
+            found.extend(self.by_variable(flag));
+        }
+        let found = found.into_iter().flat_map(|found| match found.text.is_empty() {
+            // An empty value is a mistake; an empty place in a list is none.
+            true => vec![found],
+            false => split(found),
+        });
+        let parsed: Vec<Option<T>> = found.map(|found| self.parsed(&found, &parse)).collect();
+        parsed.into_iter().collect()
+    }
+
     /// The URL of `health`.
     pub(super) fn read_health_url<T>(
         &mut self,

@@ -140,8 +140,8 @@ impl Graphite<'_> {
 
     fn summary(&self, function: &str, instrument: Instrument, part: &str, wanted: &[Wanted<'_>]) -> String {
         let name = format!("name={}{part}", graphite::name(instrument.name));
-        let service = graphite::tag("service.name", &self.scope.service);
-        let service = service.map(|(key, value)| format!("{key}={value}"));
+        let service = Some(&self.scope.service).filter(|service| !service.is_empty());
+        let service = service.map(|service| format!("service.name={}", graphite::value(service)));
         let wanted = wanted.iter().map(|Wanted { key, value, pattern }| match pattern {
             true => format!("{key}=~^{value}$"),
             false => format!("{key}={value}"),
@@ -153,7 +153,7 @@ impl Graphite<'_> {
     }
 }
 
-/// As a string of a target; a cleaned name has no double quote.
+/// As a string of a target.
 fn quoted(text: &str) -> String {
     let quote = if text.contains('\'') { '"' } else { '\'' };
     format!("{quote}{text}{quote}")

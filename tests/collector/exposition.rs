@@ -268,16 +268,14 @@ async fn what_is_the_same_after_sanitising_is_shown_once_by_its_newest_point() {
 #[tokio::test]
 async fn conflicting_types_never_make_an_invalid_exposition() {
     let collector = Running::start("");
-    collector
-        .take(vec![
-            gauge("x", vec![int(&[], T, 1)]),
-            histogram("x", CUMULATIVE, vec![buckets(T, &[1.0], &[1, 2], 4.0)]),
-            summary(
-                "x",
-                vec![SummaryDataPoint { time_unix_nano: seconds(T), ..SummaryDataPoint::default() }],
-            ),
-        ])
-        .await;
+    collector.take(vec![gauge("x", vec![int(&[], T, 1)])]).await;
+    // Of another service each, since one service has one type for a name.
+    let count = SummaryDataPoint { time_unix_nano: seconds(T), ..SummaryDataPoint::default() };
+    let wait = histogram("x", CUMULATIVE, vec![buckets(T, &[1.0], &[1, 2], 4.0)]);
+    for (service, metric) in [("bakery", wait), ("garden", summary("x", vec![count]))] {
+        let answer = collector.send(&request(&[("service.name", service)], vec![metric])).await;
+        assert_eq!(answer, (0, String::new()));
+    }
     let scrape = collector.scrape().await;
     assert_eq!((scrape.types["x"], scrape.shop("x")), (Kind::Gauge, Some(1.0)));
     assert_eq!(scrape.samples["pushpull_collector_hidden_series{}"], 2.0);

@@ -94,7 +94,7 @@ fn a_series_that_is_silent_for_long_is_forgotten() {
     let start = Instant::now();
     let take = |table: &mut Table, key, value, now| {
         let request = request(SHOP, vec![counter("hits", DELTA, vec![int(&[("k", key)], T, value)])]);
-        let plan = table.plan(&request, now);
+        let plan = table.plan(&request, now, SystemTime::now());
         let _ = table.apply(&request, &plan, false, SystemTime::now());
         plan.rejected_points()
     };

@@ -12,17 +12,57 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::installed::peer;
+use super::postgres::server::{PASSWORD, USER};
 use super::process::{PATIENCE, Running, eventually, run};
 use super::product::Product;
 use super::web;
 
 /// carbon-cache and graphite-web on ports of their own, one point a second kept for an hour as it was sent.
-struct Graphite {
+pub(super) struct Graphite {
     carbon: Running,
     web: Running,
     ports: Ports,
     // Dropped last: the processes write into it.
     _folder: TempDir,
+}
+
+/// Where graphite-web keeps the tags.
+pub(super) enum TagDatabase {
+    Sqlite,
+    /// The database `postgres` of a server of the test's own.
+    Postgres {
+        port: u16,
+    },
+}
+
+impl TagDatabase {
+    /// As Django wants it.
+    fn settings(&self, storage: &str) -> String {
+        match self {
+            Self::Sqlite => {
+                format!("{{'ENGINE': 'django.db.backends.sqlite3', 'NAME': '{storage}/graphite.db'}}")
+            }
+            Self::Postgres { port } => format!(
+                "{{'ENGINE': 'django.db.backends.postgresql', 'NAME': 'postgres', 'USER': '{USER}', \
+                 'PASSWORD': '{PASSWORD}', 'HOST': '127.0.0.1', 'PORT': '{port}'}}"
+            ),
+        }
+    }
+}
+
+impl TagDatabase {
+    /// The drivers of `PostgreSQL` that there are for this Python give an offset from UTC as another type than this Django
+    /// expects of them.
+    const fn driver(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres { .. } => {
+                "import django.db.backends.postgresql.utils\n\
+                 from django.utils.timezone import utc\n\
+                 django.db.backends.postgresql.utils.utc_tzinfo_factory = lambda offset: utc\n"
+            }
+        }
+    }
 }
 
 /// A series as the render API shows it, without the empty slots.
@@ -58,21 +98,26 @@ impl Ports {
 
 impl Graphite {
     fn start() -> Self {
+        Self::start_with(&TagDatabase::Sqlite, Some(1))
+    }
+
+    /// With this many updates between two of a series' tags, or as many as carbon has by default.
+    pub(super) fn start_with(database: &TagDatabase, tag_update_interval: Option<u32>) -> Self {
         // Another process may take a free port before Graphite does; then one of its processes ends at once.
         for _ in 0..3 {
-            if let Some(graphite) = Self::try_start() {
+            if let Some(graphite) = Self::try_start(database, tag_update_interval) {
                 return graphite;
             }
         }
         panic!("Graphite does not start: three times a process of it ended at once");
     }
 
-    fn try_start() -> Option<Self> {
+    fn try_start(database: &TagDatabase, tag_update_interval: Option<u32>) -> Option<Self> {
         let bin = peer("graphite").join("bin");
         let folder = TempDir::new().expect("a temporary folder");
         let root = folder.path();
         let ports = Ports::free();
-        write_configuration(root, ports);
+        write_configuration(root, ports, database, tag_update_interval);
 
         run(graphite_command(&bin.join("django-admin"), root).args(["migrate", "--run-syncdb"]), "")
             .unwrap_or_else(|error| panic!("graphite-web's database cannot be made: {error}"));
@@ -112,12 +157,19 @@ impl Graphite {
     }
 
     /// Where carbon takes lines, as `HOST:PORT`.
-    fn lines(&self) -> String {
+    pub(super) fn lines(&self) -> String {
         format!("127.0.0.1:{}", self.ports.lines)
     }
 
+    /// The paths of the tagged series that an expression finds.
+    pub(super) fn find_series(&self, expression: &str) -> Result<Vec<String>, String> {
+        let url = format!("http://127.0.0.1:{}/tags/findSeries", self.ports.web);
+        let body = web::get_with_query(&url, &[("expr", expression)])?;
+        serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
+    }
+
     /// The series of the last ten minutes that `target` names.
-    fn render(&self, target: &str) -> Result<Vec<Series>, String> {
+    pub(super) fn render(&self, target: &str) -> Result<Vec<Series>, String> {
         render(&format!("http://127.0.0.1:{}", self.ports.web), target)
     }
 
@@ -160,7 +212,7 @@ fn graphite_command(program: &Path, root: &Path) -> Command {
     command
 }
 
-fn write_configuration(root: &Path, ports: Ports) {
+fn write_configuration(root: &Path, ports: Ports, database: &TagDatabase, tag_update_interval: Option<u32>) {
     let Ports { lines, cache_queries, web } = ports;
     let storage = root.join("storage");
     let conf = root.join("conf");
@@ -170,8 +222,10 @@ fn write_configuration(root: &Path, ports: Ports) {
     let storage = storage.display();
     let write = |name: &str, text: String| fs::write(conf.join(name), text).expect("a configuration file");
 
-    // No limit on new series and updates: the example's limits lose the first points of new series. Tags are sent to
-    // graphite-web one by one, as soon as a series is new.
+    // No limit on new series and updates: the example's limits lose the first points of new series. With an interval of
+    // 1, a series that was not indexed at first is with its next point.
+    let interval = tag_update_interval.map(|updates| format!("TAG_UPDATE_INTERVAL = {updates}\n"));
+    let interval = interval.unwrap_or_default();
     write(
         "carbon.conf",
         format!(
@@ -181,7 +235,7 @@ fn write_configuration(root: &Path, ports: Ports) {
              LINE_RECEIVER_INTERFACE = 127.0.0.1\nLINE_RECEIVER_PORT = {lines}\n\
              ENABLE_UDP_LISTENER = False\nPICKLE_RECEIVER_PORT = 0\n\
              CACHE_QUERY_INTERFACE = 127.0.0.1\nCACHE_QUERY_PORT = {cache_queries}\n\
-             ENABLE_TAGS = True\nTAG_UPDATE_INTERVAL = 1\nGRAPHITE_URL = http://127.0.0.1:{web}\n"
+             ENABLE_TAGS = True\n{interval}GRAPHITE_URL = http://127.0.0.1:{web}\n"
         ),
     );
     write("storage-schemas.conf", "[every]\npattern = .*\nretentions = 1s:1h\n".to_owned());
@@ -199,7 +253,9 @@ fn write_configuration(root: &Path, ports: Ports) {
              WHISPER_DIR = '{storage}/whisper'\nSTANDARD_DIRS = [WHISPER_DIR]\n\
              CARBONLINK_HOSTS = ['127.0.0.1:{cache_queries}']\n\
              DEFAULT_CACHE_DURATION = 0\nFIND_CACHE_DURATION = 0\nTAGDB_CACHE_DURATION = 0\n\
-             DATABASES = {{'default': {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': '{storage}/graphite.db'}}}}\n",
+             DATABASES = {{'default': {database}}}\n{driver}",
+            database = database.settings(&storage.to_string()),
+            driver = database.driver(),
             root = root.display(),
             conf = conf.display(),
         ),

@@ -2,7 +2,7 @@
 
 #[path = "../database/support.rs"]
 mod measured;
-mod server;
+pub(super) mod server;
 
 use std::{process::Command, time::Duration};
 

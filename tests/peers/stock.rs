@@ -3,7 +3,7 @@
 
 mod deployment;
 mod load;
-mod peer;
+pub(super) mod peer;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};

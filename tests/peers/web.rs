@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message as _;
 use reqwest::blocking::Client;
 
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
@@ -26,4 +28,18 @@ pub(super) fn get_with_query(url: &str, query: &[(&str, &str)]) -> Result<String
         return Err(format!("{url} answered {status}: {body}"));
     }
     Ok(body)
+}
+
+/// Posts OTLP metrics as protobuf; an answer other than 200, and a part that was refused, is `Err`.
+pub(super) fn post_metrics(url: &str, body: Vec<u8>) -> Result<(), String> {
+    let request = CLIENT.post(url).header("content-type", "application/x-protobuf").body(body);
+    let answer = request.send().map_err(|error| format!("{url}: {error:?}"))?;
+    let status = answer.status();
+    let body = answer.bytes().map_err(|error| format!("{url}: {error:?}"))?;
+    let rejected = ExportMetricsServiceResponse::decode(body.clone())
+        .map(|answer| answer.partial_success.map_or(0, |partial| partial.rejected_data_points));
+    match (status.as_u16(), rejected) {
+        (200, Ok(0)) => Ok(()),
+        _ => Err(format!("{url} answered {status}: {}", String::from_utf8_lossy(&body))),
+    }
 }

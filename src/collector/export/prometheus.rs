@@ -104,6 +104,12 @@ fn own_families(pipeline: &Pipeline, max_series: usize, hidden: usize) -> Vec<Fa
         ),
         counted(Event::Sent, "sent_total", "sink", "Items written to a sink's peer"),
         counted(Event::Dropped, "dropped_total", "sink", "Items that were taken and then lost, by reason"),
+        counted(
+            Event::Shared,
+            "shared_total",
+            "sink",
+            "Items written under a path that another series writes too at that time",
+        ),
         queued("queue_bytes", "Bytes that wait for a sink's peer", |queue| queue.1),
         queued("queue_limit_bytes", "The most bytes that may wait for a sink's peer", |queue| queue.2),
         family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),

@@ -2,7 +2,15 @@
 //!
 //! Keys are byte strings, so that a point of a known series is found without an allocation.
 
-use std::{borrow::Cow, collections::BTreeMap, io::Write as _, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    io::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::{
@@ -11,17 +19,13 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource as ProtoResource,
 };
 
-use super::super::export::graphite::lines::Template;
 use crate::{
     exposition::family::{Kind, Labels},
     naming::{
-        graphite,
+        graphite::{Names, Path, Series, Shape},
         prometheus::{Suffix, family_name, label_name},
     },
 };
-
-/// Resource attributes that become tags in Graphite.
-const GRAPHITE_TAGS: [&str; 1] = ["service.name"];
 
 /// Bytes of a metric's name with its unit.
 const MAX_NAME: usize = 1024;
@@ -50,11 +54,12 @@ pub struct Resource {
     job: String,
     /// The labels of its `target_info`, if it has any.
     pub(super) target_info: Option<Labels>,
+    /// The attributes that become tags in Graphite.
     tags: Vec<(String, String)>,
 }
 
 impl Resource {
-    pub(super) fn new(id: u32, resource: Option<&ProtoResource>) -> Self {
+    pub(super) fn new(id: u32, resource: Option<&ProtoResource>, graphite_tags: &[String]) -> Self {
         let attributes: BTreeMap<&str, Cow<'_, str>> = resource
             .into_iter()
             .flat_map(|resource| &resource.attributes)
@@ -73,8 +78,27 @@ impl Resource {
             let rest = rest.map(|(key, value)| (exported(key), value.as_ref()));
             Labels::new(rest.chain([("job", job.as_str()), ("instance", instance.as_str())]))
         });
-        let tags = GRAPHITE_TAGS.into_iter().map(|key| (key.to_owned(), attribute(key))).collect();
+        let tag = |key: &String| Some((key.clone(), attributes.get(key.as_str())?.to_string()));
+        let tags = graphite_tags.iter().filter_map(tag).collect();
         Self { id, version: attribute("service.version"), service, instance, job, target_info, tags }
+    }
+}
+
+/// The type that a metric's name has for one service.
+#[derive(Debug)]
+pub(super) struct NamedType {
+    pub(super) kind: Kind,
+    conflict_named: AtomicBool,
+}
+
+impl NamedType {
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self { kind, conflict_named: AtomicBool::new(false) }
+    }
+
+    /// Whether no other type was refused for the name before.
+    pub(super) fn first_conflict(&self) -> bool {
+        !self.conflict_named.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -85,13 +109,21 @@ pub(super) struct Descriptor {
     pub(super) resource: Arc<Resource>,
     pub(super) family: String,
     pub(super) help: String,
-    pub(super) kind: Kind,
+    /// Whether the metric goes to Graphite.
+    pub(super) written: bool,
+    named: Arc<NamedType>,
     name: String,
 }
 
 impl Descriptor {
-    pub(super) fn new(id: u32, resource: Arc<Resource>, metric: &Metric, kind: Kind) -> Self {
-        let suffix = match kind {
+    pub(super) fn new(
+        id: u32,
+        resource: Arc<Resource>,
+        metric: &Metric,
+        named: Arc<NamedType>,
+        written: bool,
+    ) -> Self {
+        let suffix = match named.kind {
             Kind::Counter => Suffix::Total,
             Kind::Gauge => Suffix::Gauge,
             Kind::Histogram | Kind::Summary => Suffix::Distribution,
@@ -101,34 +133,41 @@ impl Descriptor {
             resource,
             family: family_name(&metric.name, &metric.unit, suffix),
             help: metric.description.chars().take(MAX_HELP).collect(),
-            kind,
-            name: graphite::name(&metric.name).into_owned(),
+            written,
+            named,
+            name: metric.name.clone(),
         }
     }
 
-    /// The exposition's labels and the carbon lines of the series with these attributes.
-    pub(super) fn series(&self, attributes: &[KeyValue]) -> (Labels, Template) {
+    pub(super) fn kind(&self) -> Kind {
+        self.named.kind
+    }
+
+    /// The exposition's labels and Graphite's path of the series with these attributes.
+    pub(super) fn series(&self, attributes: &[KeyValue], names: &Names) -> (Labels, Option<Path>) {
         let values: Vec<_> = attributes
             .iter()
             .map(|attribute| (attribute.key.as_str(), text(attribute.value.as_ref())))
             .collect();
         let target = [("job", self.resource.job.as_str()), ("instance", self.resource.instance.as_str())];
         let own = values.iter().map(|(key, value)| (exported(key), value.as_ref()));
-        let labels = Labels::of(self.kind, own.chain(target));
-
-        let reserved = match self.kind {
-            Kind::Histogram => Some("le"),
-            Kind::Summary => Some("quantile"),
-            Kind::Counter | Kind::Gauge => None,
-        };
-        let renamed = reserved.map(|key| format!("exported_{key}"));
-        let own = values.iter().map(|(key, value)| match (&renamed, Some(*key) == reserved) {
-            (Some(renamed), true) => (renamed.as_str(), value.as_ref()),
-            _ => (*key, value.as_ref()),
+        let labels = Labels::of(self.kind(), own.chain(target));
+        let path = self.written.then(|| {
+            let attributes: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_ref())).collect();
+            let service = self.resource.service.as_str();
+            names.path(&Series {
+                name: &self.name,
+                shape: match self.kind() {
+                    Kind::Counter | Kind::Gauge => Shape::Number,
+                    Kind::Histogram => Shape::Histogram,
+                    Kind::Summary => Shape::Summary,
+                },
+                service: (!service.is_empty()).then_some(service),
+                resource: &self.resource.tags,
+                attributes: &attributes,
+            })
         });
-        let resource = self.resource.tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let tags = own.chain(resource).filter_map(|(key, value)| graphite::tag(key, value)).collect();
-        (labels, Template::new(&self.name, &graphite::sorted(tags), reserved))
+        (labels, path)
     }
 }
 
@@ -173,6 +212,17 @@ pub(super) fn descriptor_key(
         push(part, key);
     }
     within(key, MAX_KEY)
+}
+
+/// The key of a name's type: within one service, as Graphite tells services apart.
+pub(super) fn type_key(resource: &Resource, metric: &Metric, key: &mut Vec<u8>) {
+    key.clear();
+    push(&metric.name, key);
+    push(&resource.service, key);
+    for (tag, value) in &resource.tags {
+        push(tag, key);
+        push(value, key);
+    }
 }
 
 /// The key of a series: its descriptor and its attributes, sorted, as text.

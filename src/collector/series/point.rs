@@ -45,6 +45,25 @@ impl<'a> Point<'a> {
         }
     }
 
+    /// When the counting of this point began, in nanoseconds since 1970; 0 where it is not known.
+    pub(super) const fn start(&self) -> u64 {
+        match self {
+            Self::Number(point) => point.start_time_unix_nano,
+            Self::Histogram(point) => point.start_time_unix_nano,
+            Self::Exponential(point) => point.start_time_unix_nano,
+            Self::Summary(point) => point.start_time_unix_nano,
+        }
+    }
+
+    /// The lowest and the highest value, where they were sent.
+    pub(super) const fn extremes(&self) -> (Option<f64>, Option<f64>) {
+        match self {
+            Self::Histogram(point) => (point.min, point.max),
+            Self::Exponential(point) => (point.min, point.max),
+            Self::Number(_) | Self::Summary(_) => (None, None),
+        }
+    }
+
     /// The sender says that the series has ended, or has a gap.
     pub(super) const fn no_recorded_value(&self) -> bool {
         let flags = match self {
@@ -56,12 +75,14 @@ impl<'a> Point<'a> {
         flags & DataPointFlags::NoRecordedValueMask as u32 != 0
     }
 
-    /// At most so many carbon lines; exponential histograms are kept by as many bounds as `bounds`.
-    pub(super) fn lines(&self, bounds: usize) -> usize {
+    /// At most so many carbon lines; exponential histograms are kept by as many bounds as `bounds`, and histograms
+    /// have as many ready quantiles as `quantiles`.
+    pub(super) fn lines(&self, bounds: usize, quantiles: usize) -> usize {
+        // Beside the buckets: sum, count, lowest and highest value.
         match self {
             Self::Number(_) => 1,
-            Self::Histogram(point) => point.bucket_counts.len() + 3,
-            Self::Exponential(_) => bounds + 3,
+            Self::Histogram(point) => point.bucket_counts.len().max(1) + 4 + quantiles,
+            Self::Exponential(_) => bounds + 1 + 4 + quantiles,
             Self::Summary(point) => point.quantile_values.len() + 2,
         }
     }

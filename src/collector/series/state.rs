@@ -7,13 +7,31 @@ use opentelemetry_proto::tonic::metrics::v1::{
     number_data_point,
 };
 
-use super::point::Point;
+use super::{
+    point::Point,
+    quantile::{self, Exponential},
+};
 use crate::exposition::family::{Histogram, Number, Summary, Value};
+
+const NANOSECONDS: u64 = 1_000_000_000;
 
 /// The newest value of a series with its time; nothing before the first point and after the series' end.
 #[derive(Debug, Default)]
 pub(super) struct State {
     newest: Option<(Value, u64)>,
+    /// The last buckets of an exponential histogram, where quantiles are wanted of it.
+    buckets: Option<Box<Exponential>>,
+}
+
+/// A point as it was taken in.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// The cumulative value as of that point.
+    pub(super) value: Value,
+    /// Its time.
+    pub(super) time: u64,
+    /// The stream was reset: what it counted began anew at its new start time.
+    pub(super) reset: bool,
 }
 
 impl State {
@@ -28,34 +46,86 @@ impl State {
 
     /// The series has ended; a later point begins it anew.
     pub(super) fn end(&mut self) {
-        self.newest = None;
+        *self = Self::default();
     }
 
-    /// Takes a point in, and returns the cumulative value as of that point with its time. A cumulative point
-    /// that is older than the newest one changes nothing; its own value is returned. A newest time beyond
+    /// Whether a cumulative point that says that it began at `start` could be the first after a reset.
+    pub(super) fn may_be_reset(&self, start: u64) -> bool {
+        self.time().is_some_and(|time| start > time)
+    }
+
+    /// Takes a point in, whose own value is `value`. A cumulative point that is older than the newest one changes
+    /// nothing; its own value is returned, unless the newest one is of the same second. A newest time beyond
     /// `horizon` is that of a broken clock, and must not hold up the points that follow.
-    pub(super) fn take(
-        &mut self,
-        point: &Point<'_>,
-        delta: bool,
-        bounds: &Arc<[f64]>,
-        horizon: u64,
-    ) -> (Value, u64) {
-        let value = value(point, bounds);
+    pub(super) fn take(&mut self, value: Value, point: &Point<'_>, delta: bool, horizon: u64) -> Taken {
+        let mut reset = false;
         let (value, time) = match &self.newest {
             // The total is one of the newest time: at the time of a late point it would be more than what
             // follows it.
             Some((total, time)) if delta && *time <= horizon => (sum(total, value), point.time().max(*time)),
             Some((total, _)) if delta => (sum(total, value), point.time()),
-            Some((_, time)) if *time > point.time() && *time <= horizon => return (value, point.time()),
-            _ => (value, point.time()),
+            Some((newest, time)) if *time > point.time() && *time <= horizon => {
+                // Graphite keeps one value a second: the newest.
+                let (value, time) = match *time / NANOSECONDS == point.time() / NANOSECONDS {
+                    true => (newest.clone(), *time),
+                    false => (value, point.time()),
+                };
+                return Taken { value, time, reset };
+            }
+            Some((newest, _)) => {
+                reset = self.may_be_reset(point.start()) && falls(newest, &value);
+                (value, point.time())
+            }
+            None => (value, point.time()),
         };
         self.newest = Some((value.clone(), time));
-        (value, time)
+        Taken { value, time, reset }
+    }
+
+    /// Quantiles of what a histogram counted since the series' previous point (since its start, for the first one):
+    /// those of all values that there ever were would hardly move. None of a point that is late, and none where
+    /// nothing was counted. To be asked before the point is taken in.
+    pub(super) fn quantiles(
+        &mut self,
+        value: &Value,
+        point: &Point<'_>,
+        delta: bool,
+        wanted: &[f64],
+    ) -> Vec<(f64, f64)> {
+        let late = !delta && self.time().is_some_and(|time| time > point.time());
+        let Value::Histogram(histogram) = value else { return Vec::new() };
+        if wanted.is_empty() || late {
+            return Vec::new();
+        }
+        let of_each = |quantile: &dyn Fn(f64) -> Option<f64>| {
+            wanted.iter().filter_map(|wanted| Some((*wanted, quantile(*wanted)?))).collect()
+        };
+        if let Point::Exponential(point) = point {
+            let now = Exponential::of(point);
+            let earlier = self.buckets.as_deref().filter(|_| !delta);
+            let since = now.since(earlier);
+            self.buckets = (!delta).then(|| Box::new(now));
+            return of_each(&|wanted| since.quantile(wanted));
+        }
+        let earlier = match self.value() {
+            Some(Value::Histogram(earlier)) if !delta => Some(earlier),
+            _ => None,
+        };
+        let counts = quantile::increments(histogram, earlier);
+        of_each(&|wanted| quantile::by_bounds(wanted, &histogram.bounds, &counts))
     }
 }
 
-fn value(point: &Point<'_>, bounds: &Arc<[f64]>) -> Value {
+/// Whether a value that only grows is below what it was.
+fn falls(before: &Value, now: &Value) -> bool {
+    match (before, now) {
+        (Value::Number(before), Value::Number(now)) => now.as_f64() < before.as_f64(),
+        (Value::Histogram(before), Value::Histogram(now)) => now.count < before.count,
+        _ => false,
+    }
+}
+
+pub(super) fn value(point: &Point<'_>, bounds: &Arc<[f64]>) -> Value {
     match point {
         Point::Number(point) => Value::Number(match point.value {
             Some(number_data_point::Value::AsInt(value)) => Number::Int(value),
@@ -126,7 +196,7 @@ fn buckets(buckets: Option<&Buckets>) -> impl Iterator<Item = (i64, u64)> {
 
 /// `base^index` with `base = 2^(2^-scale)`: the lower end of bucket `index`.
 #[expect(clippy::cast_precision_loss, reason = "an index has 32 bits")]
-fn boundary(scale: i32, index: i64) -> f64 {
+pub(super) fn boundary(scale: i32, index: i64) -> f64 {
     (index as f64 * f64::from(-scale).exp2()).exp2()
 }
 

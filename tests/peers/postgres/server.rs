@@ -22,10 +22,10 @@ use super::super::{
 };
 
 /// What no message may hold.
-pub(super) const PASSWORD: &str = "open-sesame";
-const USER: &str = "pushpull";
+pub(in super::super) const PASSWORD: &str = "open-sesame";
+pub(in super::super) const USER: &str = "pushpull";
 
-pub(super) struct Server {
+pub(in super::super) struct Server {
     running: Option<Running>,
     port: u16,
     // Dropped last: the server's data are in it.
@@ -33,7 +33,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(in super::super) async fn start() -> Self {
         // Free until the server takes it, a moment later.
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|held| held.local_addr()).expect("a port").port();
@@ -110,7 +110,7 @@ impl Server {
         self.folder.path().display().to_string()
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(in super::super) fn port(&self) -> u16 {
         self.port
     }
 

@@ -12,7 +12,7 @@ use super::super::process::{PATIENCE, Running, eventually};
 const PORTS: std::ops::Range<u16> = 15_000..30_000;
 
 /// `COUNT` ports that were free a moment ago for TCP and UDP, all different since they are held together.
-pub(super) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+pub(in super::super) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     // Other runs on this machine begin elsewhere.
     let offset = u16::try_from(process::id() % u32::try_from(PORTS.len()).expect("a small number"));
     let start = PORTS.start + offset.expect("less than the ports there are");

@@ -1,206 +1,174 @@
 //! Carbon's plaintext protocol: `PATH VALUE SECONDS\n`, one line for each number.
 //!
-//! A histogram is `NAME.bucket;le=…` (cumulative), `NAME.sum` and `NAME.count`; a summary is
-//! `NAME;quantile=…`, `NAME.sum` and `NAME.count`.
+//! A histogram is `NAME.bucket;le=…` (cumulative), `NAME.sum`, `NAME.count`, and `NAME.min` and `NAME.max` where
+//! they were sent; ready quantiles, and those of a summary, are `NAME;quantile=…`. In a dotted path they are
+//! further components. What the Collector's exporter made of them is in [`exporter`].
 
-use std::{fmt, io::Write as _};
+mod exporter;
 
-use crate::exposition::family::{Histogram, Number, Summary, Value};
+use std::io::Write as _;
 
-/// Carbon closes the connection on a longer line, and loses what is behind it.
-const MAX_LINE: usize = 16_384;
-/// The longest value (a double, 24), time stamp (10), bound (24) and suffix, with the spaces between them.
-const BESIDE_PATH: usize = 80;
-const NANOSECONDS: u64 = 1_000_000_000;
+use crate::{
+    exposition::family::{Histogram, Number, Summary, Value},
+    naming::graphite::{Path, Style},
+};
 
-/// The path of a series, ready to be written again and again.
-#[derive(Debug)]
-pub struct Template {
-    name: Box<str>,
-    /// The key of the tag that tells a histogram's buckets or a summary's quantiles apart, as `;le=`.
-    reserved: Box<str>,
-    /// Tags that sort before the reserved one, as `;a=1;b=2`.
-    before: Box<str>,
-    after: Box<str>,
+/// The longest value, time stamp (10) and bound with what names the part, and the spaces between them. The
+/// Collector's exporter wrote values without an exponent.
+const BESIDE_PATH: usize = 96;
+const BESIDE_EXPORTERS_PATH: usize = 400;
+
+/// The most bytes of one line of a series.
+#[must_use]
+pub fn line_bytes(path: &Path, style: Style) -> usize {
+    let beside = if style == Style::CarbonExporter { BESIDE_EXPORTERS_PATH } else { BESIDE_PATH };
+    path.as_str().len() + beside
 }
 
-impl Template {
-    /// A path of a clean name and clean, sorted tags (each as `;key=value`).
-    #[must_use]
-    pub fn new(name: &str, tags: &[String], reserved: Option<&str>) -> Self {
-        let reserved = reserved.map_or_else(String::new, |key| format!(";{key}="));
-        let split =
-            if reserved.is_empty() { tags.len() } else { tags.partition_point(|tag| *tag < reserved) };
-        Self {
-            name: name.into(),
-            reserved: reserved.into(),
-            before: tags[..split].concat().into(),
-            after: tags[split..].concat().into(),
+/// What is known of a histogram's point beside its buckets.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// The lowest value, where it was sent.
+    pub min: Option<f64>,
+    /// The highest value, where it was sent.
+    pub max: Option<f64>,
+    /// Ready quantiles: which, and where it lies.
+    pub quantiles: Vec<(f64, f64)>,
+}
+
+/// Writes the lines of one point of one series.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    path: &'a Path,
+    style: Style,
+    lines: &'a mut Vec<u8>,
+    seconds: u32,
+    /// Numbers that are none, or infinite: carbon keeps none of the first and shows the second as no JSON.
+    pub skipped: u64,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends to `lines`, at this second since 1970.
+    pub const fn new(path: &'a Path, style: Style, seconds: u32, lines: &'a mut Vec<u8>) -> Self {
+        Self { path, style, lines, seconds, skipped: 0 }
+    }
+
+    /// All lines of `value`.
+    pub fn write(&mut self, value: &Value, beside: &Beside) {
+        match (self.style, value) {
+            (Style::CarbonExporter, _) => self.write_as_exporter(value),
+            (_, Value::Number(number)) => self.part("", *number),
+            (_, Value::Histogram(histogram)) => self.histogram(histogram, beside),
+            (_, Value::Summary(summary)) => self.summary(summary),
         }
     }
 
-    /// The path of one part of the series: `""`, `.sum`, `.count`.
-    #[must_use]
-    pub fn path(&self, part: &str) -> String {
-        format!("{}{part}{}{}", self.name, self.before, self.after)
-    }
-
-    /// The most bytes of one line; 0 where no line is ever written, since carbon would not take it.
-    #[must_use]
-    pub fn line_bytes(&self) -> usize {
-        let bytes =
-            self.name.len() + self.reserved.len() + self.before.len() + self.after.len() + BESIDE_PATH;
-        if bytes > MAX_LINE { 0 } else { bytes }
-    }
-
-    /// Appends the lines of `value` at the point's own second.
-    ///
-    /// # Errors
-    /// The reason why no line was written: carbon would drop it, or close the connection for it.
-    pub fn write(&self, value: &Value, time_unix_nano: u64, lines: &mut Vec<u8>) -> Result<(), &'static str> {
-        let seconds = u32::try_from(time_unix_nano / NANOSECONDS).map_err(|_| "timestamp")?;
-        if seconds == 0 {
-            return Err("timestamp");
-        }
-        if self.line_bytes() == 0 {
-            return Err("path_too_long");
-        }
-        let before = lines.len();
-        let written = match value {
-            Value::Number(number) => self.line("", None, *number, seconds, lines),
-            Value::Histogram(histogram) => self.histogram(histogram, seconds, lines),
-            Value::Summary(summary) => self.summary(summary, seconds, lines),
+    /// The lines of the beginning of a stream: zero, for every number of it that only grows.
+    pub fn write_zero(&mut self, value: &Value) {
+        let zero = match value {
+            Value::Number(_) => Value::Number(Number::Int(0)),
+            Value::Histogram(histogram) => Value::Histogram(Histogram {
+                bounds: histogram.bounds.clone(),
+                counts: vec![0; histogram.counts.len()],
+                sum: histogram.sum.map(|_| Number::Int(0)),
+                count: 0,
+            }),
+            Value::Summary(_) => return,
         };
-        if written.is_err() {
-            lines.truncate(before);
-        }
-        written
+        self.write(&zero, &Beside::default());
     }
 
-    fn histogram(
-        &self,
-        histogram: &Histogram,
-        seconds: u32,
-        lines: &mut Vec<u8>,
-    ) -> Result<(), &'static str> {
+    fn histogram(&mut self, histogram: &Histogram, beside: &Beside) {
         let mut cumulative = 0_u64;
         for (bound, count) in histogram.bounds.iter().zip(&histogram.counts) {
             cumulative = cumulative.saturating_add(*count);
-            self.line(".bucket", Some(Number::Float(*bound)), Number::Uint(cumulative), seconds, lines)?;
+            self.bucket(*bound, cumulative);
         }
-        let infinity = Some(Number::Float(f64::INFINITY));
-        self.line(".bucket", infinity, Number::Uint(histogram.count), seconds, lines)?;
-        // A sum that is no number is no value; the counts beside it are.
-        if let Some(sum) = histogram.sum.filter(|sum| sum.as_f64().is_finite()) {
-            self.line(".sum", None, sum, seconds, lines)?;
+        self.bucket(f64::INFINITY, histogram.count);
+        if let Some(sum) = histogram.sum {
+            self.part(".sum", sum);
         }
-        self.line(".count", None, Number::Uint(histogram.count), seconds, lines)
-    }
-
-    fn summary(&self, summary: &Summary, seconds: u32, lines: &mut Vec<u8>) -> Result<(), &'static str> {
-        for (quantile, value) in &summary.quantiles {
-            // A summary without observations in its window has no quantiles: NaN, which is no value.
-            if value.is_finite() {
-                self.line("", Some(Number::Float(*quantile)), Number::Float(*value), seconds, lines)?;
+        self.part(".count", Number::Uint(histogram.count));
+        for (part, value) in [(".min", beside.min), (".max", beside.max)] {
+            if let Some(value) = value {
+                self.part(part, Number::Float(value));
             }
         }
-        if summary.sum.is_finite() {
-            self.line(".sum", None, Number::Float(summary.sum), seconds, lines)?;
+        for (quantile, value) in &beside.quantiles {
+            self.quantile(*quantile, *value);
         }
-        self.line(".count", None, Number::Uint(summary.count), seconds, lines)
     }
 
-    fn line(
-        &self,
-        part: &str,
-        reserved: Option<Number>,
-        value: Number,
-        seconds: u32,
-        lines: &mut Vec<u8>,
-    ) -> Result<(), &'static str> {
-        if !value.as_f64().is_finite() {
-            return Err("not_a_number");
+    fn summary(&mut self, summary: &Summary) {
+        for (quantile, value) in &summary.quantiles {
+            self.quantile(*quantile, *value);
         }
-        let Self { name, before, after, .. } = self;
-        let key = if reserved.is_some() { &*self.reserved } else { "" };
-        let bound = Optional(reserved);
+        self.part(".sum", Number::Float(summary.sum));
+        self.part(".count", Number::Uint(summary.count));
+    }
+
+    fn bucket(&mut self, bound: f64, count: u64) {
+        let (before, after) = self.path.around_le();
+        self.told_apart(".bucket", ("le", bound), (before, after), Number::Uint(count));
+    }
+
+    fn quantile(&mut self, quantile: f64, value: f64) {
+        let (before, after) = self.path.around_quantile();
+        let part = if self.style == Style::Dotted { ".quantile" } else { "" };
+        self.told_apart(part, ("quantile", quantile), (before, after), Number::Float(value));
+    }
+
+    /// A number of a part of the series: `""`, `.sum`, `.count`.
+    fn part(&mut self, part: &str, value: Number) {
+        if self.is_number(value) {
+            let (name, tags, seconds) = (self.path.name(), self.path.tags(), self.seconds);
+            // Writing to a vector cannot fail.
+            let _ = writeln!(self.lines, "{name}{part}{tags} {value} {seconds}");
+        }
+    }
+
+    /// A number that a bound or a quantile tells from the others of its part.
+    fn told_apart(&mut self, part: &str, by: (&str, f64), around: (&str, &str), value: Number) {
+        if !self.is_number(value) {
+            return;
+        }
+        let (name, seconds, (before, after)) = (self.path.name(), self.seconds, around);
+        let (key, number) = (by.0, Number::Float(by.1));
         // Writing to a vector cannot fail.
-        let _ = writeln!(lines, "{name}{part}{before}{key}{bound}{after} {value} {seconds}");
+        let _ = write!(self.lines, "{name}{part}");
+        let _ = match self.style {
+            Style::Dotted => self.component(number),
+            Style::Tagged | Style::CarbonExporter => {
+                write!(self.lines, "{before};{key}={number}{after}")
+            }
+        };
+        let _ = writeln!(self.lines, " {value} {seconds}");
+    }
+
+    /// A bound as a component of a path: `0_005`, `inf`.
+    fn component(&mut self, number: Number) -> std::io::Result<()> {
+        self.lines.push(b'.');
+        let from = self.lines.len();
+        if number.as_f64() == f64::INFINITY {
+            return write!(self.lines, "inf");
+        }
+        write!(self.lines, "{number}")?;
+        self.lines[from..].iter_mut().filter(|byte| **byte == b'.').for_each(|byte| *byte = b'_');
         Ok(())
+    }
+
+    fn is_number(&mut self, value: Number) -> bool {
+        let is_number = value.as_f64().is_finite();
+        self.skipped += u64::from(!is_number);
+        is_number
     }
 }
 
-struct Optional(Option<Number>);
-
-impl fmt::Display for Optional {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |number| number.fmt(f))
-    }
+/// The path of one part of a series, for a person to look at: `""`, `.sum`, `.count`.
+#[must_use]
+pub fn part_path(path: &Path, part: &str) -> String {
+    format!("{}{part}{}", path.name(), path.tags())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tags(tags: &[&str]) -> Vec<String> {
-        tags.iter().map(|tag| format!(";{tag}")).collect()
-    }
-
-    fn written(template: &Template, value: &Value, time_unix_nano: u64) -> Result<String, &'static str> {
-        let mut lines = Vec::new();
-        template.write(value, time_unix_nano, &mut lines)?;
-        Ok(String::from_utf8(lines).unwrap())
-    }
-
-    #[test]
-    fn a_counter_is_one_line_at_its_own_second() {
-        let template = Template::new("requests", &tags(&["endpoint=/", "service.name=pushpull"]), None);
-        let line = written(&template, &Value::Number(Number::Int(20)), 1_700_000_000_999_999_999);
-        assert_eq!(line.unwrap(), "requests;endpoint=/;service.name=pushpull 20 1700000000\n");
-    }
-
-    #[test]
-    fn histograms_are_cumulative_with_le_in_its_sorted_place() {
-        let template = Template::new("slow", &tags(&["endpoint=/database", "service.name=p"]), Some("le"));
-        let histogram = Histogram {
-            bounds: [0.5, 1.0].into(),
-            counts: vec![1, 2, 3],
-            sum: Some(Number::Float(9.25)),
-            count: 6,
-        };
-        assert_eq!(
-            written(&template, &Value::Histogram(histogram), 5_000_000_000).unwrap(),
-            "slow.bucket;endpoint=/database;le=0.5;service.name=p 1 5\n\
-             slow.bucket;endpoint=/database;le=1;service.name=p 3 5\n\
-             slow.bucket;endpoint=/database;le=+Inf;service.name=p 6 5\n\
-             slow.sum;endpoint=/database;service.name=p 9.25 5\n\
-             slow.count;endpoint=/database;service.name=p 6 5\n"
-        );
-    }
-
-    #[test]
-    fn what_carbon_would_choke_on_is_refused_with_its_reason() {
-        let template = Template::new("x", &[], None);
-        let number = |value| Value::Number(Number::Float(value));
-        assert_eq!(written(&template, &number(f64::NAN), 5_000_000_000), Err("not_a_number"));
-        assert_eq!(written(&template, &number(f64::INFINITY), 5_000_000_000), Err("not_a_number"));
-        assert_eq!(written(&template, &number(1.0), 999_999_999), Err("timestamp"));
-        assert_eq!(written(&template, &number(1.0), u64::MAX), Err("timestamp"));
-        let long = Template::new(&"x".repeat(MAX_LINE), &[], None);
-        assert_eq!(written(&long, &number(1.0), 5_000_000_000), Err("path_too_long"));
-        assert_eq!(written(&template, &number(1.0), 5_000_000_000).unwrap(), "x 1 5\n");
-    }
-
-    #[test]
-    fn a_line_is_never_longer_than_its_reservation() {
-        let template = Template::new("x", &tags(&["a=1"]), Some("le"));
-        let histogram = Histogram {
-            bounds: [-f64::MAX].into(),
-            counts: vec![u64::MAX, 0],
-            sum: Some(Number::Float(-f64::MIN_POSITIVE)),
-            count: u64::MAX,
-        };
-        let lines = written(&template, &Value::Histogram(histogram), 4_294_967_295_000_000_000).unwrap();
-        assert!(lines.lines().all(|line| line.len() < template.line_bytes()), "{lines}");
-    }
-}
+mod tests;

@@ -1,0 +1,59 @@
+//! What would happen to each point of a request, before anything is taken in.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+
+use super::point;
+
+/// Characters of a metric's name that go into an answer.
+pub(super) const NAME_LENGTH: usize = 80;
+
+/// What would happen to each point of a request, in the order of its points.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub(super) slots: Vec<Option<usize>>,
+    /// The keys of streams that were made for it.
+    pub(super) made: Vec<Vec<u8>>,
+    /// At most so many bytes of carbon lines.
+    pub line_bytes: usize,
+    /// Points that are refused for good, by reason, each with the beginning of the name of one of the metrics.
+    pub rejected: BTreeMap<&'static str, (u64, String)>,
+    /// What is to be said of names that have two types, once for each.
+    pub notices: Vec<String>,
+}
+
+impl Plan {
+    /// How many points the request holds.
+    #[must_use]
+    pub fn points(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// How many points are refused for good.
+    #[must_use]
+    pub fn rejected_points(&self) -> u64 {
+        self.rejected.values().map(|(points, _)| points).sum()
+    }
+
+    pub(super) fn reject(&mut self, reason: &'static str, metric: &str) {
+        self.slots.push(None);
+        let shortened = || metric.chars().take(NAME_LENGTH).collect();
+        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened()));
+        *points += 1;
+    }
+}
+
+/// Leaves out of `request` the points that `plan` refuses, and their places out of `plan`, so that both
+/// still go together.
+pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &mut Plan) {
+    let mut slots = plan.slots.iter();
+    for resource in &mut request.resource_metrics {
+        for scope in &mut resource.scope_metrics {
+            for metric in &mut scope.metrics {
+                point::retain(metric, || slots.next().is_some_and(Option::is_some));
+            }
+        }
+    }
+    plan.slots.retain(Option::is_some);
+}

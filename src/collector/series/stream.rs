@@ -1,0 +1,143 @@
+//! One series: its path, what it stands at, and the lines that its points become.
+
+use std::{num::NonZeroU32, sync::Arc, time::Instant};
+
+use super::{
+    Applied,
+    beginning::{self, Written},
+    identity::Descriptor,
+    paths::{Membership, Paths},
+    point::Point,
+    state::{self, State},
+    times::Times,
+};
+use crate::{
+    collector::export::graphite::lines::{Beside, Writer, part_path},
+    exposition::family::{Kind, Labels, Value},
+    naming::graphite::{Path, Style},
+};
+
+/// Bytes of carbon lines that one request may become. Its size on the wire is no bound of them: each bucket
+/// of a histogram repeats the path.
+pub(super) const MAX_LINES: usize = 256 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) descriptor: Arc<Descriptor>,
+    pub(super) labels: Labels,
+    /// Its path in Graphite, if it has one.
+    pub(super) path: Option<Path>,
+    pub(super) state: State,
+    pub(super) heard: Instant,
+    /// Who else has that path.
+    pub(super) shares: Membership,
+    /// A point of it was taken in.
+    pub(super) begun: bool,
+    /// The second of its line of zero, if it has one.
+    pub(super) beginning: Option<NonZeroU32>,
+}
+
+impl Stream {
+    /// The path by which series that share one are found.
+    pub(super) fn shared_path(&self) -> Option<String> {
+        let part = match self.descriptor.kind() {
+            Kind::Counter | Kind::Gauge => "",
+            Kind::Histogram | Kind::Summary => ".count",
+        };
+        self.path.as_ref().map(|path| part_path(path, part))
+    }
+
+    /// Takes a point in, and writes its lines where they are wanted.
+    pub(super) fn take(&mut self, ready: Ready, point: &Point<'_>, form: &Form<'_>, applied: &mut Applied) {
+        let Form { most_bytes, horizon, times, style, beginnings } = *form;
+        let Ready { value, beside, delta } = ready;
+        // The Collector's exporter wrote what it was given.
+        let as_sent = (style == Style::CarbonExporter).then(|| value.clone());
+        let taken = self.state.take(value, point, delta, horizon);
+        let begins = !std::mem::replace(&mut self.begun, true) || taken.reset;
+        let Some(path) = self.path.as_ref().filter(|_| most_bytes > 0) else { return };
+        let mut unwritten = |reason| *applied.unwritten.entry(reason).or_default() += 1;
+        if as_sent.is_some() && matches!(point, Point::Exponential(_)) {
+            return unwritten("exponential_histogram");
+        }
+        if applied.lines.len() + most_bytes > MAX_LINES {
+            return unwritten("too_many_lines");
+        }
+        let (value, time) = match as_sent {
+            Some(value) => (value, point.time()),
+            None => (taken.value, taken.time),
+        };
+        let second = match times.second(time) {
+            Ok(second) => second,
+            Err(reason) => return unwritten(reason),
+        };
+        let grows = matches!(self.descriptor.kind(), Kind::Counter | Kind::Histogram);
+        if grows && style != Style::CarbonExporter {
+            let zero = beginning::zero_second(begins, point.start(), time, times.oldest);
+            if let Some(second) = zero.filter(|second| !beginnings.knows(path.as_str(), *second)) {
+                self.beginning = NonZeroU32::new(second);
+                Writer::new(path, style, second, &mut applied.lines).write_zero(&value);
+            }
+        }
+        let before = applied.lines.len();
+        let mut writer = Writer::new(path, style, second, &mut applied.lines);
+        writer.write(&value, &beside);
+        let skipped = writer.skipped;
+        if skipped > 0 {
+            *applied.unwritten.entry("not_a_number").or_default() += skipped;
+        }
+        applied.points += u64::from(applied.lines.len() > before);
+    }
+}
+
+/// In which form, and within which bounds, lines are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form<'a> {
+    /// None where no lines are wanted.
+    pub(super) most_bytes: usize,
+    pub(super) horizon: u64,
+    pub(super) times: Times,
+    pub(super) style: Style,
+    pub(super) beginnings: &'a Written,
+}
+
+/// A point's own value, and what is to be written beside it.
+#[derive(Debug)]
+pub(super) struct Ready {
+    value: Value,
+    beside: Beside,
+    delta: bool,
+}
+
+impl Ready {
+    pub(super) fn of(point: &Point<'_>, delta: bool, bounds: &Arc<[f64]>) -> Self {
+        Self { value: state::value(point, bounds), beside: Beside::default(), delta }
+    }
+
+    pub(super) fn beside(&mut self, stream: &mut Stream, point: &Point<'_>, quantiles: &[f64]) {
+        let (min, max) = point.extremes();
+        let quantiles = stream.state.quantiles(&self.value, point, self.delta, quantiles);
+        self.beside = Beside { min, max, quantiles };
+    }
+}
+
+pub(super) fn forget(stream: &Stream, paths: &mut Paths) {
+    if let Some(path) = stream.shared_path() {
+        paths.leave(&path, stream.shares);
+    }
+}
+
+/// What is said of two series that share a path.
+pub(super) fn sharing(stream: &Stream, other: &Stream) -> String {
+    let path = stream.path.as_ref().map(|path| part_path(path, "")).unwrap_or_default();
+    let [a, b] = [stream, other].map(|stream| &stream.descriptor.resource);
+    let remedy = match a.id == b.id {
+        true => "give one of the metrics another name, or set --graphite-names tagged",
+        false => "tell them apart with --graphite-tags service.name,service.instance.id",
+    };
+    format!(
+        "two series write the Graphite path {path} at the same time, of the instances {:?} and {:?}; both are still \
+         written: {remedy}",
+        b.instance, a.instance
+    )
+}
