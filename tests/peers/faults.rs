@@ -8,9 +8,9 @@ use self::trial::Trial;
 use self::views::{View, Window};
 
 /// Requests a second: one in ten is of the database.
-const LOAD: [&str; 2] = ["--load", "40"];
+const LOAD: [&str; 2] = ["--load", "60"];
 /// With a probe, whose checks of both pages count as requests: 4 a second more.
-const PROBED: [&str; 4] = ["--load", "40", "--probe", "500ms"];
+const PROBED: [&str; 4] = ["--load", "60", "--probe", "500ms"];
 /// A database that takes its time, so that one can see by how much that changes.
 const DATABASE: [&str; 2] = ["--fault", "database-slow=200@3600"];
 
@@ -19,7 +19,7 @@ const PENDING: (&str, &str) =
 
 /// Traffic goes on as it is asked for, whatever becomes of it.
 fn traffic(window: &Window) -> Result<(), String> {
-    window.traffic(30.0..=55.0)
+    window.traffic(45.0..=80.0)
 }
 
 /// The page that needs no database is quick.
@@ -53,6 +53,7 @@ fn database_refuse_fails_quickly_what_needs_the_database() {
     let trial = Trial::start("refuse", &[&LOAD[..], &DATABASE].concat());
     trial.holds(&View::ALL, well);
     trial.begin("database-refuse", "{}", &View::ALL);
+    trial.moves(&["answers 503", "failures refused", "operations refused"]);
     trial.holds(&View::ALL, |window| {
         traffic(window)?;
         home(window)?;
@@ -81,16 +82,17 @@ fn database_slow_makes_a_queue_and_sheds_what_it_cannot_hold() {
     };
     trial.holds(&View::ALL, quick);
     trial.begin("database-slow", "{\"value\":1000,\"seconds\":600}", &View::ALL);
+    trial.moves(&["answers 503", "failures shed"]);
     trial.reaches(PENDING, 2.0..=4.0);
     trial.holds(&View::ALL, |window| {
         traffic(window)?;
         home(window)?;
         window.mean("operations time", "operations", 0.9..=2.0)?;
         window.mean("waits time", "waits", 0.5..=4.0)?;
-        // Of four a second, two are done; what is shed is shed at once.
-        window.share("answers 503", "/database answers", 0.2..=0.8)?;
-        window.share("failures shed", "/database answers", 0.2..=0.8)?;
-        window.mean("/database time", "/database answers", 0.4..=4.0)
+        // Of six a second, two are done; what is shed is shed at once.
+        window.share("answers 503", "/database answers", 0.3..=0.95)?;
+        window.share("failures shed", "/database answers", 0.3..=0.95)?;
+        window.mean("/database time", "/database answers", 0.2..=4.0)
     });
     trial.end("database-slow");
     trial.reaches(PENDING, 0.0..=0.0);
@@ -130,6 +132,7 @@ fn errors_are_answers_of_500_and_nothing_else() {
     let trial = Trial::start("errors", &[&PROBED[..], &DATABASE].concat());
     trial.holds(&View::ALL, well);
     trial.begin("errors", "{\"value\":0.5}", &View::ALL);
+    trial.moves(&["/ answers 5xx", "/database answers 5xx"]);
     trial.holds(&View::ALL, |window| {
         traffic(window)?;
         window.share("/ answers 5xx", "/ answers", 0.35..=0.65)?;

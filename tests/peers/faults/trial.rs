@@ -9,7 +9,7 @@ use super::super::prometheus::Scraping;
 use super::super::web;
 use super::views::{Reading, Seen, View, Window};
 
-/// Requests that a window has at least: two to three seconds of them.
+/// Requests that a window has at least: some two seconds of them.
 const WINDOW: f64 = 100.0;
 
 /// The peers of all tests that run now: the last one of those ends them.
@@ -45,7 +45,7 @@ impl Trial {
         let peers = Peers::shared();
         let carbon = peers.graphite.lines();
         let product = Product::serve_in(
-            &[("OTEL_SERVICE_NAME", name), ("OTEL_METRIC_EXPORT_INTERVAL", "500")],
+            &[("OTEL_SERVICE_NAME", name), ("OTEL_METRIC_EXPORT_INTERVAL", "1000")],
             &[&["--graphite", &carbon, "--database-work", "0.01"][..], flags].concat(),
         );
         let trial = Self { name, product, peers };
@@ -54,8 +54,7 @@ impl Trial {
         prometheus.pulls_what_was_pushed(trial.product.address("exposition"), &format!("{name}-collector"));
         for view in View::ALL {
             eventually(&format!("{view:?} to show {name}"), PATIENCE, || {
-                let requests = trial.seen().reading(view)?["requests"];
-                if requests >= 1.0 { Ok(()) } else { Err(format!("{requests} requests")) }
+                trial.seen().reading_of(view, &["uptime", "requests"]).map(drop)
             });
         }
         trial
@@ -86,7 +85,7 @@ impl Trial {
         for view in views {
             eventually(&format!("{view:?} to show {fault} as {on}"), PATIENCE, || {
                 // Of a view that shows nothing, nothing is known.
-                self.seen().reading(*view)?;
+                self.seen().reading_of(*view, &["uptime"])?;
                 let shown = self.seen().newest(*view, GAUGE, &[("fault", fault)])?;
                 if shown == on { Ok(()) } else { Err(shown.to_string()) }
             });
@@ -104,12 +103,11 @@ impl Trial {
         let begun: Vec<_> = views.iter().map(|view| (*view, self.reading(*view))).collect();
         let ended = |(view, begun): (View, Reading)| {
             let wanted = begun["requests"] + WINDOW;
-            let after = eventually(&format!("{view:?} to show {wanted} requests"), PATIENCE, || {
-                let reading = self.seen().reading(view)?;
-                let requests = reading["requests"];
-                if requests >= wanted { Ok(reading) } else { Err(format!("{requests} requests")) }
+            eventually(&format!("{view:?} to show {wanted} requests"), PATIENCE, || {
+                let requests = self.seen().reading_of(view, &["uptime", "requests"])?["requests"];
+                if requests >= wanted { Ok(()) } else { Err(format!("{requests} requests")) }
             });
-            Window::between(view, &begun, &after)
+            Window::between(view, &begun, &self.reading(view))
         };
         begun.into_iter().map(ended).collect()
     }
@@ -128,9 +126,21 @@ impl Trial {
 
     /// Holds that all is soon as it should be in a window of each view.
     pub(super) fn comes_back(&self, check: impl Fn(&Window) -> Result<(), String>) {
+        eventually(&format!("{} to be well again", self.name), PATIENCE, || {
+            self.windows(&View::ALL).iter().try_for_each(&check)
+        });
+    }
+
+    /// Waits until each view has the series of these figures: Graphite finds a new one late.
+    pub(super) fn moves(&self, figures: &[&str]) {
         for view in View::ALL {
-            eventually(&format!("{} to be well again in {view:?}", self.name), PATIENCE, || {
-                self.windows(&[view]).iter().try_for_each(&check)
+            eventually(&format!("{figures:?} to move in {view:?}"), PATIENCE, || {
+                let shown = self.seen().reading(view)?;
+                if figures.iter().all(|figure| shown[figure] > 0.0) {
+                    Ok(())
+                } else {
+                    Err(format!("{shown:?}"))
+                }
             });
         }
     }

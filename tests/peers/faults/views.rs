@@ -107,13 +107,24 @@ impl Seen<'_> {
 
     /// All figures, of one instant; none where the view has nothing that is alive.
     pub(super) fn reading(&self, view: View) -> Result<Reading, String> {
-        let reading = if view == View::Graphite { self.in_graphite() } else { self.in_prometheus(view) }?;
+        self.read(view, &FIGURES.iter().collect::<Vec<_>>())
+    }
+
+    /// The same of some figures, of which "uptime" is one.
+    pub(super) fn reading_of(&self, view: View, figures: &[&str]) -> Result<Reading, String> {
+        let wanted = FIGURES.iter().filter(|selector| figures.contains(&selector.figure));
+        self.read(view, &wanted.collect::<Vec<_>>())
+    }
+
+    fn read(&self, view: View, wanted: &[&Selector]) -> Result<Reading, String> {
+        let reading =
+            if view == View::Graphite { self.in_graphite(wanted) } else { self.in_prometheus(view, wanted) }?;
         if reading["uptime"] > 0.0 { Ok(reading) } else { Err(format!("{view:?} shows no process")) }
     }
 
-    fn in_prometheus(&self, view: View) -> Result<Reading, String> {
+    fn in_prometheus(&self, view: View, wanted: &[&Selector]) -> Result<Reading, String> {
         // One query, so that all is read at one instant.
-        let parts = FIGURES.map(|Selector { figure, family, attributes, .. }| {
+        let parts = wanted.iter().map(|Selector { figure, family, attributes, .. }| {
             let attributes: String = attributes
                 .iter()
                 .map(|(key, value)| format!(",{}=~\"{value}\"", key.replace('.', "_")))
@@ -121,16 +132,16 @@ impl Seen<'_> {
             let sum = format!("sum({family}{{job=\"{}\"{attributes}}}) or vector(0)", self.job(view));
             format!("label_replace({sum},\"figure\",\"{figure}\",\"\",\"\")")
         });
-        let shown = self.prometheus.query(&parts.join(" or "))?;
+        let shown = self.prometheus.query(&parts.collect::<Vec<_>>().join(" or "))?;
         let value = |figure| {
             let found = shown.iter().find(|(labels, _)| labels.get("figure").is_some_and(|f| f == figure));
             found.map(|(_, value)| (figure, *value)).ok_or_else(|| format!("no {figure} in {shown:?}"))
         };
-        FIGURES.iter().map(|selector| value(selector.figure)).collect()
+        wanted.iter().map(|selector| value(selector.figure)).collect()
     }
 
-    fn in_graphite(&self) -> Result<Reading, String> {
-        let targets = FIGURES.map(|Selector { figure, name, attributes, .. }| {
+    fn in_graphite(&self, wanted: &[&Selector]) -> Result<Reading, String> {
+        let targets = wanted.iter().map(|Selector { figure, name, attributes, .. }| {
             let attributes: String = attributes
                 .iter()
                 .map(|(key, value)| match *value {
@@ -142,13 +153,13 @@ impl Seen<'_> {
             format!("alias(sumSeries(keepLastValue({series})),'{figure}')")
         });
         // The lines of the newest second may still be on their way.
-        let shown = render_all(&self.graphite.web(), &targets, "-1s")?;
+        let shown = render_all(&self.graphite.web(), &targets.collect::<Vec<_>>(), "-1s")?;
         let value = |figure: &str| {
             let series = shown.iter().find(|series| series.target == figure);
             // What has not happened yet has no series.
             series.and_then(|series| series.values().last().copied()).unwrap_or(0.0)
         };
-        Ok(FIGURES.iter().map(|selector| (selector.figure, value(selector.figure))).collect())
+        Ok(wanted.iter().map(|selector| (selector.figure, value(selector.figure))).collect())
     }
 
     /// The newest value of the one series of this name, 0 where it is not there.
