@@ -1,6 +1,7 @@
 //! What each fault moves and what it leaves alone, as a real Prometheus (by pull and by push) and a real Graphite show it
 //! of a service under load, before the fault, while it is on, and after it.
 
+mod signals;
 mod trial;
 mod views;
 
