@@ -135,7 +135,7 @@ impl Trial {
     pub(super) fn moves(&self, figures: &[&str]) {
         for view in View::ALL {
             eventually(&format!("{figures:?} to move in {view:?}"), PATIENCE, || {
-                let shown = self.seen().reading(view)?;
+                let shown = self.seen().reading_of(view, &[&["uptime"], figures].concat())?;
                 if figures.iter().all(|figure| shown[figure] > 0.0) {
                     Ok(())
                 } else {
