@@ -98,7 +98,7 @@ async fn told_signals(State(controls): State<Arc<Controls>>) -> Response {
         "bound": number(scope.objective.bound()), "note": scope.objective.note(),
     });
     answer(&json!({
-        "service": scope.service, "window_seconds": scope.window.as_secs(), "objective": objective, "signals": told,
+        "service": scope.service, "job": scope.job, "window_seconds": scope.window.as_secs(), "objective": objective, "signals": told,
     }))
 }
 

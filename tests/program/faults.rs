@@ -188,3 +188,29 @@ fn a_fault_that_is_not_one_is_exit_code_2_with_the_list() {
     let message = finished.failure(2);
     assert!(message.contains("2 invalid settings") && message.matches(LIST).count() == 2, "{message}");
 }
+
+/// The signals are told under the names that the collector gives what this service pushes.
+#[test]
+fn signals_are_told_by_the_names_of_what_is_pushed() {
+    for (namespace, job) in [("", "till"), ("shop", "shop/till")] {
+        let program = Launch::serve()
+            .variable("PUSHPULL_CONSOLE", "127.0.0.1:0")
+            .variable("OTEL_SERVICE_NAME", "till")
+            .variable("OTEL_RESOURCE_ATTRIBUTES", &format!("service.namespace={namespace}"))
+            .variable("PUSHPULL_OBJECTIVE", "800ms")
+            .quick_database()
+            .exporting_often()
+            .start();
+        let told: Value = serde_json::from_str(&change(&program, "GET /api/signals", "").body).unwrap();
+        assert_eq!((told["service"].as_str(), told["job"].as_str()), (Some("till"), Some(job)));
+        assert_eq!((&told["objective"]["seconds"], &told["objective"]["bound"]), (&json!(0.8), &json!(1)));
+        let traffic =
+            told["signals"].as_array().unwrap().iter().find(|one| one["name"] == "traffic").unwrap();
+        assert_eq!(traffic["promql"], format!("sum(rate(requests_total{{job=\"{job}\"}}[5m]))"));
+        assert!(traffic["graphite"].as_str().unwrap().contains("'service.name=till'"), "{traffic}");
+        eventually("the same job in what was pushed", || {
+            program.pushed().body.contains(&format!("job=\"{job}\"")).then_some(())
+        });
+        program.stop().assert_orderly();
+    }
+}

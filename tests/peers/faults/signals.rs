@@ -62,7 +62,8 @@ fn with(changes: &[(&'static str, Option<RangeInclusive<f64>>)]) -> Expected {
 fn shows(trial: &Trial, stage: &str, expected: &Expected) {
     for view in View::ALL {
         let scope = Scope {
-            service: trial.seen().job(view),
+            service: trial.seen().name.to_owned(),
+            job: trial.seen().job(view),
             window: WINDOW,
             objective: Objective::new(Duration::from_millis(500)),
         };
