@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, put},
@@ -56,19 +56,28 @@ async fn faults(State(controls): State<Arc<Controls>>) -> Response {
 
 async fn begin(
     State(controls): State<Arc<Controls>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let name = Name::of(&name)?;
+    let name = named(name)?;
     let fields = Fields::of(request, &["value", "seconds"], Needs::Nothing).await?;
     let (value, seconds) = (fields.number("value")?, fields.number("seconds")?);
     controls.faults.begin(Order::new(name, value.as_deref(), seconds.as_deref())?).await;
     Ok(answer(&json!({ "active": active(&controls.faults) })))
 }
 
-async fn end(State(controls): State<Arc<Controls>>, Path(name): Path<String>) -> Result<Response, Refusal> {
-    controls.faults.end(Name::of(&name)?).await;
+async fn end(
+    State(controls): State<Arc<Controls>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    controls.faults.end(named(name)?).await;
     Ok(answer(&json!({ "active": active(&controls.faults) })))
+}
+
+/// The fault that a path names; one that is no text is as unknown as any other.
+fn named(path: Result<Path<String>, PathRejection>) -> Result<Name, Refusal> {
+    let text = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.to_string(), |Path(text)| text);
+    Ok(Name::of(&text)?)
 }
 
 async fn load(State(controls): State<Arc<Controls>>) -> Response {

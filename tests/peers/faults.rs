@@ -53,7 +53,7 @@ fn well(window: &Window) -> Result<(), String> {
 fn database_refuse_fails_quickly_what_needs_the_database() {
     let trial = Trial::start("refuse", &[&LOAD[..], &DATABASE].concat());
     trial.holds(&View::ALL, well);
-    trial.begin("database-refuse", "{}", &View::ALL);
+    trial.begin("database-refuse", "{\"seconds\":600}", &View::ALL);
     trial.moves(&["answers 503", "failures refused", "operations refused"]);
     trial.holds(&View::ALL, |window| {
         traffic(window)?;
@@ -114,7 +114,7 @@ fn pool_makes_requests_wait_for_a_database_that_is_as_quick_as_before() {
         window.mean("waits time", "waits", 0.0..=0.3)
     };
     trial.holds(&View::ALL, free);
-    trial.begin("pool", "{\"value\":1}", &View::ALL);
+    trial.begin("pool", "{\"value\":1,\"seconds\":600}", &View::ALL);
     trial.reaches(PENDING, 2.0..=4.0);
     trial.holds(&View::ALL, |window| {
         traffic(window)?;
@@ -132,7 +132,7 @@ fn pool_makes_requests_wait_for_a_database_that_is_as_quick_as_before() {
 fn errors_are_answers_of_500_and_nothing_else() {
     let trial = Trial::start("errors", &[&PROBED[..], &DATABASE].concat());
     trial.holds(&View::ALL, well);
-    trial.begin("errors", "{\"value\":0.5}", &View::ALL);
+    trial.begin("errors", "{\"value\":0.5,\"seconds\":600}", &View::ALL);
     trial.moves(&["/ answers 5xx", "/database answers 5xx"]);
     trial.holds(&View::ALL, |window| {
         traffic(window)?;
@@ -183,7 +183,7 @@ fn collector_away_stops_what_is_pushed_until_it_is_right_again() {
     const PUSHED: [View; 2] = [View::Pushed, View::Graphite];
     let trial = Trial::start("away", &[&LOAD[..], &DATABASE].concat());
     trial.holds(&View::ALL, well);
-    trial.begin("collector-away", "{}", &[View::Pulled]);
+    trial.begin("collector-away", "{\"seconds\":600}", &[View::Pulled]);
     // An export that was under way may still arrive.
     trial.holds(&[View::Pulled], well);
     let stopped = PUSHED.map(|view| trial.reading(view)["requests"]);
@@ -203,7 +203,7 @@ fn scrape_refuse_stops_what_is_pulled_and_pushing_goes_on() {
     let up = || trial.seen().newest(View::Pulled, ("up", ""), &[]).expect("an answer");
     trial.holds(&View::ALL, well);
     assert_eq!(up(), 1.0);
-    trial.begin("scrape-refuse", "{}", &PUSHED);
+    trial.begin("scrape-refuse", "{\"seconds\":600}", &PUSHED);
     trial.holds(&PUSHED, well);
     assert_eq!(up(), 0.0);
     let nothing = trial.seen().reading(View::Pulled).expect_err("nothing is pulled");

@@ -126,7 +126,7 @@ impl Trial {
 
     /// Holds that all is soon as it should be in a window of each view.
     pub(super) fn comes_back(&self, check: impl Fn(&Window) -> Result<(), String>) {
-        eventually(&format!("{} to be well again", self.name), PATIENCE, || {
+        eventually(&format!("{} to be well again", self.name), 2 * PATIENCE, || {
             self.windows(&View::ALL).iter().try_for_each(&check)
         });
     }
