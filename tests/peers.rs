@@ -7,12 +7,14 @@
 #[cfg(test)]
 mod peers {
     mod exposition;
+    mod faults;
     mod graphite;
     mod installed;
     mod otlp;
     mod postgres;
     mod process;
     mod product;
+    mod prometheus;
     mod statsd;
     mod stock;
     mod web;

@@ -17,7 +17,7 @@ use super::product::Product;
 use super::web;
 
 /// carbon-cache and graphite-web on ports of their own, one point a second kept for an hour as it was sent.
-struct Graphite {
+pub(super) struct Graphite {
     carbon: Running,
     web: Running,
     ports: Ports,
@@ -28,9 +28,9 @@ struct Graphite {
 /// A series as the render API shows it, without the empty slots.
 #[derive(Debug, Deserialize)]
 pub(super) struct Series {
-    target: String,
+    pub(super) target: String,
     pub(super) tags: BTreeMap<String, String>,
-    datapoints: Vec<(f64, u64)>,
+    pub(super) datapoints: Vec<(f64, u64)>,
 }
 
 impl Series {
@@ -57,7 +57,7 @@ impl Ports {
 }
 
 impl Graphite {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         // Another process may take a free port before Graphite does; then one of its processes ends at once.
         for _ in 0..3 {
             if let Some(graphite) = Self::try_start() {
@@ -112,13 +112,18 @@ impl Graphite {
     }
 
     /// Where carbon takes lines, as `HOST:PORT`.
-    fn lines(&self) -> String {
+    pub(super) fn lines(&self) -> String {
         format!("127.0.0.1:{}", self.ports.lines)
+    }
+
+    /// The base of graphite-web's URL.
+    pub(super) fn web(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.web)
     }
 
     /// The series of the last ten minutes that `target` names.
     fn render(&self, target: &str) -> Result<Vec<Series>, String> {
-        render(&format!("http://127.0.0.1:{}", self.ports.web), target)
+        render(&self.web(), target)
     }
 
     /// The one series that `target` names, once its newest value is `newest`.
@@ -139,10 +144,15 @@ impl Graphite {
 
 /// The series of the last ten minutes that `target` names, of the graphite-web at `base`.
 pub(super) fn render(base: &str, target: &str) -> Result<Vec<Series>, String> {
-    let body = web::get_with_query(
-        &format!("{base}/render"),
-        &[("target", target), ("from", "-10min"), ("format", "json"), ("noNullPoints", "true")],
-    )?;
+    render_all(base, &[target.to_owned()], "now")
+}
+
+/// The series of the last ten minutes until a time that all of the targets name, of the graphite-web at `base`.
+pub(super) fn render_all(base: &str, targets: &[String], until: &str) -> Result<Vec<Series>, String> {
+    let mut form: Vec<_> = targets.iter().map(|target| ("target", target.as_str())).collect();
+    form.extend([("from", "-10min"), ("until", until), ("format", "json"), ("noNullPoints", "true")]);
+    // Many targets are longer than a request line may be.
+    let body = web::post_form(&format!("{base}/render"), &form)?;
     serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
 }
 
