@@ -102,9 +102,11 @@ impl Objective {
 /// Whose signals, over which time, against which objective.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scope {
-    /// The value of the label `job` and of the tag `service.name`. Where Prometheus scrapes the service itself, `job` is
-    /// the name of its scrape configuration.
+    /// The value of Graphite's tag `service.name`.
     pub service: String,
+    /// The value of Prometheus's label `job`: of what was pushed the service's name, with its namespace and a slash before
+    /// it where it has one; of what is pulled the name of the scrape configuration.
+    pub job: String,
     /// Rates are over this time. At least four scrapes or pushes, in whole seconds.
     pub window: Duration,
     /// What a request may take.
@@ -276,6 +278,7 @@ mod tests {
     fn scope(service: &str, objective: u64) -> Scope {
         Scope {
             service: service.to_owned(),
+            job: service.to_owned(),
             window: Duration::from_secs(300),
             objective: Objective::new(Duration::from_millis(objective)),
         }

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod peers {
     mod exposition;
+    mod faults;
     mod graphite;
     mod graphite_names;
     mod installed;
@@ -14,6 +15,7 @@ mod peers {
     mod postgres;
     mod process;
     mod product;
+    mod prometheus;
     mod statsd;
     mod statsd_daemon;
     mod stock;

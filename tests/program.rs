@@ -20,6 +20,8 @@ mod database;
 mod delivery;
 #[path = "program/example.rs"]
 mod example;
+#[path = "program/faults.rs"]
+mod faults;
 #[path = "program/guard.rs"]
 mod guard;
 #[path = "program/input.rs"]

@@ -8,7 +8,12 @@ use pushpull::signals::{Objective, Scope, signals};
 #[test]
 fn queries() {
     let objective = Objective::new(Duration::from_secs(1));
-    let scope = Scope { service: "pushpull".to_owned(), window: Duration::from_secs(300), objective };
+    let scope = Scope {
+        service: "pushpull".to_owned(),
+        job: "pushpull".to_owned(),
+        window: Duration::from_secs(300),
+        objective,
+    };
     let text: String = signals(&scope)
         .into_iter()
         .map(|signal| {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use opentelemetry::{Key, metrics::Meter};
+use opentelemetry::metrics::Meter;
 use tokio::{
     runtime::{Builder, Runtime},
     task::{JoinHandle, JoinSet},
@@ -22,7 +22,7 @@ use super::{
     signals::Signals,
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page},
-    trial::Trial,
+    trial::{self, Trial},
 };
 use crate::{
     collector::{Collector, Sockets, pipeline::Pipeline, series::Table},
@@ -65,8 +65,7 @@ pub(super) fn run(
         .enable_all()
         .build()?;
     let resource = telemetry::resource(&environment, NAME, env!("CARGO_PKG_VERSION"));
-    let name =
-        resource.get(&Key::from_static_str("service.name")).map_or_else(String::new, |name| name.to_string());
+    let scope = trial::scope(&resource, settings.objective);
     let (signals, telemetry) = {
         let _entered = background.enter();
         let signals = Signals::listen()?;
@@ -91,7 +90,7 @@ pub(super) fn run(
     database.temporary_folder().into_iter().for_each(|folder| signals.remove_at_the_end(folder));
     let targets = Targets { database: database.clone(), link: telemetry.link() };
     let trial = foreground.block_on(Trial::begin(&meter, targets, bound.service.1, page.exposed, &settings));
-    watching.show(&background, bound.console, &page, trial.controls(name, &settings))?;
+    watching.show(&background, bound.console, &page, trial.controls(scope))?;
 
     let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
     let (reader, faults) = (telemetry.reader(), trial.switches());

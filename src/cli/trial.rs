@@ -3,7 +3,8 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use opentelemetry::metrics::Meter;
+use opentelemetry::{Key, metrics::Meter};
+use opentelemetry_sdk::Resource;
 
 use crate::{
     config::Serve,
@@ -44,9 +45,8 @@ impl Trial {
         self.faults.switches()
     }
 
-    /// What the console can change; the service's signals are told under its `name`.
-    pub(super) fn controls(&self, name: String, settings: &Serve) -> Controls {
-        let scope = Scope { service: name, window: WINDOW, objective: Objective::new(settings.objective) };
+    /// What the console can change, and the signals that it tells.
+    pub(super) fn controls(&self, scope: Scope) -> Controls {
         Controls { faults: self.faults.clone(), load: self.traffic.load().clone(), scope }
     }
 
@@ -63,4 +63,15 @@ impl Trial {
         self.faults.end_all().await;
         self.traffic.stop();
     }
+}
+
+/// The signals of the service that a resource describes, named as the collector names what that service pushes.
+pub(super) fn scope(resource: &Resource, objective: Duration) -> Scope {
+    let attribute = |key| resource.get(&Key::from_static_str(key)).map(|value| value.to_string());
+    let service = attribute("service.name").unwrap_or_default();
+    let job = match attribute("service.namespace") {
+        Some(namespace) if !namespace.is_empty() && !service.is_empty() => format!("{namespace}/{service}"),
+        _ => service.clone(),
+    };
+    Scope { service, job, window: WINDOW, objective: Objective::new(objective) }
 }

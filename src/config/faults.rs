@@ -178,14 +178,9 @@ impl Order {
     /// # Errors
     /// What is wrong with the value or the seconds, with the list of what is possible.
     pub fn new(name: Name, value: Option<&str>, seconds: Option<&str>) -> Result<Self, Problem> {
-        Self::judged(name, value, seconds).map_err(|objection| objection.of(name.text(), value.or(seconds)))
-    }
-
-    fn judged(name: Name, value: Option<&str>, seconds: Option<&str>) -> Result<Self, Objection> {
-        let effect = name.effect(value)?;
-        let seconds = values::positive(seconds.unwrap_or(SECONDS), MOST_SECONDS)
-            .map_err(|inner| explained("SECONDS", &inner))?;
-        Ok(Self { effect, lasts: Duration::from_secs_f64(seconds) })
+        let effect = name.effect(value).map_err(|objection| objection.of(name.text(), value))?;
+        let lasts = time(seconds).map_err(|objection| objection.of(name.text(), seconds))?;
+        Ok(Self { effect, lasts })
     }
 }
 
@@ -199,7 +194,13 @@ pub(super) fn order(text: &str) -> Result<Order, Objection> {
         Some((name, value)) => (name, Some(value)),
         None => (fault, None),
     };
-    Order::judged(Name::find(name)?, value, seconds)
+    Ok(Order { effect: Name::find(name)?.effect(value)?, lasts: time(seconds)? })
+}
+
+fn time(seconds: Option<&str>) -> Result<Duration, Objection> {
+    values::positive(seconds.unwrap_or(SECONDS), MOST_SECONDS)
+        .map(Duration::from_secs_f64)
+        .map_err(|inner| explained("SECONDS", &inner))
 }
 
 /// One problem for each fault that is asked for more than once.
@@ -274,6 +275,18 @@ mod tests {
         ] {
             let objection = order(text).expect_err(text);
             assert_eq!((objection.reason.as_str(), objection.remedy.as_str()), (reason, LIST), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_to_blame_is_shown() {
+        for (value, seconds, start) in [
+            (Some("2"), Some("5"), "errors \"2\": RATE is too large"),
+            (Some("0.5"), Some("-5"), "errors \"-5\": SECONDS is not above 0"),
+            (None, Some("5"), "errors: errors needs RATE"),
+        ] {
+            let problem = Order::new(Name::Errors, value, seconds).expect_err(start).to_string();
+            assert!(problem.starts_with(start), "{problem}");
         }
     }
 

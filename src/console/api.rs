@@ -1,13 +1,14 @@
 //! The JSON API: faults and load, to be looked at and changed; the signals, to be looked at.
 //!
-//! It must not be on the service's port. The guard decides who may ask; a change besides needs its content type.
+//! It must not be on the service's port. The guard decides who may ask. What a body is declared as does not matter: it
+//! is JSON or it is refused, and no page of another site can send a PUT or a DELETE unasked.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, put},
@@ -55,19 +56,28 @@ async fn faults(State(controls): State<Arc<Controls>>) -> Response {
 
 async fn begin(
     State(controls): State<Arc<Controls>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let name = Name::of(&name)?;
+    let name = named(name)?;
     let fields = Fields::of(request, &["value", "seconds"], Needs::Nothing).await?;
     let (value, seconds) = (fields.number("value")?, fields.number("seconds")?);
     controls.faults.begin(Order::new(name, value.as_deref(), seconds.as_deref())?).await;
     Ok(answer(&json!({ "active": active(&controls.faults) })))
 }
 
-async fn end(State(controls): State<Arc<Controls>>, Path(name): Path<String>) -> Result<Response, Refusal> {
-    controls.faults.end(Name::of(&name)?).await;
+async fn end(
+    State(controls): State<Arc<Controls>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Response, Refusal> {
+    controls.faults.end(named(name)?).await;
     Ok(answer(&json!({ "active": active(&controls.faults) })))
+}
+
+/// The fault that a path names; one that is no text is as unknown as any other.
+fn named(path: Result<Path<String>, PathRejection>) -> Result<Name, Refusal> {
+    let text = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.to_string(), |Path(text)| text);
+    Ok(Name::of(&text)?)
 }
 
 async fn load(State(controls): State<Arc<Controls>>) -> Response {
@@ -97,7 +107,7 @@ async fn told_signals(State(controls): State<Arc<Controls>>) -> Response {
         "bound": number(scope.objective.bound()), "note": scope.objective.note(),
     });
     answer(&json!({
-        "service": scope.service, "window_seconds": scope.window.as_secs(), "objective": objective, "signals": told,
+        "service": scope.service, "job": scope.job, "window_seconds": scope.window.as_secs(), "objective": objective, "signals": told,
     }))
 }
 
@@ -172,14 +182,9 @@ struct Fields(Map<String, Value>);
 impl Fields {
     /// Reads a body that is an object of these fields, all of which may be missing.
     async fn of(request: Request, known: &[&str], needs: Needs) -> Result<Self, Refusal> {
-        let json = request.headers().get(CONTENT_TYPE).is_some_and(|kind| is_json(kind.as_bytes()));
         let body = read(request.into_body()).await?;
         if body.is_empty() && needs == Needs::Nothing {
             return Ok(Self(Map::new()));
-        }
-        if !json {
-            let error = "the body is not declared as JSON; send the header Content-Type: application/json";
-            return Err(Refusal { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, error: error.to_owned() });
         }
         let shape = || format!("give an object with {}", known.join(" and "));
         let fields = match serde_json::from_slice(&body) {
@@ -193,11 +198,15 @@ impl Fields {
         }
     }
 
-    /// The text of a number; `None` where the field is missing or null.
+    /// The text of a number, a whole one without a fraction however it was written; `None` where the field is missing
+    /// or null.
     fn number(&self, key: &str) -> Result<Option<String>, Refusal> {
         match self.0.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(Value::Number(number)) => Ok(Some(match number.as_f64() {
+                Some(float) if number.is_f64() => (float + 0.0).to_string(),
+                _ => number.to_string(),
+            })),
             Some(other) => {
                 Err(Refusal::bad(format!("{key} {other} is not a number; give one without quotes")))
             }
@@ -215,9 +224,4 @@ async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
         )),
         Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 s")),
     }
-}
-
-fn is_json(kind: &[u8]) -> bool {
-    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
-    kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }

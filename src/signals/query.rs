@@ -86,8 +86,8 @@ impl Prometheus<'_> {
 
     fn job(&self) -> String {
         // What a label's value escapes is what Rust's quoting of these three escapes.
-        let service = self.scope.service.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        format!("job=\"{service}\"")
+        let job = self.scope.job.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        format!("job=\"{job}\"")
     }
 
     fn window(&self) -> String {

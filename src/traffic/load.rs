@@ -140,11 +140,7 @@ impl Shared {
         }
         let start = Instant::now();
         for number in 0_u64.. {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "10,000 a second stay below 2^53 for 28,000 years"
-            )]
-            let intended = start + Duration::from_secs_f64(number as f64 / rate);
+            let Some(intended) = intended(start, number, rate) else { return pending().await };
             sleep_until(intended).await;
             let (endpoint, path) = match (number + 1) % DATABASE_EVERY {
                 0 => ("/database", "/database/"),
@@ -181,5 +177,29 @@ impl Shared {
         self.duration
             .record(seconds, &[KeyValue::new("endpoint", endpoint), KeyValue::new("outcome", outcome)]);
         drop(place);
+    }
+}
+
+/// When a request is to be sent; `None` where the rate is so low that no clock goes so far.
+fn intended(start: Instant, number: u64, rate: f64) -> Option<Instant> {
+    #[expect(clippy::cast_precision_loss, reason = "10,000 a second stay below 2^53 for 28,000 years")]
+    let after = Duration::try_from_secs_f64(number as f64 / rate).ok()?;
+    start.checked_add(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rate_is_too_low_to_be_kept() {
+        let start = Instant::now();
+        assert_eq!(intended(start, 20, 8.0), Some(start + Duration::from_millis(2500)));
+        for rate in [f64::from_bits(1), 1e-300, 1e-19, 10_000.0] {
+            assert_eq!(intended(start, 0, rate), Some(start), "{rate}");
+        }
+        for rate in [f64::from_bits(1), 1e-300, 1e-19] {
+            assert_eq!(intended(start, 1, rate), None, "{rate}");
+        }
     }
 }

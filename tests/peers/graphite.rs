@@ -68,9 +68,9 @@ impl TagDatabase {
 /// A series as the render API shows it, without the empty slots.
 #[derive(Debug, Deserialize)]
 pub(super) struct Series {
-    target: String,
+    pub(super) target: String,
     pub(super) tags: BTreeMap<String, String>,
-    datapoints: Vec<(f64, u64)>,
+    pub(super) datapoints: Vec<(f64, u64)>,
 }
 
 impl Series {
@@ -97,7 +97,7 @@ impl Ports {
 }
 
 impl Graphite {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::start_with(&TagDatabase::Sqlite, Some(1))
     }
 
@@ -161,16 +161,21 @@ impl Graphite {
         format!("127.0.0.1:{}", self.ports.lines)
     }
 
+    /// The base of graphite-web's URL.
+    pub(super) fn web(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.web)
+    }
+
     /// The paths of the tagged series that an expression finds.
     pub(super) fn find_series(&self, expression: &str) -> Result<Vec<String>, String> {
-        let url = format!("http://127.0.0.1:{}/tags/findSeries", self.ports.web);
+        let url = format!("{}/tags/findSeries", self.web());
         let body = web::get_with_query(&url, &[("expr", expression)])?;
         serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
     }
 
     /// The series of the last ten minutes that `target` names.
     pub(super) fn render(&self, target: &str) -> Result<Vec<Series>, String> {
-        render(&format!("http://127.0.0.1:{}", self.ports.web), target)
+        render(&self.web(), target)
     }
 
     /// The one series that `target` names, once its newest value is `newest`.
@@ -191,10 +196,15 @@ impl Graphite {
 
 /// The series of the last ten minutes that `target` names, of the graphite-web at `base`.
 pub(super) fn render(base: &str, target: &str) -> Result<Vec<Series>, String> {
-    let body = web::get_with_query(
-        &format!("{base}/render"),
-        &[("target", target), ("from", "-10min"), ("format", "json"), ("noNullPoints", "true")],
-    )?;
+    render_all(base, &[target.to_owned()], "now")
+}
+
+/// The series of the last ten minutes until a time that all of the targets name, of the graphite-web at `base`.
+pub(super) fn render_all(base: &str, targets: &[String], until: &str) -> Result<Vec<Series>, String> {
+    let mut form: Vec<_> = targets.iter().map(|target| ("target", target.as_str())).collect();
+    form.extend([("from", "-10min"), ("until", until), ("format", "json"), ("noNullPoints", "true")]);
+    // Many targets are longer than a request line may be.
+    let body = web::post_form(&format!("{base}/render"), &form)?;
     serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
 }
 

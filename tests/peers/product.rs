@@ -39,7 +39,12 @@ pub(super) struct Product {
 impl Product {
     /// The service with its embedded collector.
     pub(super) fn serve(flags: &[&str]) -> Self {
-        Self::start(&[&["serve", "--listen", "127.0.0.1:0"][..], &COLLECTOR, flags].concat(), &[])
+        Self::serve_in(&[], flags)
+    }
+
+    /// The same with variables.
+    pub(super) fn serve_in(environment: &[(&str, &str)], flags: &[&str]) -> Self {
+        Self::start(&[&["serve", "--listen", "127.0.0.1:0"][..], &COLLECTOR, flags].concat(), environment)
     }
 
     /// The service without a collector of its own: `environment` says where it pushes.

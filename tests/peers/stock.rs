@@ -15,11 +15,12 @@ use serde_json::Value;
 
 use self::deployment::{Deployment, shipped};
 use self::load::Load;
-use self::views::{Labels, Span};
+use self::views::Span;
 use super::exposition::Exposition;
 use super::graphite::render;
 use super::installed::peer;
 use super::process::{eventually, run};
+use super::prometheus::Labels;
 
 /// A scrape every 5 s, and a peer that was away is tried again within 10 s.
 const DELIVERY: Duration = Duration::from_secs(60);

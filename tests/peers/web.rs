@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
 use prost::Message as _;
-use reqwest::blocking::Client;
+use reqwest::blocking::{Client, RequestBuilder};
 
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
     // No request here uses TLS, but the client wants a provider before it starts.
@@ -21,7 +21,28 @@ pub(super) fn get(url: &str) -> Result<String, String> {
 /// The same, with query parameters that are yet to be encoded.
 pub(super) fn get_with_query(url: &str, query: &[(&str, &str)]) -> Result<String, String> {
     let url = reqwest::Url::parse_with_params(url, query).map_err(|error| format!("{url}: {error}"))?;
-    let answer = CLIENT.get(url.clone()).send().map_err(|error| format!("{url}: {error:?}"))?;
+    body_of(url.as_str(), CLIENT.get(url.clone()))
+}
+
+/// The body of the 200 answer to a POST of a form.
+pub(super) fn post_form(url: &str, form: &[(&str, &str)]) -> Result<String, String> {
+    let encoded = reqwest::Url::parse_with_params(url, form).map_err(|error| format!("{url}: {error}"))?;
+    let form = encoded.query().unwrap_or_default().to_owned();
+    body_of(url, CLIENT.post(url).header("content-type", "application/x-www-form-urlencoded").body(form))
+}
+
+/// Changes what is at `url`: the body of the 200 answer to a PUT with this body.
+pub(super) fn put(url: &str, body: &str) -> Result<String, String> {
+    body_of(url, CLIENT.put(url).body(body.to_owned()))
+}
+
+/// Removes what is at `url`; the body of the 200 answer.
+pub(super) fn delete(url: &str) -> Result<String, String> {
+    body_of(url, CLIENT.delete(url))
+}
+
+fn body_of(url: &str, request: RequestBuilder) -> Result<String, String> {
+    let answer = request.send().map_err(|error| format!("{url}: {error:?}"))?;
     let status = answer.status();
     let body = answer.text().map_err(|error| format!("{url}: {error:?}"))?;
     if status != 200 {

@@ -42,18 +42,26 @@ impl Answer {
 
 /// Sends `METHOD PATH` and reads the whole answer.
 pub(crate) fn try_ask(address: &str, method_and_path: &str) -> io::Result<Answer> {
-    try_ask_with(address, method_and_path, &[])
+    try_ask_with(address, method_and_path, &[], "")
 }
 
-/// The same with headers of the test's own.
-fn try_ask_with(address: &str, method_and_path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
+/// The same with headers of the test's own, and a body.
+fn try_ask_with(
+    address: &str,
+    method_and_path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(DEADLINE))?;
     write!(stream, "{method_and_path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n")?;
     for (name, value) in headers {
         write!(stream, "{name}: {value}\r\n")?;
     }
-    write!(stream, "\r\n")?;
+    if !body.is_empty() {
+        write!(stream, "Content-Length: {}\r\n", body.len())?;
+    }
+    write!(stream, "\r\n{body}")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -69,7 +77,13 @@ pub(crate) fn ask(address: &str, method_and_path: &str) -> Answer {
 }
 
 pub(crate) fn ask_with(address: &str, method_and_path: &str, headers: &[(&str, &str)]) -> Answer {
-    let asked = try_ask_with(address, method_and_path, headers);
+    let asked = try_ask_with(address, method_and_path, headers, "");
+    asked.unwrap_or_else(|error| panic!("{method_and_path}: {error}"))
+}
+
+/// The same with a body.
+pub(crate) fn send(address: &str, method_and_path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let asked = try_ask_with(address, method_and_path, headers, body);
     asked.unwrap_or_else(|error| panic!("{method_and_path}: {error}"))
 }
 

@@ -10,9 +10,10 @@ use tempfile::TempDir;
 use super::super::installed::peer;
 use super::super::process::run;
 use super::super::product::Product;
+use super::super::prometheus::Prometheus;
 use super::super::web;
 use super::peer::{Peer, free_ports};
-use super::views::{Jaeger, Prometheus};
+use super::views::Jaeger;
 
 /// A shipped file.
 pub(super) fn shipped(path: &str) -> PathBuf {

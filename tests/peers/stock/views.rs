@@ -1,63 +1,11 @@
-//! What Prometheus and Jaeger show, asked as a person's tools would.
+//! What Jaeger shows, asked as a person's tools would.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::prometheus::Labels;
 use super::super::web;
-
-pub(super) type Labels = BTreeMap<String, String>;
-
-/// A Prometheus, by the base of its URL.
-pub(super) struct Prometheus(pub(super) String);
-
-impl Prometheus {
-    /// The series that an instant query selects, each with its newest value.
-    pub(super) fn query(&self, expression: &str) -> Result<Vec<(Labels, f64)>, String> {
-        #[derive(Deserialize)]
-        struct Answer {
-            data: Data,
-        }
-        #[derive(Deserialize)]
-        struct Data {
-            result: Vec<Series>,
-        }
-        #[derive(Deserialize)]
-        struct Series {
-            metric: Labels,
-            value: (f64, String),
-        }
-        let body = web::get_with_query(&format!("{}/api/v1/query", self.0), &[("query", expression)])?;
-        let answer: Answer = serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))?;
-        let number = |series: Series| {
-            let value = series.value.1.parse().map_err(|error| format!("{error}: {:?}", series.value))?;
-            Ok((series.metric, value))
-        };
-        answer.data.result.into_iter().map(number).collect()
-    }
-
-    /// The value of the only series that an instant query selects.
-    pub(super) fn value(&self, expression: &str) -> Result<f64, String> {
-        match self.query(expression)?.as_slice() {
-            [(_, value)] => Ok(*value),
-            other => Err(format!("{} series for {expression}: {other:?}", other.len())),
-        }
-    }
-
-    /// The series of a job without the labels that tell where they are from, and without what Prometheus adds itself.
-    pub(super) fn of_job(&self, job: &str) -> Result<BTreeMap<Labels, f64>, String> {
-        let added = "up|scrape_.*|target_info|traces_span_metrics_.*";
-        let series = self.query(&format!("{{job=\"{job}\",__name__!~\"{added}\"}}"))?;
-        Ok(series
-            .into_iter()
-            .map(|(mut labels, value)| {
-                labels.retain(|key, _| key != "job" && key != "instance");
-                (labels, value)
-            })
-            .collect())
-    }
-}
 
 /// A Jaeger, by the base of its URL.
 pub(super) struct Jaeger(pub(super) String);
