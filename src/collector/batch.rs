@@ -5,28 +5,26 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        trace::v1::ExportTraceServiceRequest,
-    },
-    metrics::v1::{Metric, metric::Data},
+use opentelemetry_proto::tonic::collector::{
+    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
 };
+
+use super::wire::Metrics;
 
 pub use crate::telemetry::Signal;
 
 /// One decoded export request.
-#[derive(Clone, Debug)]
-pub enum Request {
+#[derive(Debug)]
+pub enum Request<'a> {
     /// Data points by resource and scope.
-    Metrics(ExportMetricsServiceRequest),
+    Metrics(Metrics<'a>),
     /// Spans by resource and scope.
     Traces(ExportTraceServiceRequest),
     /// Log records by resource and scope.
     Logs(ExportLogsServiceRequest),
 }
 
-impl Request {
+impl Request<'_> {
     /// The kind of telemetry in it.
     #[must_use]
     pub const fn signal(&self) -> Signal {
@@ -41,13 +39,7 @@ impl Request {
     #[must_use]
     pub fn items(&self) -> u64 {
         let items: usize = match self {
-            Self::Metrics(request) => request
-                .resource_metrics
-                .iter()
-                .flat_map(|resource| &resource.scope_metrics)
-                .flat_map(|scope| &scope.metrics)
-                .map(metric_points)
-                .sum(),
+            Self::Metrics(metrics) => metrics.len(),
             Self::Traces(request) => request
                 .resource_spans
                 .iter()
@@ -65,26 +57,13 @@ impl Request {
     }
 }
 
-/// How many data points a metric holds.
-#[must_use]
-pub fn metric_points(metric: &Metric) -> usize {
-    match &metric.data {
-        None => 0,
-        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
-        Some(Data::Sum(sum)) => sum.data_points.len(),
-        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
-        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
-        Some(Data::Summary(summary)) => summary.data_points.len(),
-    }
-}
-
 /// A request with the bytes it came as.
-#[derive(Clone, Debug)]
-pub struct Batch {
+#[derive(Debug)]
+pub struct Batch<'a> {
     /// The decoded form.
-    pub request: Request,
-    /// Its protobuf encoding, uncompressed, where the receiver has it: forwarded as it is.
-    pub wire: Option<Bytes>,
+    pub request: Request<'a>,
+    /// Its protobuf encoding, uncompressed: forwarded as it is.
+    pub wire: Bytes,
 }
 
 /// The batch was taken; some of its items may have been refused for good (OTLP's partial success).

@@ -9,12 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use parking_lot::Mutex;
-use prost::Message;
 
 use super::{
-    batch::{Accepted, Batch, Refused, Request, Signal, metric_points},
+    batch::{Accepted, Batch, Refused, Request, Signal},
     export::{
         graphite::{self, Lines},
         otlp::Export,
@@ -24,6 +22,7 @@ use super::{
     series::{self, Exposed, Plan, Snapshot, Table},
     stats::{Event, Stats},
     view::{Log, Series, Service, Source, Span},
+    wire::Metrics,
 };
 
 /// What a sender without a hint of its own should wait: long enough for a queue to make room.
@@ -75,17 +74,17 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Refused`] where a sink has no room: the sender may try again.
-    pub fn accept(&self, batch: Batch) -> Result<Accepted, Refused> {
+    pub fn accept(&self, batch: Batch<'_>) -> Result<Accepted, Refused> {
         let items = batch.request.items();
         match batch.request {
-            Request::Metrics(request) => self.accept_metrics(request, batch.wire),
+            Request::Metrics(metrics) => self.accept_metrics(&metrics, batch.wire),
             Request::Traces(request) => {
-                commit(self.reserve_forwards(Signal::Traces, items, batch.wire, &request)?);
+                commit(self.reserve_forwards(Signal::Traces, items, &batch.wire)?);
                 self.inner.recent.heard_spans(&request);
                 Ok(Accepted::default())
             }
             Request::Logs(request) => {
-                commit(self.reserve_forwards(Signal::Logs, items, batch.wire, &request)?);
+                commit(self.reserve_forwards(Signal::Logs, items, &batch.wire)?);
                 self.inner.recent.heard_logs(&request);
                 Ok(Accepted::default())
             }
@@ -156,23 +155,19 @@ impl Pipeline {
             || self.inner.forwards.iter().any(|sink| sink.queue.is_full())
     }
 
-    fn accept_metrics(
-        &self,
-        mut request: ExportMetricsServiceRequest,
-        wire: Option<Bytes>,
-    ) -> Result<Accepted, Refused> {
+    fn accept_metrics(&self, metrics: &Metrics<'_>, wire: Bytes) -> Result<Accepted, Refused> {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
-        let mut plan = table.plan(&request, Instant::now(), SystemTime::now());
-        let (lines, forwards) = match self.reserve(&mut request, &mut plan, wire) {
+        let plan = table.plan(metrics, Instant::now(), SystemTime::now());
+        let (lines, forwards) = match self.reserve(&plan, wire) {
             Ok(reserved) => reserved,
             Err(refused) => {
                 table.abandon(plan);
                 return Err(refused);
             }
         };
-        let applied = table.apply(&request, &plan, inner.graphite.is_some(), SystemTime::now());
+        let applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
         if let Some(lines) = lines.filter(|_| !applied.lines.is_empty()) {
             let bytes = applied.lines.len();
             lines.commit(Lines { text: applied.lines.into(), points: applied.points }, bytes);
@@ -188,17 +183,12 @@ impl Pipeline {
         for notice in plan.notices.iter().chain(&applied.notices) {
             tracing::warn!("{notice}");
         }
-        self.heard(&request);
+        inner.recent.heard_points(metrics);
         Ok(self.partial(&plan))
     }
 
-    /// Room in every sink for what is planned; takes out of `request` the points that are refused for good.
-    fn reserve(
-        &self,
-        request: &mut ExportMetricsServiceRequest,
-        plan: &mut Plan,
-        wire: Option<Bytes>,
-    ) -> Result<(Option<Reservation<Lines>>, Reserved), Refused> {
+    /// Room in every sink for what is planned; what is forwarded is without the points that are refused for good.
+    fn reserve(&self, plan: &Plan, wire: Bytes) -> Result<(Option<Reservation<Lines>>, Reserved), Refused> {
         let lines = match &self.inner.graphite {
             Some(queue) if plan.line_bytes > 0 => {
                 Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
@@ -207,22 +197,12 @@ impl Pipeline {
         };
         let rejected = plan.rejected_points();
         let items = plan.points() - rejected;
-        let wire = if rejected > 0 {
-            series::retain_planned(request, plan);
-            None
-        } else {
-            wire
+        let wire = match rejected {
+            1.. if !self.inner.forwards.is_empty() => series::without_refused(&wire, plan),
+            _ => wire,
         };
-        let forwards = self.reserve_forwards(Signal::Metrics, items, wire, request)?;
+        let forwards = self.reserve_forwards(Signal::Metrics, items, &wire)?;
         Ok((lines, forwards))
-    }
-
-    fn heard(&self, request: &ExportMetricsServiceRequest) {
-        for resource in &request.resource_metrics {
-            let metrics = resource.scope_metrics.iter().flat_map(|scope| &scope.metrics);
-            let points = metrics.map(metric_points).sum::<usize>() as u64;
-            self.inner.recent.heard_points(resource.resource.as_ref(), points);
-        }
     }
 
     fn partial(&self, plan: &Plan) -> Accepted {
@@ -238,18 +218,11 @@ impl Pipeline {
         Accepted { rejected: plan.rejected_points(), message }
     }
 
-    /// Room for a request in every forwarding sink; it is encoded only where there is one that wants it.
-    fn reserve_forwards(
-        &self,
-        signal: Signal,
-        items: u64,
-        wire: Option<Bytes>,
-        request: &impl Message,
-    ) -> Result<Reserved, Refused> {
-        if self.inner.forwards.is_empty() || items == 0 {
+    /// Room for a request in every forwarding sink.
+    fn reserve_forwards(&self, signal: Signal, items: u64, wire: &Bytes) -> Result<Reserved, Refused> {
+        if items == 0 {
             return Ok(Reserved::new());
         }
-        let wire = wire.unwrap_or_else(|| request.encode_to_vec().into());
         let reserve = |sink: &Forward| {
             let room = sink.queue.reserve(wire.len()).ok_or_else(|| no_room(&sink.name))?;
             Ok((room, Export { signal, wire: wire.clone(), items }))

@@ -11,4 +11,4 @@ pub mod statsd;
 
 /// Where a receiver hands its batches: into every sink, or into none ([`Refused`]: the sender may try
 /// again). In the product this is the pipeline's own `accept`.
-pub type Accept = Arc<dyn Fn(Batch) -> Result<Accepted, Refused> + Send + Sync>;
+pub type Accept = Arc<dyn Fn(Batch<'_>) -> Result<Accepted, Refused> + Send + Sync>;

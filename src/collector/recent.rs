@@ -3,6 +3,7 @@
 //! Bounded rings; it must not be a store. Nothing is admitted or refused here.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use super::{
     series::text,
     view::{Log, Service, Span},
+    wire::Metrics,
 };
 
 const SPANS: usize = 2_000;
@@ -43,9 +45,21 @@ struct State {
 }
 
 impl Recent {
-    /// Remembers that `points` data points came from a service.
-    pub fn heard_points(&self, resource: Option<&ProtoResource>, points: u64) {
-        self.state.lock().heard(resource, |service| service.points += points);
+    /// Remembers which service how many data points came from.
+    pub fn heard_points(&self, metrics: &Metrics<'_>) {
+        let mut points = vec![0; metrics.resources.len()];
+        for metric in &metrics.metrics {
+            points[metric.resource] += metrics.points(metric).len() as u64;
+        }
+        let mut state = self.state.lock();
+        for (resource, points) in metrics.resources.iter().zip(points) {
+            let attributes = metrics.attributes(*resource);
+            let attribute = |key: &str| {
+                let found = attributes.iter().find(|attribute| attribute.key == key);
+                found.map(|attribute| attribute.value.text()).unwrap_or_default()
+            };
+            state.heard_of(attribute, |service| service.points += points);
+        }
     }
 
     /// Remembers spans.
@@ -99,10 +113,22 @@ impl State {
     /// Counts for a service, and returns its name.
     fn heard(&mut self, resource: Option<&ProtoResource>, count: impl FnOnce(&mut Service)) -> String {
         let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
-        let attribute = |key: &str| {
-            let found = attributes.iter().find(|attribute| attribute.key == key);
-            found.map(|attribute| cut(&text(attribute.value.as_ref()))).unwrap_or_default()
-        };
+        self.heard_of(
+            |key| {
+                let found = attributes.iter().find(|attribute| attribute.key == key);
+                found.map(|attribute| text(attribute.value.as_ref())).unwrap_or_default()
+            },
+            count,
+        )
+    }
+
+    /// The same with what gives the resource's attributes.
+    fn heard_of<'a>(
+        &mut self,
+        attribute: impl Fn(&str) -> Cow<'a, str>,
+        count: impl FnOnce(&mut Service),
+    ) -> String {
+        let attribute = |key: &str| cut(&attribute(key));
         let (name, instance) = (attribute("service.name"), attribute("service.instance.id"));
         let key = (name.clone(), instance.clone());
         if self.services.len() >= SERVICES && !self.services.contains_key(&key) {

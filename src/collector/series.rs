@@ -20,10 +20,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest, common::v1::InstrumentationScope,
-    metrics::v1::Metric,
-};
 use slab::Slab;
 
 pub(crate) use self::identity::text;
@@ -31,7 +27,6 @@ use self::{
     beginning::Written,
     identity::{Descriptor, NamedType, attribute_key},
     paths::{Paths, Turn},
-    point::Point,
     state::State,
     stream::{Form, Ready, Stream, forget, sharing},
     times::Times,
@@ -39,9 +34,12 @@ use self::{
 pub use self::{
     exposed::{Exposed, Snapshot},
     identity::Resource,
-    plan::{Plan, retain_planned},
+    plan::{Plan, without_refused},
 };
-use super::export::graphite::lines::line_bytes;
+use super::{
+    export::graphite::lines::line_bytes,
+    wire::{Attribute, Metric, Metrics, Point},
+};
 use crate::{
     config::{GraphiteLines, GraphiteNames},
     exposition::family::Kind,
@@ -137,30 +135,33 @@ impl Table {
     /// Finds the stream of every point, making new ones while there is room, and what the points would take.
     /// `clock` is the time of day.
     #[must_use]
-    pub fn plan(&mut self, request: &ExportMetricsServiceRequest, now: Instant, clock: SystemTime) -> Plan {
+    pub fn plan(&mut self, metrics: &Metrics<'_>, now: Instant, clock: SystemTime) -> Plan {
         let mut plan = Plan::default();
         let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
-        for_each_metric(request, |resource, scope, metric| {
-            let descriptor = self.descriptor(resource, scope, metric, &mut plan);
+        plan.slots.reserve_exact(metrics.len());
+        for metric in &metrics.metrics {
+            let descriptor = self.descriptor(metrics, metric, &mut plan);
             let delta = point::is_delta(metric);
-            point::for_each(metric, |point| {
+            for point in metrics.points(metric) {
                 let checked = match &descriptor {
-                    Ok(descriptor) => point.check(metric).and_then(|()| {
-                        let times = times.filter(|_| descriptor.written && !point.no_recorded_value());
-                        times.map_or(Ok(()), |times| times.second(point.time()).map(drop))?;
+                    Ok(descriptor) => point::check(point, metric).and_then(|()| {
+                        let times = times.filter(|_| descriptor.written && !point::no_recorded_value(point));
+                        times.map_or(Ok(()), |times| times.second(point.time).map(drop))?;
                         Ok(descriptor)
                     }),
                     Err(reason) => Err(*reason),
                 };
-                match checked.and_then(|descriptor| self.stream(descriptor, &point, now, &mut plan.made)) {
+                let attributes = metrics.attributes(point.attributes);
+                match checked.and_then(|descriptor| self.stream(descriptor, attributes, now, &mut plan.made))
+                {
                     Ok(slot) => {
-                        plan.line_bytes += self.most_bytes(slot, &point, delta);
+                        plan.line_bytes += self.most_bytes(slot, point, delta);
                         plan.slots.push(Some(slot));
                     }
-                    Err(reason) => plan.reject(reason, &metric.name),
+                    Err(reason) => plan.reject(reason, metric.name),
                 }
-            });
-        });
+            }
+        }
         plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
         plan
     }
@@ -169,9 +170,9 @@ impl Table {
     fn most_bytes(&self, slot: usize, point: &Point<'_>, delta: bool) -> usize {
         let stream = &self.streams[slot];
         let Some(path) = &stream.path else { return 0 };
-        let lines = point.lines(self.histogram_bounds.len(), self.graphite.quantiles.len());
+        let lines = point::lines(point, self.histogram_bounds.len(), self.graphite.quantiles.len());
         // A beginning has lines of its own.
-        let begins = !stream.begun || (!delta && stream.state.may_be_reset(point.start()));
+        let begins = !stream.begun || (!delta && stream.state.may_be_reset(point.start));
         (lines << usize::from(begins)) * line_bytes(path, self.names.style())
     }
 
@@ -184,42 +185,36 @@ impl Table {
         }
     }
 
-    /// Takes the points of `request` as `plan` says; writes carbon lines if `lines` asks for them.
+    /// Takes the points of `metrics` as `plan` says; writes carbon lines if `lines` asks for them.
     #[must_use]
-    pub fn apply(
-        &mut self,
-        request: &ExportMetricsServiceRequest,
-        plan: &Plan,
-        lines: bool,
-        now: SystemTime,
-    ) -> Applied {
+    pub fn apply(&mut self, metrics: &Metrics<'_>, plan: &Plan, lines: bool, now: SystemTime) -> Applied {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
         let times = Times::at(now, self.graphite.max_age);
         let mut applied = Applied::default();
         let mut slots = plan.slots.iter();
-        for_each_metric(request, |_, _, metric| {
+        for metric in &metrics.metrics {
             let delta = point::is_delta(metric);
-            point::for_each(metric, |point| {
-                let Some(slot) = slots.next().copied().flatten() else { return };
+            for point in metrics.points(metric) {
+                let Some(slot) = slots.next().copied().flatten() else { continue };
                 if lines {
-                    self.note_sharing(slot, &point, &mut applied);
+                    self.note_sharing(slot, point, &mut applied);
                 }
-                let most_bytes = if lines { self.most_bytes(slot, &point, delta) } else { 0 };
-                let Some(stream) = self.streams.get_mut(slot) else { return };
-                if point.no_recorded_value() {
+                let most_bytes = if lines { self.most_bytes(slot, point, delta) } else { 0 };
+                let Some(stream) = self.streams.get_mut(slot) else { continue };
+                if point::no_recorded_value(point) {
                     stream.state.end();
-                    return;
+                    continue;
                 }
-                let mut ready = Ready::of(&point, delta, &self.histogram_bounds);
+                let mut ready = Ready::of(stream, point, delta, &self.histogram_bounds);
                 if lines && stream.path.is_some() {
-                    ready.beside(stream, &point, &self.graphite.quantiles);
+                    ready.beside(stream, point, &self.graphite.quantiles);
                 }
                 let style = self.names.style();
                 let form = Form { most_bytes, horizon, times, style, beginnings: &self.beginnings };
-                stream.take(ready, &point, &form, &mut applied);
-            });
-        });
+                stream.take(ready, point, &form, &mut applied);
+            }
+        }
         applied
     }
 
@@ -227,7 +222,7 @@ impl Table {
     fn note_sharing(&mut self, slot: usize, point: &Point<'_>, applied: &mut Applied) {
         let Some(stream) = self.streams.get(slot) else { return };
         let Some(group) = stream.shares else { return };
-        match self.paths.write(group, slot, point.time(), stream.begun) {
+        match self.paths.write(group, slot, point.time, stream.begun) {
             Turn::Alone => {}
             Turn::Overlap { other, first } => {
                 applied.shared += 1;
@@ -260,15 +255,15 @@ impl Table {
 
     fn descriptor(
         &mut self,
-        resource: Option<&opentelemetry_proto::tonic::resource::v1::Resource>,
-        scope: Option<&InstrumentationScope>,
-        metric: &Metric,
+        metrics: &Metrics<'_>,
+        metric: &Metric<'_>,
         plan: &mut Plan,
     ) -> Result<Arc<Descriptor>, &'static str> {
         if metric.name.is_empty() {
             return Err("no_name");
         }
         let kind = point::kind(metric)?;
+        let resource = metrics.attributes(metrics.resources[metric.resource]);
         identity::resource_key(resource, &mut self.key)?;
         if !self.resources.contains_key(&self.key) {
             if self.resources.len() >= self.max_series {
@@ -279,7 +274,7 @@ impl Table {
             self.resources.insert(self.key.clone(), made);
         }
         let resource = Arc::clone(&self.resources[&self.key]);
-        identity::descriptor_key(&resource, scope, metric, kind, &mut self.key)?;
+        identity::descriptor_key(&resource, metrics, metric, kind, &mut self.key)?;
         if let Some(descriptor) = self.descriptors.get(&self.key) {
             return Ok(Arc::clone(descriptor));
         }
@@ -289,7 +284,7 @@ impl Table {
         let descriptor_key = std::mem::take(&mut self.key);
         let named = self.named_type(&resource, metric, kind, plan)?;
         self.key = descriptor_key;
-        let written = self.graphite.writes(&metric.name);
+        let written = self.graphite.writes(metric.name);
         let made = Arc::new(Descriptor::new(self.next_id, resource, metric, named, written));
         self.next_id = self.next_id.wrapping_add(1);
         self.descriptors.insert(self.key.clone(), Arc::clone(&made));
@@ -299,11 +294,11 @@ impl Table {
     fn stream(
         &mut self,
         descriptor: &Arc<Descriptor>,
-        point: &Point<'_>,
+        attributes: &[Attribute<'_>],
         now: Instant,
         made: &mut Vec<Vec<u8>>,
     ) -> Result<usize, &'static str> {
-        attribute_key(descriptor.id, point.attributes(), &mut self.key)?;
+        attribute_key(descriptor.id, attributes, &mut self.key)?;
         if let Some(slot) = self.index.get(&self.key) {
             self.streams[*slot].heard = now;
             return Ok(*slot);
@@ -311,7 +306,7 @@ impl Table {
         if self.streams.len() >= self.max_series {
             return Err("max_series");
         }
-        let (labels, path) = descriptor.series(point.attributes(), &self.names);
+        let (labels, path) = descriptor.series(attributes, &self.names);
         let stream = Stream {
             descriptor: Arc::clone(descriptor),
             labels,
@@ -345,7 +340,7 @@ impl Table {
     fn named_type(
         &mut self,
         resource: &Resource,
-        metric: &Metric,
+        metric: &Metric<'_>,
         kind: Kind,
         plan: &mut Plan,
     ) -> Result<Arc<NamedType>, &'static str> {
@@ -369,22 +364,5 @@ impl Table {
         let named = Arc::new(NamedType::new(kind));
         self.types.insert(self.key.clone(), Arc::clone(&named));
         Ok(named)
-    }
-}
-
-fn for_each_metric<'a>(
-    request: &'a ExportMetricsServiceRequest,
-    mut f: impl FnMut(
-        Option<&'a opentelemetry_proto::tonic::resource::v1::Resource>,
-        Option<&'a InstrumentationScope>,
-        &'a Metric,
-    ),
-) {
-    for resource in &request.resource_metrics {
-        for scope in &resource.scope_metrics {
-            for metric in &scope.metrics {
-                f(resource.resource.as_ref(), scope.scope.as_ref(), metric);
-            }
-        }
     }
 }

@@ -20,11 +20,24 @@ use prost::Message as _;
 use self::fields::{Field, Fields, float, once, text, varint};
 use crate::exposition::family::Number;
 
-/// Not an encoding that is read here; it may be a good one nevertheless.
+/// Why a request is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unusual;
+pub enum ReadError {
+    /// Not an encoding that is read here; it may be a good one nevertheless.
+    Unusual,
+    /// There is no memory for what it becomes.
+    NoMemory,
+}
 
-type Read<T> = Result<T, Unusual>;
+use ReadError::{NoMemory, Unusual};
+
+/// Room that a list has from its first item on.
+const FIRST_ITEMS: usize = 4;
+
+type Read<T> = Result<T, ReadError>;
+
+/// Asked before memory is taken, with the bytes; says whether there are so many.
+type Memory<'m> = &'m mut dyn FnMut(usize) -> bool;
 
 /// Every metric of a request, in its order.
 #[derive(Debug, Default)]
@@ -244,20 +257,21 @@ pub fn rewritten(wire: &[u8]) -> Result<Vec<u8>, prost::DecodeError> {
 }
 
 impl<'a> Metrics<'a> {
-    /// Reads an `ExportMetricsServiceRequest`.
+    /// Reads an `ExportMetricsServiceRequest`. Two bytes on the wire can become a point of 150: `memory` is asked before
+    /// any is taken, with the bytes.
     ///
     /// # Errors
-    /// [`Unusual`]: what it says can be told of what is [`rewritten`] only.
-    pub fn read(wire: &'a [u8]) -> Read<Self> {
-        let mut metrics = Self::default();
+    /// [`ReadError::Unusual`]: what it says can be told of what is [`rewritten`] only. [`ReadError::NoMemory`].
+    pub fn read(wire: &'a [u8], memory: Memory<'_>) -> Read<Self> {
+        let mut reader = Reader { metrics: Self::default(), memory };
         for field in Fields::of(wire) {
             match field? {
-                (1, Field::Bytes(resource)) => metrics.resource(resource)?,
+                (1, Field::Bytes(resource)) => reader.resource(resource)?,
                 (2.., _) => {}
                 _ => return Err(Unusual),
             }
         }
-        Ok(metrics)
+        Ok(reader.metrics)
     }
 
     /// How many data points there are.
@@ -283,6 +297,28 @@ impl<'a> Metrics<'a> {
     pub fn attributes(&self, place: Attributes) -> &[Attribute<'a>] {
         self.attributes.get(place.start as usize..place.end as usize).unwrap_or_default()
     }
+}
+
+struct Reader<'a, 'm> {
+    metrics: Metrics<'a>,
+    memory: Memory<'m>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn push<T>(&mut self, of: for<'l> fn(&'l mut Metrics<'a>) -> &'l mut Vec<T>, item: T) -> Read<()> {
+        let list = of(&mut self.metrics);
+        if list.len() == list.capacity() {
+            let more = list.capacity().max(FIRST_ITEMS);
+            self.take(more * size_of::<T>())?;
+            of(&mut self.metrics).reserve_exact(more);
+        }
+        of(&mut self.metrics).push(item);
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: usize) -> Read<()> {
+        if (self.memory)(bytes) { Ok(()) } else { Err(NoMemory) }
+    }
 
     fn resource(&mut self, message: &'a [u8]) -> Read<()> {
         let mut found = None;
@@ -295,7 +331,7 @@ impl<'a> Metrics<'a> {
             }
         }
         let attributes = self.resource_attributes(found.unwrap_or_default())?;
-        self.resources.push(attributes);
+        self.push(|metrics| &mut metrics.resources, attributes)?;
         for field in Fields::of(message) {
             if let (2, Field::Bytes(scope)) = field? {
                 self.scope(scope)?;
@@ -305,7 +341,7 @@ impl<'a> Metrics<'a> {
     }
 
     fn resource_attributes(&mut self, message: &'a [u8]) -> Read<Attributes> {
-        let start = self.attributes.len();
+        let start = self.metrics.attributes.len();
         for field in Fields::of(message) {
             match field? {
                 (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
@@ -328,7 +364,7 @@ impl<'a> Metrics<'a> {
             }
         }
         let mut scope = Scope::default();
-        let start = self.attributes.len();
+        let start = self.metrics.attributes.len();
         for field in Fields::of(found.unwrap_or_default()) {
             match field? {
                 (1, field) => scope.name = text(field)?,
@@ -339,7 +375,7 @@ impl<'a> Metrics<'a> {
             }
         }
         scope.attributes = self.since(start)?;
-        self.scopes.push(scope);
+        self.push(|metrics| &mut metrics.scopes, scope)?;
         for field in Fields::of(message) {
             if let (2, Field::Bytes(metric)) = field? {
                 self.metric(metric)?;
@@ -350,15 +386,15 @@ impl<'a> Metrics<'a> {
 
     fn metric(&mut self, message: &'a [u8]) -> Read<()> {
         let mut metric = Metric {
-            resource: self.resources.len() - 1,
-            scope: self.scopes.len() - 1,
+            resource: self.metrics.resources.len() - 1,
+            scope: self.metrics.scopes.len() - 1,
             name: "",
             description: "",
             unit: "",
             data: None,
             temporality: 0,
             is_monotonic: false,
-            points: self.points.len()..self.points.len(),
+            points: self.metrics.points.len()..self.metrics.points.len(),
         };
         let mut data = None;
         for field in Fields::of(message) {
@@ -368,9 +404,9 @@ impl<'a> Metrics<'a> {
                 (3, field) => metric.unit = text(field)?,
                 (number @ (5 | 7 | 9..=11), Field::Bytes(message)) => once(&mut data, (number, message))?,
                 (12, Field::Bytes(attribute)) => {
-                    let start = self.attributes.len();
+                    let start = self.metrics.attributes.len();
                     self.attribute(attribute)?;
-                    self.attributes.truncate(start);
+                    self.metrics.attributes.truncate(start);
                 }
                 (4 | 6 | 8 | 13.., _) => {}
                 _ => return Err(Unusual),
@@ -386,10 +422,9 @@ impl<'a> Metrics<'a> {
             });
             self.data(message, &mut metric)?;
         }
-        self.lacks_something |= metric.data.is_none();
-        metric.points.end = self.points.len();
-        self.metrics.push(metric);
-        Ok(())
+        self.metrics.lacks_something |= metric.data.is_none();
+        metric.points.end = self.metrics.points.len();
+        self.push(|metrics| &mut metrics.metrics, metric)
     }
 
     fn data(&mut self, message: &'a [u8], metric: &mut Metric<'a>) -> Read<()> {
@@ -411,13 +446,13 @@ impl<'a> Metrics<'a> {
                 ((1, _), _) => return Err(Unusual),
                 _ => continue,
             };
-            self.points.push(point);
+            self.push(|metrics| &mut metrics.points, point)?;
         }
         Ok(())
     }
 
     fn number(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.attributes.len());
+        let mut point = Point::new(self.metrics.attributes.len());
         let mut value = None;
         for field in Fields::of(message) {
             match field? {
@@ -432,13 +467,13 @@ impl<'a> Metrics<'a> {
                 _ => return Err(Unusual),
             }
         }
-        self.lacks_something |= value.is_none();
+        self.metrics.lacks_something |= value.is_none();
         point.content = Content::Number(value);
         self.ended(point)
     }
 
     fn histogram(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.attributes.len());
+        let mut point = Point::new(self.metrics.attributes.len());
         let mut histogram = Histogram::default();
         let (mut counts, mut bounds) = (None, None);
         for field in Fields::of(message) {
@@ -464,8 +499,10 @@ impl<'a> Metrics<'a> {
     }
 
     fn exponential(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.attributes.len());
+        let mut point = Point::new(self.metrics.attributes.len());
         let mut histogram = Exponential::default();
+        // Each count of a bucket is a byte at the least.
+        self.take(size_of::<Exponential>() + message.len() * size_of::<u64>())?;
         let buckets = |message: &[u8]| Buckets::decode(message).map_err(|_| Unusual);
         for field in Fields::of(message) {
             match field? {
@@ -492,8 +529,10 @@ impl<'a> Metrics<'a> {
     }
 
     fn summary(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.attributes.len());
+        let mut point = Point::new(self.metrics.attributes.len());
         let mut summary = Summary::default();
+        // Each quantile is two bytes at the least, and a list may be half empty.
+        self.take(message.len() * size_of::<(f64, f64)>())?;
         for field in Fields::of(message) {
             match field? {
                 (7, Field::Bytes(attribute)) => self.attribute(attribute)?,
@@ -521,8 +560,8 @@ impl<'a> Metrics<'a> {
                 _ => return Err(Unusual),
             }
         }
-        self.attributes.push(Attribute { key, value: value.unwrap_or(Value::Empty) });
-        Ok(())
+        let value = value.unwrap_or(Value::Empty);
+        self.push(|metrics| &mut metrics.attributes, Attribute { key, value })
     }
 
     fn ended(&self, mut point: Point<'a>) -> Read<Point<'a>> {
@@ -532,7 +571,7 @@ impl<'a> Metrics<'a> {
 
     fn since(&self, start: usize) -> Read<Attributes> {
         let place = |at: usize| u32::try_from(at).map_err(|_| Unusual);
-        Ok(Attributes { start: place(start)?, end: place(self.attributes.len())? })
+        Ok(Attributes { start: place(start)?, end: place(self.metrics.attributes.len())? })
     }
 }
 

@@ -6,10 +6,12 @@ use opentelemetry_proto::tonic::metrics::v1::{
     DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint, NumberDataPoint, SummaryDataPoint,
     exponential_histogram_data_point::Buckets, summary_data_point::ValueAtQuantile,
 };
+use prost::Message as _;
 use pushpull::{
     collector::{
         series::{STALE_AFTER, Table},
         stats::Event,
+        wire::Metrics,
     },
     config::GraphiteLines,
 };
@@ -348,6 +350,8 @@ fn the_beginning_of_a_stream_that_comes_back_is_not_written_again() {
         let point = NumberDataPoint { start_time_unix_nano: seconds(from), ..int(&[], time, 5) };
         let request = request(SHOP, vec![counter("jobs", CUMULATIVE, vec![point])]);
         table.sweep(now);
+        let wire = request.encode_to_vec();
+        let request = Metrics::read(&wire, &mut |_| true).unwrap();
         let plan = table.plan(&request, now, SystemTime::now());
         let lines = table.apply(&request, &plan, true, SystemTime::now()).lines;
         assert!(lines.len() <= plan.line_bytes);

@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric};
+use prost::Message as _;
 use pushpull::{
     collector::{
         series::{STALE_AFTER, Table},
         stats::Event,
+        wire::Metrics,
     },
     exposition::text,
 };
@@ -94,6 +96,8 @@ fn a_series_that_is_silent_for_long_is_forgotten() {
     let start = Instant::now();
     let take = |table: &mut Table, key, value, now| {
         let request = request(SHOP, vec![counter("hits", DELTA, vec![int(&[("k", key)], T, value)])]);
+        let wire = request.encode_to_vec();
+        let request = Metrics::read(&wire, &mut |_| true).unwrap();
         let plan = table.plan(&request, now, SystemTime::now());
         let _ = table.apply(&request, &plan, false, SystemTime::now());
         plan.rejected_points()

@@ -79,7 +79,7 @@ fn any_backend_over_http_and_tls() {
 }
 
 /// A backend that does this costs no request anything, is named in one line for each signal, and counted.
-fn is_named_and_counted(protocol: &str, answer: fn(&Batch) -> Answer, reason: &str) {
+fn is_named_and_counted(protocol: &str, answer: fn(&Batch<'_>) -> Answer, reason: &str) {
     let receiver = Receiver::plain(answer);
     let service = Launch::serve()
         .exporting_often()
@@ -114,7 +114,7 @@ fn a_backend_that_is_exhausted() {
 
 #[test]
 fn a_backend_that_has_no_room() {
-    let refused = |_: &Batch| {
+    let refused = |_: &Batch<'_>| {
         Answer::Otlp(Err(Refused { sink: "test".to_owned(), retry_after: Duration::from_millis(50) }))
     };
     is_named_and_counted("grpc", refused, "Unavailable");
@@ -128,7 +128,8 @@ fn a_backend_with_errors() {
 
 #[test]
 fn a_backend_that_takes_a_part() {
-    let part = |_: &Batch| Answer::Otlp(Ok(Accepted { rejected: 1, message: "one is too many".to_owned() }));
+    let part =
+        |_: &Batch<'_>| Answer::Otlp(Ok(Accepted { rejected: 1, message: "one is too many".to_owned() }));
     is_named_and_counted("grpc", part, "rejected");
     is_named_and_counted("http/protobuf", part, "rejected");
 }

@@ -32,7 +32,7 @@ use tokio_rustls::{
 use tower_service::Service as _;
 
 /// What a receiver makes of a batch.
-pub(crate) type Verdict = fn(&Batch) -> Answer;
+pub(crate) type Verdict = fn(&Batch<'_>) -> Answer;
 
 /// How it answers.
 pub(crate) enum Answer {
@@ -56,7 +56,7 @@ struct Heard {
 }
 
 /// Takes everything.
-pub(crate) fn takes(_: &Batch) -> Answer {
+pub(crate) fn takes(_: &Batch<'_>) -> Answer {
     Answer::Otlp(Ok(Accepted::default()))
 }
 
@@ -176,9 +176,9 @@ fn router(heard: &Arc<Mutex<Heard>>, answer: &Arc<Mutex<Verdict>>) -> Router {
 }
 
 /// What is asked about before a request is read: a verdict of its own answer is the same for all.
-const NOTHING: Batch = Batch {
+const NOTHING: Batch<'_> = Batch {
     request: batch::Request::Logs(ExportLogsServiceRequest { resource_logs: Vec::new() }),
-    wire: None,
+    wire: bytes::Bytes::new(),
 };
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {

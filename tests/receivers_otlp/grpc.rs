@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::collector::{
 use proptest::{prelude::*, test_runner::TestRunner};
 use prost::Message as _;
 use pushpull::collector::{
-    batch::{Accepted, Refused, Request, Signal},
+    batch::{Accepted, Refused, Signal},
     receive::otlp::Limits,
     stats::Event,
 };
@@ -106,7 +106,7 @@ async fn every_signal_is_taken_plain_and_gzipped() {
             assert!(!partial);
             let batch = receiver.batch();
             assert_same(&batch.request, &request(signal));
-            assert_eq!(batch.wire.as_deref(), Some(&wire(&request(signal))[..]));
+            assert_eq!(batch.wire, wire(&request(signal)));
         }
     }
     let taken = |signal, items| (Event::Accepted, "otlp_grpc".to_owned(), signal, "", items);

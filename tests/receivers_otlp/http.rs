@@ -2,14 +2,17 @@
 
 use std::{io::Read as _, time::Duration};
 
-use opentelemetry_proto::tonic::collector::{
-    metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse},
-    trace::v1::ExportTraceServiceResponse,
+use opentelemetry_proto::tonic::{
+    collector::{
+        metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse},
+        trace::v1::ExportTraceServiceResponse,
+    },
+    metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric::Data},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 use prost::Message as _;
 use pushpull::collector::{
-    batch::{Accepted, Refused, Request, Signal},
+    batch::{Accepted, Refused, Signal},
     receive::otlp::Limits,
     stats::Event,
 };
@@ -36,13 +39,13 @@ async fn every_signal_is_taken_in_protobuf_plain_and_gzipped() {
         assert_eq!(plain.header("content-type"), Some("application/x-protobuf"));
         let batch = receiver.batch();
         assert_same(&batch.request, &request);
-        assert_eq!(batch.wire.as_deref(), Some(&bytes[..]));
+        assert_eq!(batch.wire, bytes);
 
         let zipped = send(&receiver, "POST", path, &[PROTOBUF, GZIP], &gzip(&bytes)).await;
         assert_eq!(zipped.status, 200, "{}", zipped.text());
         let batch = receiver.batch();
         assert_same(&batch.request, &request);
-        assert_eq!(batch.wire.as_deref(), Some(&bytes[..]), "the bytes are the decompressed ones");
+        assert_eq!(batch.wire, bytes, "the bytes are the decompressed ones");
     }
     let taken = |signal, items| (Event::Accepted, "otlp_http".to_owned(), signal, "", items);
     assert_eq!(
@@ -212,13 +215,22 @@ async fn a_chunked_body_is_taken() {
 #[tokio::test]
 async fn a_request_that_would_grow_beyond_bounds_when_decoded_is_refused() {
     // Two bytes each, a struct each once decoded.
-    let tiny_resources = [0x0a, 0x00].repeat(1_000_000);
+    let gauge = Metric {
+        data: Some(Data::Gauge(Gauge { data_points: vec![NumberDataPoint::default(); 1_000_000] })),
+        ..Metric::default()
+    };
+    let scope = ScopeMetrics { metrics: vec![gauge], ..ScopeMetrics::default() };
+    let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
+    let tiny_points = ExportMetricsServiceRequest { resource_metrics: vec![resource] }.encode_to_vec();
     let limits = Limits { decoded: 64 * 1024 * 1024, ..Limits::default() };
     let receiver = Receiver::http(limits).await;
-    let answer = send(&receiver, "POST", "/v1/metrics", &[PROTOBUF], &tiny_resources).await;
+    let answer = send(&receiver, "POST", "/v1/metrics", &[PROTOBUF], &tiny_points).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
     assert!(answer.text().contains("decoded"), "{}", answer.text());
-    let json = format!(r#"{{"resourceMetrics":[{}{{}}]}}"#, "{},".repeat(1_000_000));
+    let json = format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"gauge":{{"dataPoints":[{}{{}}]}}}}]}}]}}]}}"#,
+        "{},".repeat(1_000_000)
+    );
     let answer = send(&receiver, "POST", "/v1/metrics", &[JSON], json.as_bytes()).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
     receiver.no_batch();
@@ -321,7 +333,7 @@ async fn spans_with_invalid_ids_are_refused_one_by_one() {
     );
     let batch = receiver.batch();
     assert_same(&batch.request, &traces_of(vec![span("good")]));
-    assert_eq!(batch.wire, None, "the bytes hold what was refused");
+    assert_eq!(batch.wire, wire(&batch.request), "the bytes do not hold what was refused");
     assert_eq!(
         receiver.counts(),
         [
@@ -350,7 +362,7 @@ async fn points_without_a_value_and_metrics_without_data_are_refused_one_by_one_
     let message = partial.error_message;
     assert!(message.contains(r#"metrics[0] "orders" sum.dataPoints[1]: no value"#), "{message}");
     assert!(message.contains(r#"metrics[2] "latency": no data"#), "{message}");
-    assert_eq!(receiver.batch().request.items(), 5, "the good ones and the one marked as without a value");
+    assert_eq!(receiver.batch().items, 5, "the good ones and the one marked as without a value");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use pushpull::{
     collector::{
-        batch::{Accepted, Batch, Refused, Request, Signal},
+        batch::{self, Accepted, Refused, Signal},
         receive::{Accept, otlp::Limits, otlp_grpc, otlp_http},
         stats::{Event, Stats},
     },
@@ -46,6 +46,43 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Headers of a request, by name and value.
 pub(crate) type Headers<'h> = &'h [(&'h str, &'h str)];
+
+/// What a receiver hands on, kept.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Metrics(ExportMetricsServiceRequest),
+    Traces(ExportTraceServiceRequest),
+    Logs(ExportLogsServiceRequest),
+}
+
+/// A request with what would be forwarded of it.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) request: Request,
+    pub(crate) wire: Vec<u8>,
+    pub(crate) items: u64,
+}
+
+impl Batch {
+    fn of(batch: batch::Batch<'_>) -> Self {
+        let (wire, items) = (batch.wire.to_vec(), batch.request.items());
+        let request = match batch.request {
+            batch::Request::Metrics(metrics) => {
+                let request = ExportMetricsServiceRequest::decode(wire.as_slice()).unwrap();
+                let names = |request: &ExportMetricsServiceRequest| -> Vec<String> {
+                    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+                    scopes.flat_map(|scope| &scope.metrics).map(|metric| metric.name.clone()).collect()
+                };
+                let read: Vec<_> = metrics.metrics.iter().map(|metric| metric.name.to_owned()).collect();
+                assert_eq!(read, names(&request), "what is taken is what is forwarded");
+                Request::Metrics(request)
+            }
+            batch::Request::Traces(request) => Request::Traces(request),
+            batch::Request::Logs(request) => Request::Logs(request),
+        };
+        Self { request, wire, items }
+    }
+}
 
 /// A receiver that runs until it is dropped.
 pub(crate) struct Receiver {
@@ -77,7 +114,7 @@ impl Receiver {
         let accept: Accept = {
             let (batches, answer) = (Arc::clone(&batches), Arc::clone(&answer));
             Arc::new(move |batch| {
-                batches.lock().unwrap().push(batch);
+                batches.lock().unwrap().push(Batch::of(batch));
                 answer.lock().unwrap().clone()
             })
         };

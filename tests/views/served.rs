@@ -14,6 +14,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{KeyValue, any_value},
     metrics::v1::{Metric, NumberDataPoint, metric, number_data_point},
 };
+use prost::Message as _;
 use pushpull::{
     collector::{
         batch::{Accepted, Request},
@@ -118,7 +119,8 @@ fn recording(pushes: &Arc<Mutex<Vec<Push>>>) -> Accept {
     let pushes = Arc::clone(pushes);
     Arc::new(move |batch| {
         let arrived = Instant::now();
-        if let Request::Metrics(request) = batch.request {
+        if let Request::Metrics(_) = batch.request {
+            let request = ExportMetricsServiceRequest::decode(batch.wire.as_ref()).unwrap();
             let push = Push { arrived, readings: readings(&request) };
             pushes.lock().unwrap().push(push);
         }

@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, body::Body, extract, http::Response, routing::any};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse},
-    metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse},
-    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse},
+    logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
+    metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse},
+    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
 use prost::Message as _;
 use tonic::{Code, Status};
@@ -19,6 +19,7 @@ use super::Accept;
 use crate::collector::{
     batch::{Accepted, Batch, Request, Signal},
     stats::{Event, Stats},
+    wire::Metrics,
 };
 
 mod body;
@@ -28,11 +29,11 @@ mod schema;
 mod size;
 
 use body::{Room, Share};
-use check::Missing;
+use check::{Findings, Missing};
 
 /// A body of up to this many bytes is decoded where it was read; a larger one on a thread of its own, so
 /// that it does not hold up the connections beside it.
-const DECODED_IN_PLACE: usize = 64 * 1024;
+const DECODED_IN_PLACE: usize = 256 * 1024;
 /// How much larger gzip is expected to become, for that choice only.
 const USUAL_INFLATION: usize = 16;
 /// Characters of a reason that are sent back; it may quote the request.
@@ -251,17 +252,21 @@ impl Intake {
                 Missing::RefusesRequest
             }
         };
-        let decoded = size::decoded(schema::request(signal), &bytes).map_err(Refusal::Malformed)?;
-        if decoded > self.limits.decoded {
-            return Err(Refusal::TooLarge { what: "the decoded request", limit: self.limits.decoded });
-        }
-        let mut decoded_share = self.decoded.share();
-        decoded_share.grow(decoded)?;
-
-        let mut request = decode(signal, &bytes)?;
-        let findings = check::check(&mut request, missing).map_err(Refusal::Malformed)?;
-        let wire = (encoding == Encoding::Protobuf && findings.is_empty()).then_some(bytes);
-        let mut accepted = self.hand_on(Batch { request, wire })?;
+        let mut memory = Memory { share: self.decoded.share(), taken: 0, limit: self.limits.decoded };
+        let (findings, mut accepted) = match signal {
+            Signal::Metrics => self.take_metrics(bytes, missing, &mut memory)?,
+            Signal::Traces => {
+                let mut request: ExportTraceServiceRequest = decode(signal, &bytes, &mut memory)?;
+                let findings = check::spans(&mut request);
+                let wire = if findings.is_empty() { bytes } else { request.encode_to_vec().into() };
+                (findings, self.hand_on(Batch { request: Request::Traces(request), wire })?)
+            }
+            Signal::Logs => {
+                let mut request: ExportLogsServiceRequest = decode(signal, &bytes, &mut memory)?;
+                let wire = if check::logs(&mut request) { request.encode_to_vec().into() } else { bytes };
+                (Findings::default(), self.hand_on(Batch { request: Request::Logs(request), wire })?)
+            }
+        };
         if !findings.is_empty() {
             accepted.rejected += findings.rejected;
             accepted.message = match accepted.message {
@@ -273,7 +278,31 @@ impl Intake {
         Ok(accepted)
     }
 
-    fn hand_on(&self, batch: Batch) -> Result<Accepted, Refusal> {
+    /// Metrics are read where they lie. An encoding that is unusual, or that lacks something, is decoded whole, rid of
+    /// what cannot be used, and written anew.
+    fn take_metrics(
+        &self,
+        wire: Bytes,
+        missing: Missing,
+        memory: &mut Memory,
+    ) -> Result<(Findings, Accepted), Refusal> {
+        if let Some(metrics) = memory.read(&wire)?.filter(|metrics| !metrics.lacks_something) {
+            let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
+            return Ok((Findings::default(), self.hand_on(batch)?));
+        }
+        let mut request: ExportMetricsServiceRequest = decode(Signal::Metrics, &wire, memory)?;
+        let findings = check::metrics(&mut request);
+        if missing == Missing::RefusesRequest && !findings.is_empty() {
+            return Err(Refusal::Malformed(findings.message()));
+        }
+        let wire = Bytes::from(request.encode_to_vec());
+        drop(request);
+        let metrics = memory.read(&wire)?.ok_or(Refusal::Internal)?;
+        let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
+        Ok((findings, self.hand_on(batch)?))
+    }
+
+    fn hand_on(&self, batch: Batch<'_>) -> Result<Accepted, Refusal> {
         let (signal, items) = (batch.request.signal(), batch.request.items());
         // A request without items is a success by the specification, and no sink has use for it.
         if items == 0 {
@@ -300,13 +329,47 @@ impl Intake {
     }
 }
 
-fn decode(signal: Signal, wire: &[u8]) -> Result<Request, Refusal> {
-    match signal {
-        Signal::Metrics => prost::Message::decode(wire).map(Request::Metrics),
-        Signal::Traces => prost::Message::decode(wire).map(Request::Traces),
-        Signal::Logs => prost::Message::decode(wire).map(Request::Logs),
+/// The memory that one request takes once decoded.
+struct Memory {
+    share: Share,
+    taken: usize,
+    limit: usize,
+}
+
+impl Memory {
+    fn take(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.taken += bytes;
+        if self.taken > self.limit {
+            return Err(Refusal::TooLarge { what: "the decoded request", limit: self.limit });
+        }
+        self.share.grow(bytes)
     }
-    .map_err(|error| Refusal::Malformed(error.to_string()))
+
+    /// The metrics where they lie; `None` where they are to be written anew first.
+    fn read<'a>(&mut self, wire: &'a [u8]) -> Result<Option<Metrics<'a>>, Refusal> {
+        let mut refusal = None;
+        let read = Metrics::read(wire, &mut |bytes| match self.take(bytes) {
+            Ok(()) => true,
+            Err(refused) => {
+                refusal = Some(refused);
+                false
+            }
+        });
+        match (read, refusal) {
+            (_, Some(refusal)) => Err(refusal),
+            (read, None) => Ok(read.ok()),
+        }
+    }
+}
+
+fn decode<M: prost::Message + Default>(
+    signal: Signal,
+    wire: &[u8],
+    memory: &mut Memory,
+) -> Result<M, Refusal> {
+    let bytes = size::decoded(schema::request(signal), wire).map_err(Refusal::Malformed)?;
+    memory.take(bytes)?;
+    M::decode(wire).map_err(|error| Refusal::Malformed(error.to_string()))
 }
 
 /// The protobuf encoding of a signal's `Export…ServiceResponse`.

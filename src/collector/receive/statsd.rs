@@ -11,6 +11,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
+use prost::Message as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::UdpSocket, time::MissedTickBehavior};
 
@@ -19,6 +21,7 @@ use super::super::{
     export::graphite::{Lines, connection},
     pipeline::Pipeline,
     stats::{Event, Stats},
+    wire::Metrics,
 };
 use crate::{config::StatsdNames, net::Stop};
 
@@ -85,7 +88,7 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 /// same interval, and the next flush brings both. Only the last flush has no next one; if that is refused,
 /// its points are counted as dropped.
 pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, stop: Stop) {
-    let accept = |batch| pipeline.accept(batch);
+    let accept = |batch: Batch<'_>| pipeline.accept(batch);
     let write = |lines| pipeline.accept_lines(lines);
     receive(socket, accept, write, pipeline.stats(), settings, stop).await;
 }
@@ -93,7 +96,7 @@ pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, st
 /// [`serve`] with whatever takes the batches, and the daemon's lines.
 async fn receive<F, W>(socket: UdpSocket, accept: F, write: W, stats: &Stats, settings: Settings, stop: Stop)
 where
-    F: Fn(Batch) -> Result<Accepted, Refused>,
+    F: Fn(Batch<'_>) -> Result<Accepted, Refused>,
     W: Fn(Lines) -> Result<(), Refused>,
 {
     let period = settings.flush.max(MIN_FLUSH);
@@ -163,7 +166,7 @@ struct Receiver<'a, F, W> {
 
 impl<F, W> Receiver<'_, F, W>
 where
-    F: Fn(Batch) -> Result<Accepted, Refused>,
+    F: Fn(Batch<'_>) -> Result<Accepted, Refused>,
     W: Fn(Lines) -> Result<(), Refused>,
 {
     /// Takes up to `limit` datagrams that are already here, and counts them.
@@ -196,9 +199,11 @@ where
     fn flush(&mut self, flush: Flush) {
         self.flush_daemon(flush);
         let Some(request) = self.aggregate.request(unix_nanoseconds()) else { return };
-        let request = Request::Metrics(request);
-        let points = request.items();
-        match (self.accept)(Batch { request, wire: None }) {
+        let wire = Bytes::from(request.encode_to_vec());
+        // What prost writes is read.
+        let Ok(metrics) = Metrics::read(&wire, &mut |_| true) else { return };
+        let points = metrics.len() as u64;
+        match (self.accept)(Batch { request: Request::Metrics(metrics), wire: wire.clone() }) {
             Ok(accepted) => {
                 self.aggregate.end_interval();
                 if accepted.rejected > 0 {

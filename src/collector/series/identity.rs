@@ -13,13 +13,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value as Any},
-    metrics::v1::Metric,
-    resource::v1::Resource as ProtoResource,
-};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 
 use crate::{
+    collector::wire::{Attribute, Metric, Metrics},
     exposition::family::{Kind, Labels},
     naming::{
         graphite::{Names, Path, Series, Shape},
@@ -59,12 +56,9 @@ pub struct Resource {
 }
 
 impl Resource {
-    pub(super) fn new(id: u32, resource: Option<&ProtoResource>, graphite_tags: &[String]) -> Self {
-        let attributes: BTreeMap<&str, Cow<'_, str>> = resource
-            .into_iter()
-            .flat_map(|resource| &resource.attributes)
-            .map(|attribute| (attribute.key.as_str(), text(attribute.value.as_ref())))
-            .collect();
+    pub(super) fn new(id: u32, resource: &[Attribute<'_>], graphite_tags: &[String]) -> Self {
+        let attributes: BTreeMap<&str, Cow<'_, str>> =
+            resource.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
         let attribute = |key: &str| attributes.get(key).map(|value| value.to_string()).unwrap_or_default();
         let (service, namespace) = (attribute("service.name"), attribute("service.namespace"));
         let instance = attribute("service.instance.id");
@@ -119,7 +113,7 @@ impl Descriptor {
     pub(super) fn new(
         id: u32,
         resource: Arc<Resource>,
-        metric: &Metric,
+        metric: &Metric<'_>,
         named: Arc<NamedType>,
         written: bool,
     ) -> Self {
@@ -131,11 +125,11 @@ impl Descriptor {
         Self {
             id,
             resource,
-            family: family_name(&metric.name, &metric.unit, suffix),
+            family: family_name(metric.name, metric.unit, suffix),
             help: metric.description.chars().take(MAX_HELP).collect(),
             written,
             named,
-            name: metric.name.clone(),
+            name: metric.name.to_owned(),
         }
     }
 
@@ -144,11 +138,9 @@ impl Descriptor {
     }
 
     /// The exposition's labels and Graphite's path of the series with these attributes.
-    pub(super) fn series(&self, attributes: &[KeyValue], names: &Names) -> (Labels, Option<Path>) {
-        let values: Vec<_> = attributes
-            .iter()
-            .map(|attribute| (attribute.key.as_str(), text(attribute.value.as_ref())))
-            .collect();
+    pub(super) fn series(&self, attributes: &[Attribute<'_>], names: &Names) -> (Labels, Option<Path>) {
+        let values: Vec<_> =
+            attributes.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
         let target = [("job", self.resource.job.as_str()), ("instance", self.resource.instance.as_str())];
         let own = values.iter().map(|(key, value)| (exported(key), value.as_ref()));
         let labels = Labels::of(self.kind(), own.chain(target));
@@ -182,8 +174,8 @@ fn exported(key: &str) -> &str {
     }
 }
 
-pub(super) fn resource_key(resource: Option<&ProtoResource>, key: &mut Vec<u8>) -> Result<(), &'static str> {
-    write_key(0, resource.map_or(&[], |resource| &resource.attributes), key);
+pub(super) fn resource_key(resource: &[Attribute<'_>], key: &mut Vec<u8>) -> Result<(), &'static str> {
+    write_key(0, resource, key);
     within(key, MAX_RESOURCE)
 }
 
@@ -198,26 +190,26 @@ fn within(key: &mut Vec<u8>, limit: usize) -> Result<(), &'static str> {
 
 pub(super) fn descriptor_key(
     resource: &Resource,
-    scope: Option<&InstrumentationScope>,
-    metric: &Metric,
+    metrics: &Metrics<'_>,
+    metric: &Metric<'_>,
     kind: Kind,
     key: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
     if metric.name.len() + metric.unit.len() > MAX_NAME {
         return Err(TOO_LONG);
     }
-    write_key(resource.id, scope.map_or(&[], |scope| &scope.attributes), key);
-    let (scope_name, scope_version) = scope.map_or(("", ""), |scope| (&scope.name, &scope.version));
-    for part in [scope_name, scope_version, &metric.name, &metric.unit, kind.as_str()] {
+    let scope = metrics.scopes[metric.scope];
+    write_key(resource.id, metrics.attributes(scope.attributes), key);
+    for part in [scope.name, scope.version, metric.name, metric.unit, kind.as_str()] {
         push(part, key);
     }
     within(key, MAX_KEY)
 }
 
 /// The key of a name's type: within one service, as Graphite tells services apart.
-pub(super) fn type_key(resource: &Resource, metric: &Metric, key: &mut Vec<u8>) {
+pub(super) fn type_key(resource: &Resource, metric: &Metric<'_>, key: &mut Vec<u8>) {
     key.clear();
-    push(&metric.name, key);
+    push(metric.name, key);
     push(&resource.service, key);
     for (tag, value) in &resource.tags {
         push(tag, key);
@@ -226,26 +218,30 @@ pub(super) fn type_key(resource: &Resource, metric: &Metric, key: &mut Vec<u8>) 
 }
 
 /// The key of a series: its descriptor and its attributes, sorted, as text.
-pub(super) fn attribute_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) -> Result<(), &'static str> {
+pub(super) fn attribute_key(
+    id: u32,
+    attributes: &[Attribute<'_>],
+    key: &mut Vec<u8>,
+) -> Result<(), &'static str> {
     write_key(id, attributes, key);
     within(key, MAX_KEY)
 }
 
-fn write_key(id: u32, attributes: &[KeyValue], key: &mut Vec<u8>) {
+fn write_key(id: u32, attributes: &[Attribute<'_>], key: &mut Vec<u8>) {
     key.clear();
     key.extend(id.to_le_bytes());
     if attributes.is_sorted_by(|a, b| a.key <= b.key) {
         attributes.iter().for_each(|attribute| push_attribute(attribute, key));
     } else {
-        let mut sorted: Vec<&KeyValue> = attributes.iter().collect();
-        sorted.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut sorted: Vec<&Attribute<'_>> = attributes.iter().collect();
+        sorted.sort_by_key(|attribute| attribute.key);
         sorted.into_iter().for_each(|attribute| push_attribute(attribute, key));
     }
 }
 
-fn push_attribute(attribute: &KeyValue, key: &mut Vec<u8>) {
-    push(&attribute.key, key);
-    push(&text(attribute.value.as_ref()), key);
+fn push_attribute(attribute: &Attribute<'_>, key: &mut Vec<u8>) {
+    push(attribute.key, key);
+    push(&attribute.value.text(), key);
 }
 
 fn push(part: &str, key: &mut Vec<u8>) {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use prost::Message as _;
 
 use super::point;
 
@@ -44,10 +46,11 @@ impl Plan {
     }
 }
 
-/// Leaves out of `request` the points that `plan` refuses, and their places out of `plan`, so that both
-/// still go together.
-pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &mut Plan) {
+/// The same request without the points that `plan` refuses.
+pub fn without_refused(wire: &Bytes, plan: &Plan) -> Bytes {
     let mut slots = plan.slots.iter();
+    // It was read when it was planned.
+    let Ok(mut request) = ExportMetricsServiceRequest::decode(wire.as_ref()) else { return Bytes::new() };
     for resource in &mut request.resource_metrics {
         for scope in &mut resource.scope_metrics {
             for metric in &mut scope.metrics {
@@ -55,5 +58,5 @@ pub fn retain_planned(request: &mut ExportMetricsServiceRequest, plan: &mut Plan
             }
         }
     }
-    plan.slots.retain(Option::is_some);
+    request.encode_to_vec().into()
 }

@@ -4,11 +4,9 @@
 
 use std::sync::Arc;
 
-use opentelemetry_proto::tonic::metrics::v1::{
-    ExponentialHistogramDataPoint, exponential_histogram_data_point::Buckets,
-};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 
-use crate::exposition::family::Histogram;
+use crate::{collector::wire, exposition::family::Histogram};
 
 /// A quantile by bounds: linear within a bucket, the first of which begins at 0 if its bound is above; the
 /// highest bound where it lies beyond all of them. `None` without values, or without bounds.
@@ -72,7 +70,7 @@ struct Dense {
 }
 
 impl Exponential {
-    pub(super) fn of(point: &ExponentialHistogramDataPoint) -> Self {
+    pub(super) fn of(point: &wire::Exponential) -> Self {
         Self {
             scale: point.scale,
             zero_threshold: point.zero_threshold,
@@ -229,8 +227,8 @@ mod tests {
         assert_eq!(by_bounds(0.5, &[], &[3]), None);
     }
 
-    fn exponential(scale: i32, offset: i32, counts: &[u64]) -> ExponentialHistogramDataPoint {
-        ExponentialHistogramDataPoint {
+    fn exponential(scale: i32, offset: i32, counts: &[u64]) -> wire::Exponential {
+        wire::Exponential {
             scale,
             positive: Some(Buckets { offset, bucket_counts: counts.to_vec() }),
             ..Default::default()
@@ -240,7 +238,7 @@ mod tests {
     /// Prometheus: a quantile in the middle of the bucket (1, 2] is the square root of 2, not 1.5.
     #[test]
     fn quantiles_of_exponential_histograms_are_interpolated_exponentially() {
-        let quantile = |point: &ExponentialHistogramDataPoint, q| Exponential::of(point).quantile(q).unwrap();
+        let quantile = |point: &wire::Exponential, q| Exponential::of(point).quantile(q).unwrap();
         let one = exponential(0, 0, &[2]);
         assert!((quantile(&one, 0.5) - 2_f64.sqrt()).abs() < 1e-12);
         assert!((quantile(&one, 1.0) - 2.0).abs() < 1e-12);

@@ -1,17 +1,14 @@
 //! What a series stands at: cumulative points replace, delta points add up.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use opentelemetry_proto::tonic::metrics::v1::{
-    ExponentialHistogramDataPoint, HistogramDataPoint, exponential_histogram_data_point::Buckets,
-    number_data_point,
-};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 
-use super::{
-    point::Point,
-    quantile::{self, Exponential},
+use super::quantile::{self, Exponential};
+use crate::{
+    collector::wire::{self, Content, Point},
+    exposition::family::{Histogram, Number, Summary, Value},
 };
-use crate::exposition::family::{Histogram, Number, Summary, Value};
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -25,9 +22,9 @@ pub(super) struct State {
 
 /// A point as it was taken in.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct Taken<'s> {
     /// The cumulative value as of that point.
-    pub(super) value: Value,
+    pub(super) value: Cow<'s, Value>,
     /// Its time.
     pub(super) time: u64,
     /// The stream was reset: what it counted began anew at its new start time.
@@ -37,6 +34,14 @@ pub(super) struct Taken {
 impl State {
     pub(super) fn value(&self) -> Option<&Value> {
         self.newest.as_ref().map(|(value, _)| value)
+    }
+
+    /// The bounds of the newest histogram.
+    pub(super) fn bounds(&self) -> Option<&Arc<[f64]>> {
+        match self.value() {
+            Some(Value::Histogram(histogram)) => Some(&histogram.bounds),
+            _ => None,
+        }
     }
 
     /// Nanoseconds since 1970.
@@ -57,29 +62,31 @@ impl State {
     /// Takes a point in, whose own value is `value`. A cumulative point that is older than the newest one changes
     /// nothing; its own value is returned, unless the newest one is of the same second. A newest time beyond
     /// `horizon` is that of a broken clock, and must not hold up the points that follow.
-    pub(super) fn take(&mut self, value: Value, point: &Point<'_>, delta: bool, horizon: u64) -> Taken {
+    pub(super) fn take(&mut self, value: Value, point: &Point<'_>, delta: bool, horizon: u64) -> Taken<'_> {
         let mut reset = false;
         let (value, time) = match &self.newest {
             // The total is one of the newest time: at the time of a late point it would be more than what
             // follows it.
-            Some((total, time)) if delta && *time <= horizon => (sum(total, value), point.time().max(*time)),
-            Some((total, _)) if delta => (sum(total, value), point.time()),
-            Some((newest, time)) if *time > point.time() && *time <= horizon => {
+            Some((total, time)) if delta && *time <= horizon => (sum(total, value), point.time.max(*time)),
+            Some((total, _)) if delta => (sum(total, value), point.time),
+            Some((_, time)) if *time > point.time && *time <= horizon => {
                 // Graphite keeps one value a second: the newest.
-                let (value, time) = match *time / NANOSECONDS == point.time() / NANOSECONDS {
-                    true => (newest.clone(), *time),
-                    false => (value, point.time()),
+                let of_one_second = *time / NANOSECONDS == point.time / NANOSECONDS;
+                return match &self.newest {
+                    Some((newest, time)) if of_one_second => {
+                        Taken { value: Cow::Borrowed(newest), time: *time, reset }
+                    }
+                    _ => Taken { value: Cow::Owned(value), time: point.time, reset },
                 };
-                return Taken { value, time, reset };
             }
             Some((newest, _)) => {
-                reset = self.may_be_reset(point.start()) && falls(newest, &value);
-                (value, point.time())
+                reset = self.may_be_reset(point.start) && falls(newest, &value);
+                (value, point.time)
             }
-            None => (value, point.time()),
+            None => (value, point.time),
         };
-        self.newest = Some((value.clone(), time));
-        Taken { value, time, reset }
+        let (value, _) = self.newest.insert((value, time));
+        Taken { value: Cow::Borrowed(value), time, reset }
     }
 
     /// Quantiles of what a histogram counted since the series' previous point (since its start, for the first one):
@@ -92,7 +99,7 @@ impl State {
         delta: bool,
         wanted: &[f64],
     ) -> Vec<(f64, f64)> {
-        let late = !delta && self.time().is_some_and(|time| time > point.time());
+        let late = !delta && self.time().is_some_and(|time| time > point.time);
         let Value::Histogram(histogram) = value else { return Vec::new() };
         if wanted.is_empty() || late {
             return Vec::new();
@@ -100,7 +107,7 @@ impl State {
         let of_each = |quantile: &dyn Fn(f64) -> Option<f64>| {
             wanted.iter().filter_map(|wanted| Some((*wanted, quantile(*wanted)?))).collect()
         };
-        if let Point::Exponential(point) = point {
+        if let Content::Exponential(point) = &point.content {
             let now = Exponential::of(point);
             let earlier = self.buckets.as_deref().filter(|_| !delta);
             let since = now.since(earlier);
@@ -125,18 +132,14 @@ fn falls(before: &Value, now: &Value) -> bool {
     }
 }
 
-pub(super) fn value(point: &Point<'_>, bounds: &Arc<[f64]>) -> Value {
-    match point {
-        Point::Number(point) => Value::Number(match point.value {
-            Some(number_data_point::Value::AsInt(value)) => Number::Int(value),
-            Some(number_data_point::Value::AsDouble(value)) => Number::Float(value),
-            None => Number::Float(f64::NAN),
-        }),
-        Point::Histogram(point) => Value::Histogram(explicit(point)),
-        Point::Exponential(point) => Value::Histogram(by_bounds(point, bounds)),
-        Point::Summary(point) => {
-            let mut quantiles: Vec<_> =
-                point.quantile_values.iter().map(|value| (value.quantile, value.value)).collect();
+/// A point's own value. Exponential histograms are kept by `bounds`; `known` are those of the series' newest histogram.
+pub(super) fn value(point: &Point<'_>, bounds: &Arc<[f64]>, known: Option<&Arc<[f64]>>) -> Value {
+    match &point.content {
+        Content::Number(number) => Value::Number(number.unwrap_or(Number::Float(f64::NAN))),
+        Content::Histogram(point) => Value::Histogram(explicit(point, known)),
+        Content::Exponential(point) => Value::Histogram(by_bounds(point, bounds)),
+        Content::Summary(point) => {
+            let mut quantiles = point.quantiles.clone();
             // One that is there twice would be one sample twice.
             quantiles.sort_by(|(a, _), (b, _)| a.total_cmp(b));
             quantiles.dedup_by(|(later, _), (first, _)| later == first);
@@ -145,22 +148,23 @@ pub(super) fn value(point: &Point<'_>, bounds: &Arc<[f64]>) -> Value {
     }
 }
 
-fn explicit(point: &HistogramDataPoint) -> Histogram {
+fn explicit(point: &wire::Histogram<'_>, known: Option<&Arc<[f64]>>) -> Histogram {
     // A last bound of infinity says the same as the bucket that every histogram ends with.
-    let mut bounds = point.explicit_bounds.as_slice();
-    let mut counts = point.bucket_counts.clone();
-    if let Some((last, rest)) = bounds.split_last()
-        && last.is_infinite()
+    let mut bounds = point.bounds();
+    let mut counts: Vec<u64> = point.counts().collect();
+    if bounds.clone().next_back().is_some_and(f64::is_infinite)
         && let Some(beyond) = counts.pop()
     {
-        bounds = rest;
+        bounds.next_back();
         counts.last_mut().into_iter().for_each(|last| *last = last.saturating_add(beyond));
     }
+    let known = known.filter(|known| bounds.clone().eq(known.iter().copied()));
+    let bounds = known.map_or_else(|| bounds.collect(), Arc::clone);
     if counts.is_empty() {
         counts.push(point.count);
     }
     let count = at_least(point.count, &counts);
-    Histogram { bounds: bounds.into(), counts, sum: point.sum.map(Number::Float), count }
+    Histogram { bounds, counts, sum: point.sum.map(Number::Float), count }
 }
 
 /// The count of a histogram whose buckets may hold more than it says: the last bucket must not be below the
@@ -170,7 +174,7 @@ fn at_least(count: u64, counts: &[u64]) -> u64 {
 }
 
 /// Counts each exponential bucket under the first of `bounds` that is not below the bucket's upper end.
-fn by_bounds(point: &ExponentialHistogramDataPoint, bounds: &Arc<[f64]>) -> Histogram {
+fn by_bounds(point: &wire::Exponential, bounds: &Arc<[f64]>) -> Histogram {
     let mut counts = vec![0; bounds.len() + 1];
     let mut add = |upper: f64, count: u64| {
         let bucket: &mut u64 = &mut counts[bounds.partition_point(|bound| *bound < upper)];
@@ -231,8 +235,8 @@ fn add(a: Number, b: Number) -> Number {
 mod tests {
     use super::*;
 
-    fn exponential(scale: i32, offset: i32, counts: &[u64]) -> ExponentialHistogramDataPoint {
-        ExponentialHistogramDataPoint {
+    fn exponential(scale: i32, offset: i32, counts: &[u64]) -> wire::Exponential {
+        wire::Exponential {
             scale,
             count: counts.iter().sum::<u64>() + 1,
             zero_count: 1,

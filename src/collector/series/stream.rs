@@ -1,18 +1,19 @@
 //! One series: its path, what it stands at, and the lines that its points become.
 
-use std::{num::NonZeroU32, sync::Arc, time::Instant};
+use std::{borrow::Cow, num::NonZeroU32, sync::Arc, time::Instant};
 
 use super::{
     Applied,
     beginning::{self, Written},
     identity::Descriptor,
     paths::{Membership, Paths},
-    point::Point,
+    point,
     state::{self, State},
     times::Times,
 };
 use crate::{
     collector::export::graphite::lines::{Beside, Writer, part_path},
+    collector::wire::{Content, Point},
     exposition::family::{Kind, Labels, Value},
     naming::graphite::{Path, Style},
 };
@@ -57,14 +58,14 @@ impl Stream {
         let begins = !std::mem::replace(&mut self.begun, true) || taken.reset;
         let Some(path) = self.path.as_ref().filter(|_| most_bytes > 0) else { return };
         let mut unwritten = |reason| *applied.unwritten.entry(reason).or_default() += 1;
-        if as_sent.is_some() && matches!(point, Point::Exponential(_)) {
+        if as_sent.is_some() && matches!(point.content, Content::Exponential(_)) {
             return unwritten("exponential_histogram");
         }
         if applied.lines.len() + most_bytes > MAX_LINES {
             return unwritten("too_many_lines");
         }
         let (value, time) = match as_sent {
-            Some(value) => (value, point.time()),
+            Some(value) => (Cow::Owned(value), point.time),
             None => (taken.value, taken.time),
         };
         let second = match times.second(time) {
@@ -73,7 +74,7 @@ impl Stream {
         };
         let grows = matches!(self.descriptor.kind(), Kind::Counter | Kind::Histogram);
         if grows && style != Style::CarbonExporter {
-            let zero = beginning::zero_second(begins, point.start(), time, times.oldest);
+            let zero = beginning::zero_second(begins, point.start, time, times.oldest);
             if let Some(second) = zero.filter(|second| !beginnings.knows(path.as_str(), *second)) {
                 self.beginning = NonZeroU32::new(second);
                 Writer::new(path, style, second, &mut applied.lines).write_zero(&value);
@@ -110,12 +111,12 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    pub(super) fn of(point: &Point<'_>, delta: bool, bounds: &Arc<[f64]>) -> Self {
-        Self { value: state::value(point, bounds), beside: Beside::default(), delta }
+    pub(super) fn of(stream: &Stream, point: &Point<'_>, delta: bool, bounds: &Arc<[f64]>) -> Self {
+        Self { value: state::value(point, bounds, stream.state.bounds()), beside: Beside::default(), delta }
     }
 
     pub(super) fn beside(&mut self, stream: &mut Stream, point: &Point<'_>, quantiles: &[f64]) {
-        let (min, max) = point.extremes();
+        let (min, max) = point::extremes(point);
         let quantiles = stream.state.quantiles(&self.value, point, self.delta, quantiles);
         self.beside = Beside { min, max, quantiles };
     }

@@ -2,7 +2,7 @@
 //!
 //! It must not copy, and must not know what a field is.
 
-use super::{Read, Unusual};
+use super::{Read, ReadError::Unusual};
 
 /// A field's value as its wire type has it.
 #[derive(Clone, Copy, Debug)]

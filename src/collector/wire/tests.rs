@@ -10,6 +10,10 @@ use proptest::{collection::vec, option, prelude::*, sample::Index};
 
 use super::*;
 
+fn read(wire: &[u8]) -> Result<Metrics<'_>, ReadError> {
+    Metrics::read(wire, &mut |_| true)
+}
+
 /// A metric with its resource and scope, in words: equal words mean equal metrics.
 type Told = (Vec<String>, Vec<String>, String, Vec<String>);
 
@@ -318,10 +322,10 @@ proptest! {
     #[test]
     fn what_prost_writes_is_read_alike(request in request()) {
         let wire = request.encode_to_vec();
-        let read = Metrics::read(&wire).unwrap();
+        let view = read(&wire).unwrap();
         // Prost takes -0 for the 0 that need not be written.
         let by_prost = ExportMetricsServiceRequest::decode(wire.as_slice()).unwrap();
-        prop_assert_eq!(told_of_view(&read), told_of_prost(&by_prost));
+        prop_assert_eq!(told_of_view(&view), told_of_prost(&by_prost));
     }
 
     #[test]
@@ -344,11 +348,11 @@ proptest! {
             wire.truncate(end.index(wire.len() + 1));
         }
         let by_prost = ExportMetricsServiceRequest::decode(wire.as_slice());
-        if let Ok(read) = Metrics::read(&wire) {
-            prop_assert_eq!(told_of_view(&read), told_of_prost(&by_prost.unwrap()));
+        if let Ok(view) = read(&wire) {
+            prop_assert_eq!(told_of_view(&view), told_of_prost(&by_prost.unwrap()));
         } else if let Ok(by_prost) = by_prost {
             let wire = rewritten(&wire).unwrap();
-            prop_assert_eq!(told_of_view(&Metrics::read(&wire).unwrap()), told_of_prost(&by_prost));
+            prop_assert_eq!(told_of_view(&read(&wire).unwrap()), told_of_prost(&by_prost));
         }
     }
 }
@@ -373,12 +377,39 @@ fn what_hardly_any_encoder_writes_is_rewritten() {
         wire.splice(0..0, [tag, length]);
     }
     // The metric is field 2 of its scope's metrics, which are field 2 of the resource's.
-    assert_eq!(Metrics::read(&wire).map(drop), Err(Unusual));
+    assert_eq!(read(&wire).map(drop), Err(Unusual));
     let rewritten = rewritten(&wire).unwrap();
-    let read = Metrics::read(&rewritten).unwrap();
+    let view = read(&rewritten).unwrap();
     assert_eq!(
-        told_of_view(&read),
+        told_of_view(&view),
         told_of_prost(&ExportMetricsServiceRequest::decode(wire.as_slice()).unwrap())
     );
-    assert_eq!(read.len(), 2, "two pieces of one message are one message");
+    assert_eq!(view.len(), 2, "two pieces of one message are one message");
+}
+
+#[test]
+fn memory_is_asked_for_before_it_is_taken() {
+    // Empty points, two bytes each, in one gauge.
+    let points = [0x0a, 0].repeat(1_000);
+    let length = |bytes: usize| [(bytes & 0x7f | 0x80) as u8, (bytes >> 7) as u8];
+    let mut wire = points;
+    for tag in [0x2a, 0x12, 0x12, 0x0a] {
+        let [low, high] = length(wire.len());
+        wire.splice(0..0, [tag, low, high]);
+    }
+    let mut asked = 0;
+    let view = Metrics::read(&wire, &mut |bytes| {
+        asked += bytes;
+        true
+    });
+    let view = view.unwrap();
+    assert_eq!(view.len(), 1_000);
+    assert!(asked >= 1_000 * size_of::<Point<'_>>() && asked < 3_000 * size_of::<Point<'_>>(), "{asked}");
+    let mut left = asked / 2;
+    let read = Metrics::read(&wire, &mut |bytes| {
+        let granted = bytes <= left;
+        left = left.saturating_sub(bytes);
+        granted
+    });
+    assert_eq!(read.map(drop), Err(NoMemory));
 }

@@ -14,8 +14,6 @@ use opentelemetry_proto::tonic::{
     trace::v1::Span,
 };
 
-use crate::collector::batch::Request;
-
 /// Items that are named in the answer; of the others only the number is told.
 const NAMED: usize = 3;
 /// Characters of a metric's or span's name that go into a message.
@@ -68,28 +66,8 @@ impl Findings {
     }
 }
 
-/// Takes out of `request` what cannot be used.
-///
-/// # Errors
-/// The message of the findings, where missing data refuse the request.
-pub(super) fn check(request: &mut Request, missing: Missing) -> Result<Findings, String> {
-    match request {
-        Request::Metrics(request) => {
-            let findings = metrics(request);
-            if missing == Missing::RefusesRequest && !findings.is_empty() {
-                return Err(findings.message());
-            }
-            Ok(findings)
-        }
-        Request::Traces(request) => Ok(spans(request)),
-        Request::Logs(request) => {
-            logs(request);
-            Ok(Findings::default())
-        }
-    }
-}
-
-fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
+/// Takes out of `request` the metrics without data, and the numbers without a value.
+pub(super) fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
     let mut findings = Findings::default();
     for (r, resource) in request.resource_metrics.iter_mut().enumerate() {
         for (s, scope) in resource.scope_metrics.iter_mut().enumerate() {
@@ -146,7 +124,8 @@ fn number_points(
     });
 }
 
-fn spans(request: &mut ExportTraceServiceRequest) -> Findings {
+/// Takes out of `request` the spans without valid ids.
+pub(super) fn spans(request: &mut ExportTraceServiceRequest) -> Findings {
     let mut findings = Findings::default();
     for (r, resource) in request.resource_spans.iter_mut().enumerate() {
         for (s, scope) in resource.scope_spans.iter_mut().enumerate() {
@@ -185,17 +164,20 @@ fn id_fault(name: &str, id: &[u8], length: usize) -> Option<String> {
     id.iter().all(|byte| *byte == 0).then(|| format!("{name} is all zero"))
 }
 
-/// A log record with an invalid id is to be taken as one without (logs.proto on `trace_id`, `span_id`).
-fn logs(request: &mut ExportLogsServiceRequest) {
+/// Takes invalid ids off log records, which are to be taken as such without (logs.proto on `trace_id`, `span_id`); says
+/// whether there were any.
+pub(super) fn logs(request: &mut ExportLogsServiceRequest) -> bool {
+    let mut changed = false;
     let scopes = request.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs);
     for record in scopes.flat_map(|scope| &mut scope.log_records) {
-        if id_fault("", &record.trace_id, TRACE_ID_LENGTH).is_some() {
-            record.trace_id.clear();
-        }
-        if id_fault("", &record.span_id, SPAN_ID_LENGTH).is_some() {
-            record.span_id.clear();
+        for (id, length) in [(&mut record.trace_id, TRACE_ID_LENGTH), (&mut record.span_id, SPAN_ID_LENGTH)] {
+            if !id.is_empty() && id_fault("", id, length).is_some() {
+                id.clear();
+                changed = true;
+            }
         }
     }
+    changed
 }
 
 fn shortened(name: &str) -> &str {

@@ -7,7 +7,10 @@ use std::{
     },
 };
 
-use opentelemetry_proto::tonic::metrics::v1::{metric::Data, number_data_point};
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    metrics::v1::{metric::Data, number_data_point},
+};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -30,9 +33,10 @@ fn sockets() -> (UdpSocket, Client) {
     (UdpSocket::from_std(server).expect("a socket of the runtime"), client)
 }
 
-/// The numbers in a batch by name.
-fn numbers(batch: &Batch) -> BTreeMap<String, f64> {
-    let Request::Metrics(request) = &batch.request else { panic!("not metrics") };
+/// The numbers in a batch by name, as they would be forwarded.
+fn numbers(batch: &Batch<'_>) -> BTreeMap<String, f64> {
+    assert!(matches!(batch.request, Request::Metrics(_)));
+    let request = ExportMetricsServiceRequest::decode(batch.wire.as_ref()).expect("metrics");
     let metrics = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
     let metrics = metrics.flat_map(|scope| &scope.metrics);
     let value = |data: &Data| {
@@ -73,16 +77,15 @@ async fn what_the_system_holds_at_the_stop_is_read_and_flushed_once() {
     let stop = Stop::default();
     stop.drain();
     let (stats, batches) = (Stats::default(), Mutex::new(Vec::new()));
-    let accept = |batch: Batch| {
-        batches.lock().expect("no panic").push(batch);
+    let accept = |batch: Batch<'_>| {
+        batches.lock().expect("no panic").push(numbers(&batch));
         Ok(Accepted::default())
     };
     receive(server, accept, |_| Ok(()), &stats, settings(NEVER), stop).await;
     let batches = batches.into_inner().expect("no panic");
     assert_eq!(batches.len(), 1);
-    assert!(batches[0].wire.is_none());
     let expected = BTreeMap::from([("fuel".to_owned(), 0.5), ("gorets".to_owned(), 100.0)]);
-    assert_eq!(numbers(&batches[0]), expected);
+    assert_eq!(batches[0], expected);
     assert_eq!(counts(&stats), [(Event::Accepted, "", 200), (Event::Refused, "malformed_line", 100)]);
 }
 
@@ -96,7 +99,7 @@ async fn flushes_follow_each_other_and_a_refused_one_loses_nothing() {
     let receiver = tokio::spawn({
         let (stop, stats, room) = (stop.clone(), stats.clone(), room.clone());
         async move {
-            let accept = move |batch: Batch| {
+            let accept = move |batch: Batch<'_>| {
                 let taken = room.load(Ordering::SeqCst);
                 sender.send((numbers(&batch), taken)).expect("the test listens");
                 if taken { Ok(Accepted::default()) } else { Err(refused()) }
@@ -145,7 +148,7 @@ async fn points_that_are_refused_at_the_end_or_for_good_are_counted() {
         client.send(b"gorets:3|c\nusers:x|s").expect("sent");
         let (stats, stop) = (Stats::default(), Stop::default());
         stop.drain();
-        receive(server, |_| answer.clone(), |_| Ok(()), &stats, settings(NEVER), stop).await;
+        receive(server, |_: Batch<'_>| answer.clone(), |_| Ok(()), &stats, settings(NEVER), stop).await;
         assert_eq!(counts(&stats), [(Event::Accepted, "", 2), expected]);
     }
 }
@@ -161,7 +164,7 @@ async fn the_longest_datagram_is_read_whole() {
     let (stats, stop) = (Stats::default(), Stop::default());
     stop.drain();
     let heard = Mutex::new(BTreeMap::new());
-    let accept = |batch: Batch| {
+    let accept = |batch: Batch<'_>| {
         *heard.lock().expect("no panic") = numbers(&batch);
         Ok(Accepted::default())
     };
@@ -176,7 +179,7 @@ async fn nothing_heard_is_nothing_flushed() {
     let (server, _client) = sockets();
     let (stats, stop) = (Stats::default(), Stop::default());
     stop.drain();
-    let accept = |_| panic!("there is nothing to accept");
+    let accept = |_: Batch<'_>| panic!("there is nothing to accept");
     receive(server, accept, |_| Ok(()), &stats, settings(Duration::ZERO), stop).await;
     assert_eq!(counts(&stats), []);
 }
