@@ -358,8 +358,8 @@ impl Table {
                 plan.notices.push(format!(
                     "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of \
                      the two another name",
-                    metric.name.chars().take(plan::NAME_LENGTH).collect::<String>(),
-                    resource.service,
+                    plan::shortened(&metric.name),
+                    plan::shortened(&resource.service),
                     named.kind.as_str(),
                     kind.as_str()
                 ));

@@ -7,6 +7,7 @@ use super::{
     beginning::{self, Written},
     identity::Descriptor,
     paths::{Membership, Paths},
+    plan::shortened,
     point::Point,
     state::{self, State},
     times::Times,
@@ -138,6 +139,7 @@ pub(super) fn sharing(stream: &Stream, other: &Stream) -> String {
     format!(
         "two series write the Graphite path {path} at the same time, of the instances {:?} and {:?}; both are still \
          written: {remedy}",
-        b.instance, a.instance
+        shortened(&b.instance),
+        shortened(&a.instance)
     )
 }
