@@ -63,7 +63,7 @@ pub struct Table {
     resources: HashMap<Vec<u8>, Arc<Resource>>,
     descriptors: HashMap<Vec<u8>, Arc<Descriptor>>,
     types: HashMap<Vec<u8>, Arc<NamedType>>,
-    index: HashMap<Vec<u8>, usize>,
+    index: HashMap<Box<[u8]>, usize>,
     streams: Slab<Stream>,
     paths: Paths,
     beginnings: Written,
@@ -178,7 +178,7 @@ impl Table {
     /// Forgets the streams that were made for `plan`: its points are not taken.
     pub fn abandon(&mut self, plan: Plan) {
         for key in plan.made {
-            if let Some(slot) = self.index.remove(&key) {
+            if let Some(slot) = self.index.remove(key.as_slice()) {
                 forget(&self.streams.remove(slot), &mut self.paths);
             }
         }
@@ -304,7 +304,7 @@ impl Table {
         made: &mut Vec<Vec<u8>>,
     ) -> Result<usize, &'static str> {
         attribute_key(descriptor.id, point.attributes(), &mut self.key)?;
-        if let Some(slot) = self.index.get(&self.key) {
+        if let Some(slot) = self.index.get(self.key.as_slice()) {
             self.streams[*slot].heard = now;
             return Ok(*slot);
         }
@@ -323,7 +323,7 @@ impl Table {
             beginning: None,
         };
         let slot = self.streams.insert(stream);
-        self.index.insert(self.key.clone(), slot);
+        self.index.insert(self.key.as_slice().into(), slot);
         if self.written {
             self.join(slot);
         }

@@ -1,6 +1,6 @@
 //! What a series stands at: cumulative points replace, delta points add up.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use opentelemetry_proto::tonic::metrics::v1::{
     ExponentialHistogramDataPoint, HistogramDataPoint, exponential_histogram_data_point::Buckets,
@@ -18,9 +18,44 @@ const NANOSECONDS: u64 = 1_000_000_000;
 /// The newest value of a series with its time; nothing before the first point and after the series' end.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    newest: Option<(Value, u64)>,
+    newest: Newest,
     /// The last buckets of an exponential histogram, where quantiles are wanted of it.
     buckets: Option<Box<Exponential>>,
+}
+
+/// A value with its time; small for the many that are one number.
+#[derive(Debug, Default)]
+enum Newest {
+    #[default]
+    None,
+    Number(Number, u64),
+    Distribution(Box<(Value, u64)>),
+}
+
+impl Newest {
+    fn time(&self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Number(_, time) => Some(*time),
+            Self::Distribution(newest) => Some(newest.1),
+        }
+    }
+
+    fn value(&self) -> Option<Cow<'_, Value>> {
+        match self {
+            Self::None => None,
+            Self::Number(number, _) => Some(Cow::Owned(Value::Number(*number))),
+            Self::Distribution(newest) => Some(Cow::Borrowed(&newest.0)),
+        }
+    }
+
+    fn set(&mut self, value: &Value, time: u64) {
+        match (value, &mut *self) {
+            (Value::Number(number), _) => *self = Self::Number(*number, time),
+            (_, Self::Distribution(newest)) => **newest = (value.clone(), time),
+            _ => *self = Self::Distribution(Box::new((value.clone(), time))),
+        }
+    }
 }
 
 /// A point as it was taken in.
@@ -35,13 +70,13 @@ pub(super) struct Taken {
 }
 
 impl State {
-    pub(super) fn value(&self) -> Option<&Value> {
-        self.newest.as_ref().map(|(value, _)| value)
+    pub(super) fn value(&self) -> Option<Cow<'_, Value>> {
+        self.newest.value()
     }
 
     /// Nanoseconds since 1970.
     pub(super) fn time(&self) -> Option<u64> {
-        self.newest.as_ref().map(|(_, time)| *time)
+        self.newest.time()
     }
 
     /// The series has ended; a later point begins it anew.
@@ -59,26 +94,27 @@ impl State {
     /// `horizon` is that of a broken clock, and must not hold up the points that follow.
     pub(super) fn take(&mut self, value: Value, point: &Point<'_>, delta: bool, horizon: u64) -> Taken {
         let mut reset = false;
-        let (value, time) = match &self.newest {
+        let newest = self.newest.value().zip(self.newest.time());
+        let (value, time) = match newest {
             // The total is one of the newest time: at the time of a late point it would be more than what
             // follows it.
-            Some((total, time)) if delta && *time <= horizon => (sum(total, value), point.time().max(*time)),
-            Some((total, _)) if delta => (sum(total, value), point.time()),
-            Some((newest, time)) if *time > point.time() && *time <= horizon => {
+            Some((total, time)) if delta && time <= horizon => (sum(&total, value), point.time().max(time)),
+            Some((total, _)) if delta => (sum(&total, value), point.time()),
+            Some((newest, time)) if time > point.time() && time <= horizon => {
                 // Graphite keeps one value a second: the newest.
-                let (value, time) = match *time / NANOSECONDS == point.time() / NANOSECONDS {
-                    true => (newest.clone(), *time),
+                let (value, time) = match time / NANOSECONDS == point.time() / NANOSECONDS {
+                    true => (newest.into_owned(), time),
                     false => (value, point.time()),
                 };
                 return Taken { value, time, reset };
             }
             Some((newest, _)) => {
-                reset = self.may_be_reset(point.start()) && falls(newest, &value);
+                reset = self.may_be_reset(point.start()) && falls(&newest, &value);
                 (value, point.time())
             }
             None => (value, point.time()),
         };
-        self.newest = Some((value.clone(), time));
+        self.newest.set(&value, time);
         Taken { value, time, reset }
     }
 
@@ -107,7 +143,8 @@ impl State {
             self.buckets = (!delta).then(|| Box::new(now));
             return of_each(&|wanted| since.quantile(wanted));
         }
-        let earlier = match self.value() {
+        let newest = self.value();
+        let earlier = match newest.as_deref() {
             Some(Value::Histogram(earlier)) if !delta => Some(earlier),
             _ => None,
         };
