@@ -157,7 +157,10 @@ impl Pipeline {
         let (lines, forwards) = match self.reserve(&mut request, &mut plan, wire) {
             Ok(reserved) => reserved,
             Err(refused) => {
+                let notices = std::mem::take(&mut plan.notices);
                 table.abandon(plan);
+                drop(table);
+                say(&notices);
                 return Err(refused);
             }
         };
@@ -174,9 +177,8 @@ impl Pipeline {
         if applied.shared > 0 {
             inner.stats.add(Event::Shared, graphite::connection::PLACE, Signal::Metrics, "", applied.shared);
         }
-        for notice in plan.notices.iter().chain(&applied.notices) {
-            tracing::warn!("{notice}");
-        }
+        say(&plan.notices);
+        say(&applied.notices);
         self.heard(&request);
         Ok(self.partial(&plan))
     }
@@ -290,6 +292,13 @@ fn commit(forwards: Reserved) {
     for (room, export) in forwards {
         let bytes = export.wire.len();
         room.commit(export, bytes);
+    }
+}
+
+/// What the table found that a person should know; without its lock, since a log may be slow.
+fn say(notices: &[String]) {
+    for notice in notices {
+        tracing::warn!("{notice}");
     }
 }
 
