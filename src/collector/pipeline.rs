@@ -159,11 +159,14 @@ impl Pipeline {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
-        let plan = table.plan(metrics, Instant::now(), SystemTime::now());
+        let mut plan = table.plan(metrics, Instant::now(), SystemTime::now());
         let (lines, forwards) = match self.reserve(&plan, wire) {
             Ok(reserved) => reserved,
             Err(refused) => {
+                let notices = std::mem::take(&mut plan.notices);
                 table.abandon(plan);
+                drop(table);
+                say(&notices);
                 return Err(refused);
             }
         };
@@ -180,9 +183,8 @@ impl Pipeline {
         if applied.shared > 0 {
             inner.stats.add(Event::Shared, graphite::connection::PLACE, Signal::Metrics, "", applied.shared);
         }
-        for notice in plan.notices.iter().chain(&applied.notices) {
-            tracing::warn!("{notice}");
-        }
+        say(&plan.notices);
+        say(&applied.notices);
         inner.recent.heard_points(metrics);
         Ok(self.partial(&plan))
     }
@@ -274,6 +276,13 @@ fn commit(forwards: Reserved) {
     for (room, export) in forwards {
         let bytes = export.wire.len();
         room.commit(export, bytes);
+    }
+}
+
+/// What the table found that a person should know; without its lock, since a log may be slow.
+fn say(notices: &[String]) {
+    for notice in notices {
+        tracing::warn!("{notice}");
     }
 }
 

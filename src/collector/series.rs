@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use foldhash::fast::RandomState;
 use slab::Slab;
 
 pub(crate) use self::identity::text;
@@ -61,7 +62,7 @@ pub struct Table {
     resources: HashMap<Vec<u8>, Arc<Resource>>,
     descriptors: HashMap<Vec<u8>, Arc<Descriptor>>,
     types: HashMap<Vec<u8>, Arc<NamedType>>,
-    index: HashMap<Vec<u8>, usize>,
+    index: HashMap<Box<[u8]>, usize, RandomState>,
     streams: Slab<Stream>,
     paths: Paths,
     beginnings: Written,
@@ -97,7 +98,7 @@ impl Table {
             resources: HashMap::new(),
             descriptors: HashMap::new(),
             types: HashMap::new(),
-            index: HashMap::new(),
+            index: HashMap::default(),
             streams: Slab::new(),
             paths: Paths::default(),
             beginnings: Written::default(),
@@ -179,7 +180,7 @@ impl Table {
     /// Forgets the streams that were made for `plan`: its points are not taken.
     pub fn abandon(&mut self, plan: Plan) {
         for key in plan.made {
-            if let Some(slot) = self.index.remove(&key) {
+            if let Some(slot) = self.index.remove(key.as_slice()) {
                 forget(&self.streams.remove(slot), &mut self.paths);
             }
         }
@@ -299,7 +300,7 @@ impl Table {
         made: &mut Vec<Vec<u8>>,
     ) -> Result<usize, &'static str> {
         attribute_key(descriptor.id, attributes, &mut self.key)?;
-        if let Some(slot) = self.index.get(&self.key) {
+        if let Some(slot) = self.index.get(self.key.as_slice()) {
             self.streams[*slot].heard = now;
             return Ok(*slot);
         }
@@ -318,7 +319,7 @@ impl Table {
             beginning: None,
         };
         let slot = self.streams.insert(stream);
-        self.index.insert(self.key.clone(), slot);
+        self.index.insert(self.key.as_slice().into(), slot);
         if self.written {
             self.join(slot);
         }
@@ -353,8 +354,8 @@ impl Table {
                 plan.notices.push(format!(
                     "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of \
                      the two another name",
-                    metric.name.chars().take(plan::NAME_LENGTH).collect::<String>(),
-                    resource.service,
+                    plan::shortened(metric.name),
+                    plan::shortened(&resource.service),
                     named.kind.as_str(),
                     kind.as_str()
                 ));

@@ -66,7 +66,7 @@ impl Table {
             });
             streams.dedup_by(|(later, _), (first, _)| later.labels == first.labels);
             let samples = streams.into_iter().filter_map(|(stream, _)| {
-                Some(Sample { labels: stream.labels.clone(), value: stream.state.value()?.clone() })
+                Some(Sample { labels: stream.labels.clone(), value: stream.state.value()?.into_owned() })
             });
             let samples = samples.collect();
             Family { name: name.to_owned(), help: descriptor.help.clone(), kind: descriptor.kind(), samples }
@@ -90,7 +90,7 @@ impl Table {
                     path: stream.path.as_ref().map(|path| part_path(path, part)),
                 });
             };
-            match value {
+            match &*value {
                 Value::Number(number) => add("", "", *number),
                 Value::Histogram(histogram) => {
                     add("_count", ".count", Number::Uint(histogram.count));

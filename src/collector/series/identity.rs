@@ -5,7 +5,6 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    io::Write as _,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -244,10 +243,16 @@ fn push_attribute(attribute: &Attribute<'_>, key: &mut Vec<u8>) {
     push(&attribute.value.text(), key);
 }
 
+/// A part with its length before it: one byte where that is enough, since there is a key for each series.
 fn push(part: &str, key: &mut Vec<u8>) {
-    key.extend((part.len() as u64).to_le_bytes());
-    // Writing to a vector cannot fail.
-    let _ = key.write_all(part.as_bytes());
+    match u8::try_from(part.len()) {
+        Ok(length) if length < u8::MAX => key.push(length),
+        _ => {
+            key.push(u8::MAX);
+            key.extend((part.len() as u64).to_le_bytes());
+        }
+    }
+    key.extend(part.as_bytes());
 }
 
 /// An attribute's value as text: "Mapping to non-OTLP formats" of the OpenTelemetry specification (strings

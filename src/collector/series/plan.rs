@@ -8,8 +8,8 @@ use prost::Message as _;
 
 use super::point;
 
-/// Characters of a metric's name that go into an answer.
-pub(super) const NAME_LENGTH: usize = 80;
+/// Characters of a name that go into an answer or a log line.
+const NAME_LENGTH: usize = 80;
 
 /// What would happen to each point of a request, in the order of its points.
 #[derive(Debug, Default)]
@@ -23,6 +23,11 @@ pub struct Plan {
     pub rejected: BTreeMap<&'static str, (u64, String)>,
     /// What is to be said of names that have two types, once for each.
     pub notices: Vec<String>,
+}
+
+/// The beginning of a text that a sender chose, for an answer or a log line.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(NAME_LENGTH).collect()
 }
 
 impl Plan {
@@ -40,8 +45,7 @@ impl Plan {
 
     pub(super) fn reject(&mut self, reason: &'static str, metric: &str) {
         self.slots.push(None);
-        let shortened = || metric.chars().take(NAME_LENGTH).collect();
-        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened()));
+        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened(metric)));
         *points += 1;
     }
 }

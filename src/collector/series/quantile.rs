@@ -52,6 +52,9 @@ fn falls(earlier: &[u64], later: &[u64]) -> Option<()> {
     earlier.iter().zip(later).any(|(before, now)| now < before).then_some(())
 }
 
+/// Buckets on one side of zero that are kept for one series: SDKs send 160.
+const MAX_BUCKETS: usize = 1024;
+
 /// An exponential histogram's own buckets, of which there is one for each series whose quantiles are wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Exponential {
@@ -70,14 +73,19 @@ struct Dense {
 }
 
 impl Exponential {
+    /// The point's buckets; more than are kept for one series are made coarser.
     pub(super) fn of(point: &wire::Exponential) -> Self {
-        Self {
+        let mut buckets = Self {
             scale: point.scale,
             zero_threshold: point.zero_threshold,
             zero_count: point.zero_count,
             positive: Dense::of(point.positive.as_ref()),
             negative: Dense::of(point.negative.as_ref()),
+        };
+        while buckets.positive.counts.len().max(buckets.negative.counts.len()) > MAX_BUCKETS {
+            buckets = buckets.at(buckets.scale - 1);
         }
+        buckets
     }
 
     /// What came after `earlier`; all of it where it began anew. Of two scales the coarser.
@@ -146,7 +154,12 @@ impl Exponential {
 impl Dense {
     fn of(buckets: Option<&Buckets>) -> Self {
         let Some(buckets) = buckets else { return Self::default() };
-        Self { offset: buckets.offset.into(), counts: buckets.bucket_counts.as_slice().into() }
+        let counts = &buckets.bucket_counts;
+        let filled = |count: &u64| *count > 0;
+        let Some((first, last)) = counts.iter().position(filled).zip(counts.iter().rposition(filled)) else {
+            return Self::default();
+        };
+        Self { offset: i64::from(buckets.offset) + first as i64, counts: counts[first..=last].into() }
     }
 
     fn filled(&self) -> impl Iterator<Item = (i64, u64)> {
@@ -257,6 +270,10 @@ mod tests {
         let second = Exponential::of(&exponential(1, 0, &[1, 2, 3, 9]));
         assert_eq!(second.since(Some(&first)).positive.filled().collect::<Vec<_>>(), [(3, 5)]);
         assert_eq!(first.since(Some(&second)), first, "it began anew");
+        let mut wide = vec![0; 1_000_000];
+        (wide[10], wide[999_999]) = (1, 1);
+        let wide = Exponential::of(&exponential(20, 0, &wide));
+        assert!(wide.positive.counts.len() <= MAX_BUCKETS && wide.positive.filled().count() == 2);
         let coarser = Exponential::of(&exponential(0, 0, &[3, 10]));
         assert_eq!(coarser.since(Some(&first)).positive.filled().collect::<Vec<_>>(), [(1, 3)]);
         let negative = Dense { offset: -3, counts: [1, 2, 4].into() };

@@ -15,38 +15,74 @@ const NANOSECONDS: u64 = 1_000_000_000;
 /// The newest value of a series with its time; nothing before the first point and after the series' end.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    newest: Option<(Value, u64)>,
+    newest: Newest,
     /// The last buckets of an exponential histogram, where quantiles are wanted of it.
     buckets: Option<Box<Exponential>>,
 }
 
+/// A value with its time; small for the many that are one number.
+#[derive(Debug, Default)]
+enum Newest {
+    #[default]
+    None,
+    Number(Number, u64),
+    Distribution(Box<(Value, u64)>),
+}
+
+impl Newest {
+    fn time(&self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::Number(_, time) => Some(*time),
+            Self::Distribution(newest) => Some(newest.1),
+        }
+    }
+
+    fn value(&self) -> Option<Cow<'_, Value>> {
+        match self {
+            Self::None => None,
+            Self::Number(number, _) => Some(Cow::Owned(Value::Number(*number))),
+            Self::Distribution(newest) => Some(Cow::Borrowed(&newest.0)),
+        }
+    }
+
+    fn set(&mut self, value: Value, time: u64) {
+        match (value, &mut *self) {
+            (Value::Number(number), _) => *self = Self::Number(number, time),
+            (value, Self::Distribution(newest)) => **newest = (value, time),
+            (value, _) => *self = Self::Distribution(Box::new((value, time))),
+        }
+    }
+}
+
 /// A point as it was taken in.
 #[derive(Debug)]
-pub(super) struct Taken<'s> {
-    /// The cumulative value as of that point.
-    pub(super) value: Cow<'s, Value>,
-    /// Its time.
-    pub(super) time: u64,
+pub(super) struct Taken {
+    /// Its own value, where that is to be written; else it is the newest one, with its time.
+    pub(super) own: Option<Value>,
     /// The stream was reset: what it counted began anew at its new start time.
     pub(super) reset: bool,
 }
 
 impl State {
-    pub(super) fn value(&self) -> Option<&Value> {
-        self.newest.as_ref().map(|(value, _)| value)
+    pub(super) fn value(&self) -> Option<Cow<'_, Value>> {
+        self.newest.value()
     }
 
     /// The bounds of the newest histogram.
     pub(super) fn bounds(&self) -> Option<&Arc<[f64]>> {
-        match self.value() {
-            Some(Value::Histogram(histogram)) => Some(&histogram.bounds),
+        match &self.newest {
+            Newest::Distribution(newest) => match &newest.0 {
+                Value::Histogram(histogram) => Some(&histogram.bounds),
+                _ => None,
+            },
             _ => None,
         }
     }
 
     /// Nanoseconds since 1970.
     pub(super) fn time(&self) -> Option<u64> {
-        self.newest.as_ref().map(|(_, time)| *time)
+        self.newest.time()
     }
 
     /// The series has ended; a later point begins it anew.
@@ -62,31 +98,27 @@ impl State {
     /// Takes a point in, whose own value is `value`. A cumulative point that is older than the newest one changes
     /// nothing; its own value is returned, unless the newest one is of the same second. A newest time beyond
     /// `horizon` is that of a broken clock, and must not hold up the points that follow.
-    pub(super) fn take(&mut self, value: Value, point: &Point<'_>, delta: bool, horizon: u64) -> Taken<'_> {
+    pub(super) fn take(&mut self, value: Value, point: &Point<'_>, delta: bool, horizon: u64) -> Taken {
         let mut reset = false;
-        let (value, time) = match &self.newest {
+        let newest = self.newest.value().zip(self.newest.time());
+        let (value, time) = match newest {
             // The total is one of the newest time: at the time of a late point it would be more than what
             // follows it.
-            Some((total, time)) if delta && *time <= horizon => (sum(total, value), point.time.max(*time)),
-            Some((total, _)) if delta => (sum(total, value), point.time),
-            Some((_, time)) if *time > point.time && *time <= horizon => {
+            Some((total, time)) if delta && time <= horizon => (sum(&total, value), point.time.max(time)),
+            Some((total, _)) if delta => (sum(&total, value), point.time),
+            Some((_, time)) if time > point.time && time <= horizon => {
                 // Graphite keeps one value a second: the newest.
-                let of_one_second = *time / NANOSECONDS == point.time / NANOSECONDS;
-                return match &self.newest {
-                    Some((newest, time)) if of_one_second => {
-                        Taken { value: Cow::Borrowed(newest), time: *time, reset }
-                    }
-                    _ => Taken { value: Cow::Owned(value), time: point.time, reset },
-                };
+                let of_one_second = time / NANOSECONDS == point.time / NANOSECONDS;
+                return Taken { own: (!of_one_second).then_some(value), reset };
             }
             Some((newest, _)) => {
-                reset = self.may_be_reset(point.start) && falls(newest, &value);
+                reset = self.may_be_reset(point.start) && falls(&newest, &value);
                 (value, point.time)
             }
             None => (value, point.time),
         };
-        let (value, _) = self.newest.insert((value, time));
-        Taken { value: Cow::Borrowed(value), time, reset }
+        self.newest.set(value, time);
+        Taken { own: None, reset }
     }
 
     /// Quantiles of what a histogram counted since the series' previous point (since its start, for the first one):
@@ -114,7 +146,8 @@ impl State {
             self.buckets = (!delta).then(|| Box::new(now));
             return of_each(&|wanted| since.quantile(wanted));
         }
-        let earlier = match self.value() {
+        let newest = self.value();
+        let earlier = match newest.as_deref() {
             Some(Value::Histogram(earlier)) if !delta => Some(earlier),
             _ => None,
         };

@@ -7,6 +7,7 @@ use super::{
     beginning::{self, Written},
     identity::Descriptor,
     paths::{Membership, Paths},
+    plan::shortened,
     point,
     state::{self, State},
     times::Times,
@@ -64,9 +65,10 @@ impl Stream {
         if applied.lines.len() + most_bytes > MAX_LINES {
             return unwritten("too_many_lines");
         }
-        let (value, time) = match as_sent {
-            Some(value) => (Cow::Owned(value), point.time),
-            None => (taken.value, taken.time),
+        let (value, time) = match (as_sent.or(taken.own), self.state.value(), self.state.time()) {
+            (Some(own), _, _) => (Cow::Owned(own), point.time),
+            (None, Some(newest), Some(time)) => (newest, time),
+            (None, _, _) => return,
         };
         let second = match times.second(time) {
             Ok(second) => second,
@@ -139,6 +141,7 @@ pub(super) fn sharing(stream: &Stream, other: &Stream) -> String {
     format!(
         "two series write the Graphite path {path} at the same time, of the instances {:?} and {:?}; both are still \
          written: {remedy}",
-        b.instance, a.instance
+        shortened(&b.instance),
+        shortened(&a.instance)
     )
 }

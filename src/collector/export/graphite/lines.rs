@@ -2,7 +2,7 @@
 //!
 //! A histogram is `NAME.bucket;le=…` (cumulative), `NAME.sum`, `NAME.count`, and `NAME.min` and `NAME.max` where
 //! they were sent; ready quantiles, and those of a summary, are `NAME;quantile=…`. In a dotted path they are
-//! further components. What the Collector's exporter made of them is in [`exporter`].
+//! further components. What the Collector's exporter made of them is in `exporter`.
 
 mod exporter;
 
