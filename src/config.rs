@@ -130,6 +130,10 @@ pub struct CollectorSettings {
     pub exposition: Listen,
     /// Graphite: standard output alone, or addresses of which a later one is for fail-over; empty for none.
     pub graphite: Vec<GraphiteTarget>,
+    /// Keeps on disk what waits for Graphite; in memory where there is none.
+    pub spool: Option<SpoolSettings>,
+    /// How long what was written to Graphite is kept to be written again, 1 s to 1 h.
+    pub graphite_replay: Duration,
     /// OTLP endpoints to which everything is sent on; empty for none.
     pub forward: Vec<ForwardTarget>,
     /// Bytes that the queue of each sink may hold, 64 KiB to 64 GiB.
@@ -138,6 +142,17 @@ pub struct CollectorSettings {
     pub max_series: usize,
     /// Upper bounds of buckets in seconds: 1 to 200, finite, not negative, strictly ascending.
     pub histogram_bounds: Vec<f64>,
+}
+
+/// Settings of the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Its folder, made where it is not there.
+    pub folder: PathBuf,
+    /// Bytes that it may take on the disk, 1 MiB to 16 TiB.
+    pub limit: usize,
+    /// How long a point may wait there, 1 min to 365 days; none where it is off.
+    pub age: Option<Duration>,
 }
 
 /// Settings of `health`.
@@ -311,6 +326,8 @@ impl Reader<'_> {
             let fault = Fault::new("stands beside other targets", "give - alone, or addresses alone");
             self.problems.push(fault.of(flags::GRAPHITE.long, Some("-")));
         }
+        let spool = self.spool(graphite.as_deref());
+        let graphite_replay = self.time(&flags::GRAPHITE_REPLAY, Duration::from_secs(1));
         let exposed = exposition.as_ref().filter(|listen| fixed(listen));
         let tcp: Vec<&Listen> = others.into_iter().chain(receivers).chain([exposed]).flatten().collect();
         self.problems.extend(listen::conflicts(&tcp));
@@ -321,11 +338,31 @@ impl Reader<'_> {
             statsd_flush: statsd_flush?,
             exposition: exposition?,
             graphite: graphite?,
+            spool: spool?,
+            graphite_replay: graphite_replay?,
             forward: forward?,
             queue_limit: queue_limit?,
             max_series: max_series?,
             histogram_bounds: histogram_bounds?,
         })
+    }
+
+    fn spool(&mut self, graphite: Option<&[GraphiteTarget]>) -> Option<Option<SpoolSettings>> {
+        let folder = self.read_if_given(&flags::SPOOL, |given| Ok(PathBuf::from(given.text)));
+        let limit = self.read(&flags::SPOOL_LIMIT, |given| values::size(given.text, 1 << 20..=16 << 40));
+        let age = self.read(&flags::SPOOL_AGE, |given| {
+            values::time_or_off(given.text, Duration::from_secs(60)..=Duration::from_secs(365 * 24 * 3600))
+        });
+        let folder = folder?;
+        let addressed = |target: &GraphiteTarget| matches!(target, GraphiteTarget::Address(_));
+        if let (Some(folder), Some(targets)) = (&folder, graphite)
+            && !targets.iter().any(addressed)
+        {
+            let fault = Fault::new("keeps nothing without a carbon", "give --graphite HOST:PORT too");
+            self.problems.push(fault.of(flags::SPOOL.long, folder.to_str()));
+        }
+        let (limit, age) = (limit?, age?);
+        Some(folder.map(|folder| SpoolSettings { folder, limit, age }))
     }
 
     fn listen(&mut self, flag: &Flag) -> Option<Listen> {

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::{Failure, sockets::Addresses};
 use crate::{
-    collector::pipeline::Pipeline,
+    collector::{StartError, pipeline::Pipeline},
     config::{CollectorSettings, GraphiteTarget, LogFormat},
     console::{self, Console, Controls, Listening, Token},
     net::{self, Stop},
@@ -192,6 +192,14 @@ impl Page {
             .chain(statsd)
         });
         service.chain(prometheus).chain(console).chain(collector).collect()
+    }
+}
+
+/// A collector that could not start: a folder that cannot be used is a bad setting.
+pub(super) fn failed(error: StartError) -> Failure {
+    match error {
+        StartError::Spool(error) => Failure::settings(error),
+        error => error.into(),
     }
 }
 

@@ -16,7 +16,7 @@ use prost::Message;
 use super::{
     batch::{Accepted, Batch, Refused, Request, Signal, metric_points},
     export::{
-        graphite::{self, Lines},
+        graphite::{self, Backlog, Room, spool::Held},
         otlp::Export,
     },
     queue::{Queue, Reservation},
@@ -41,7 +41,7 @@ pub struct Pipeline {
 struct Inner {
     table: Mutex<Table>,
     recent: Recent,
-    graphite: Option<Arc<Queue<Lines>>>,
+    graphite: Option<Backlog>,
     forwards: Vec<Forward>,
     stats: Arc<Stats>,
 }
@@ -61,12 +61,7 @@ pub struct Forward {
 impl Pipeline {
     /// A pipeline into a series table, and to Graphite and OTLP peers where they are given.
     #[must_use]
-    pub fn new(
-        table: Table,
-        graphite: Option<Arc<Queue<Lines>>>,
-        forwards: Vec<Forward>,
-        stats: Arc<Stats>,
-    ) -> Self {
+    pub fn new(table: Table, graphite: Option<Backlog>, forwards: Vec<Forward>, stats: Arc<Stats>) -> Self {
         let table = Mutex::new(table);
         Self { inner: Arc::new(Inner { table, recent: Recent::default(), graphite, forwards, stats }) }
     }
@@ -131,17 +126,23 @@ impl Pipeline {
     #[must_use]
     pub fn queues(&self) -> Vec<(&str, usize, usize)> {
         let graphite = self.inner.graphite.iter();
-        let graphite = graphite.map(|queue| (graphite::connection::PLACE, queue.bytes(), queue.limit()));
+        let graphite = graphite.map(|backlog| (graphite::PLACE, backlog.bytes(), backlog.limit()));
         let forwards = self.inner.forwards.iter();
         graphite
             .chain(forwards.map(|sink| (sink.name.as_str(), sink.queue.bytes(), sink.queue.limit())))
             .collect()
     }
 
+    /// What is held on disk for Graphite; `None` without a spool.
+    #[must_use]
+    pub fn spooled(&self) -> Option<Held> {
+        self.inner.graphite.as_ref().and_then(Backlog::spooled)
+    }
+
     /// Whether a sink has no room, as far as its last batch showed.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.inner.graphite.iter().any(|queue| queue.is_full())
+        self.inner.graphite.iter().any(Backlog::is_full)
             || self.inner.forwards.iter().any(|sink| sink.queue.is_full())
     }
 
@@ -163,13 +164,12 @@ impl Pipeline {
         };
         let applied = table.apply(&request, &plan, inner.graphite.is_some(), SystemTime::now());
         if let Some(lines) = lines.filter(|_| !applied.lines.is_empty()) {
-            let bytes = applied.lines.len();
-            lines.commit(Lines { text: applied.lines.into(), points: applied.points }, bytes);
+            lines.commit(applied.lines, applied.points);
         }
         drop(table);
         commit(forwards);
         for (reason, points) in applied.unwritten {
-            inner.stats.add(Event::Dropped, graphite::connection::PLACE, Signal::Metrics, reason, points);
+            inner.stats.add(Event::Dropped, graphite::PLACE, Signal::Metrics, reason, points);
         }
         self.heard(&request);
         Ok(self.partial(&plan))
@@ -181,10 +181,10 @@ impl Pipeline {
         request: &mut ExportMetricsServiceRequest,
         plan: &mut Plan,
         wire: Option<Bytes>,
-    ) -> Result<(Option<Reservation<Lines>>, Reserved), Refused> {
+    ) -> Result<(Option<Room>, Reserved), Refused> {
         let lines = match &self.inner.graphite {
-            Some(queue) if plan.line_bytes > 0 => {
-                Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
+            Some(backlog) if plan.line_bytes > 0 => {
+                Some(backlog.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::PLACE))?)
             }
             _ => None,
         };

@@ -17,6 +17,12 @@ pub enum Event {
     Sent,
     /// Taken, and then not sent on: the only loss there is.
     Dropped,
+    /// Written again to a sink's peer, on another connection.
+    Replayed,
+    /// A sink's peer was connected to again.
+    Reconnected,
+    /// A part of a spool could not be read.
+    Damaged,
 }
 
 /// What a count is of.

@@ -1,0 +1,301 @@
+//! The log in memory: which segments there are, what is reserved in the last one, and who is how far.
+//!
+//! It must not wait, and must not bring anything to the disk: that is the keeper's, once a second.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    mem,
+    path::PathBuf,
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    folder::{Position, segment_name},
+    reader::Part,
+    record::{self, HEADER, Head},
+    segment::Segment,
+    window::{LEAST, Window},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Log {
+    folder: PathBuf,
+    closed: bool,
+    /// Oldest first; the last one is appended to where `open` says so.
+    segments: VecDeque<Segment>,
+    open: bool,
+    /// Where the next record begins.
+    end: u64,
+    /// How large a segment becomes.
+    segment: u64,
+    limit: u64,
+    pub(super) window: Window,
+    /// When the first record was acknowledged that was never written to carbon, as far as it is known.
+    pub(super) oldest: Option<u64>,
+    reserved: bool,
+    /// A record that the disk did not take although it had room for it.
+    stuck: Option<Vec<u8>>,
+    refusal: Option<String>,
+    /// Names came or went since the folder was synced.
+    names_changed: bool,
+}
+
+impl Log {
+    pub(super) fn new(
+        folder: PathBuf,
+        segments: Vec<Segment>,
+        end: u64,
+        segment: u64,
+        limit: u64,
+        window: Window,
+    ) -> Self {
+        Self {
+            folder,
+            closed: false,
+            segments: segments.into(),
+            open: false,
+            end,
+            segment,
+            limit,
+            window,
+            oldest: None,
+            reserved: false,
+            stuck: None,
+            refusal: None,
+            names_changed: false,
+        }
+    }
+
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Bytes that were never written to carbon.
+    pub(super) const fn waiting(&self) -> u64 {
+        self.end - self.window.written()
+    }
+
+    /// Bytes on the disk.
+    pub(super) fn on_disk(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.allocated).sum()
+    }
+
+    pub(super) const fn is_refusing(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// Room for one record with that many bytes of lines, on the disk; false where there is none.
+    pub(super) fn reserve(&mut self, lines: u64, now: Instant) -> bool {
+        if self.reserved || self.closed {
+            return false;
+        }
+        let made = self.write_stuck().and_then(|()| self.make_room(lines + HEADER as u64, now));
+        match made {
+            Ok(()) => {
+                self.reserved = true;
+                if self.refusal.take().is_some() {
+                    tracing::info!("the spool has room again");
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if self.refusal.as_ref() != Some(&error) {
+                    tracing::warn!(error, "the spool has no room: senders have to try again later");
+                }
+                self.refusal = Some(error);
+            }
+        }
+        self.reserved
+    }
+
+    pub(super) const fn release(&mut self) {
+        self.reserved = false;
+    }
+
+    fn make_room(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
+        let fits = |last: &Segment| last.data == 0 || last.data + bytes <= self.segment;
+        let usable = self.open && self.segments.back().is_some_and(fits);
+        if !usable {
+            self.seal();
+            let path = self.folder.join(segment_name(self.end));
+            self.segments.push_back(Segment::create(path, self.end)?);
+            self.open = true;
+            self.names_changed = true;
+        }
+        let data = self.segments.back().map_or(0, |last| last.data);
+        let exact = data + bytes;
+        // A whole segment at once where there is room for it; else only what is needed.
+        let whole = self.segment.max(exact);
+        self.grow(whole, now).or_else(|_| self.grow(exact, now))
+    }
+
+    /// Gives the last segment that many bytes on the disk.
+    fn grow(&mut self, to: u64, now: Instant) -> io::Result<()> {
+        let allocated = self.segments.back().map_or(0, |last| last.allocated);
+        if to <= allocated {
+            return Ok(());
+        }
+        let wanted = |log: &Self| log.on_disk() - allocated + to;
+        if wanted(self) > self.limit {
+            self.window.forget(now, 0);
+            self.remove();
+        }
+        // A batch that is larger than the whole spool would never fit, so it is let in where nothing waits.
+        let oversized = to > self.limit && self.waiting() == 0;
+        if wanted(self) > self.limit && !oversized {
+            let limit = self.limit;
+            return Err(io::Error::other(match self.waiting() {
+                0 => format!("{limit} bytes (--spool-limit) are less than what is kept to be sent again"),
+                waiting => format!("{waiting} bytes wait for carbon, and {limit} (--spool-limit) are taken"),
+            }));
+        }
+        if self.allocate(to).is_ok() {
+            return Ok(());
+        }
+        // The disk is full: what is kept beyond the replay time makes way.
+        self.window.forget(now, 0);
+        self.remove();
+        self.allocate(to)
+    }
+
+    fn allocate(&mut self, to: u64) -> io::Result<()> {
+        self.segments.back_mut().ok_or(io::ErrorKind::NotFound)?.allocate(to)
+    }
+
+    /// Appends a record to the room that is reserved.
+    pub(super) fn append(&mut self, head: Head, state: &[u8], lines: &[u8]) {
+        // What one request may become is far below what the length of a record can tell.
+        let Ok(header) = record::header(head, state, lines) else { return };
+        if self.waiting() == 0 {
+            self.oldest = Some(head.received_unix_milli);
+        }
+        let appended = match self.segments.back_mut() {
+            Some(last) => last.append([&header, state, lines]),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        match appended {
+            Ok(()) => self.end = self.segments.back().map_or(self.end, Segment::end),
+            Err(error) => {
+                tracing::warn!(%error, "the spool could not be written to; the batch is kept in memory until it can");
+                self.stuck = Some([&header, state, lines].concat());
+            }
+        }
+    }
+
+    /// Until a record that was already acknowledged is written, nothing else is taken.
+    fn write_stuck(&mut self) -> io::Result<()> {
+        let Some(record) = &self.stuck else { return Ok(()) };
+        let last = self.segments.back_mut().ok_or(io::ErrorKind::NotFound)?;
+        last.append([record, &[], &[]])?;
+        self.end = last.end();
+        self.stuck = None;
+        Ok(())
+    }
+
+    /// Nothing more is taken.
+    pub(super) fn close(&mut self) {
+        if self.write_stuck().is_err() {
+            tracing::warn!("stopped before the disk took the last batch: it is lost");
+        }
+        self.closed = true;
+        self.seal();
+    }
+
+    /// Nothing more is appended to the last segment.
+    fn seal(&mut self) {
+        if !mem::take(&mut self.open) {
+            return;
+        }
+        if let Some(last) = self.segments.back_mut() {
+            // Where that fails, the segment takes room that it does not need, until it goes.
+            let _ = last.seal();
+            if last.data == 0 {
+                let _ = std::fs::remove_file(&last.path);
+                self.segments.pop_back();
+                self.names_changed = true;
+            }
+        }
+    }
+
+    /// What is to be read next; `None` where everything was.
+    pub(super) fn unread(&self) -> Option<Part> {
+        let from = self.window.cursor();
+        let segment = self.segments.iter().find(|segment| segment.end() > from)?;
+        let (base, end, path) = (segment.base, segment.end(), segment.path.clone());
+        Some(Part { path, base, from: from.max(base), end, written: self.window.written() })
+    }
+
+    /// Carbon has taken everything up to `to`.
+    pub(super) fn advance(&mut self, to: u64) {
+        self.window.advance(to, Instant::now());
+    }
+
+    /// Removes what the replay window has left.
+    pub(super) fn forget(&mut self, now: Instant) {
+        // One that waits to be written is written as soon as the disk takes it.
+        if let Err(error) = self.write_stuck() {
+            tracing::debug!(%error, "the spool cannot be written to yet");
+        }
+        self.window.forget(now, LEAST);
+        self.remove();
+    }
+
+    fn remove(&mut self) {
+        let start = self.window.start();
+        let appended = usize::from(self.open);
+        while self.segments.len() > appended
+            && self.segments.front().is_some_and(|first| first.end() <= start)
+        {
+            let Some(first) = self.segments.pop_front() else { return };
+            self.names_changed = true;
+            if let Err(error) = std::fs::remove_file(&first.path) {
+                tracing::warn!(%error, path = %first.path.display(), "a segment of the spool cannot be removed");
+            }
+        }
+    }
+
+    /// Finds out how long the oldest has been waiting that an earlier process left.
+    pub(super) fn find_oldest(&mut self) {
+        let written = self.window.written();
+        let Some(segment) = self.segments.iter().find(|segment| segment.end() > written) else { return };
+        let received = || -> io::Result<u64> {
+            let mut file = File::open(&segment.path)?;
+            file.seek(SeekFrom::Start(written.saturating_sub(segment.base) + 16))?;
+            let mut bytes = [0; 8];
+            file.read_exact(&mut bytes)?;
+            Ok(u64::from_le_bytes(bytes))
+        };
+        self.oldest = received().ok();
+    }
+
+    /// The files with what is not on the disk yet, each with its segment and how much of that it is; whether the
+    /// folder has new names; and where carbon is.
+    pub(super) fn unsynced(&mut self) -> (Vec<Unsynced>, bool, Position) {
+        let files = self.segments.iter().filter_map(|segment| {
+            let (file, data) = segment.unsynced()?;
+            Some((file, segment.base, data))
+        });
+        let position = Position { start: self.window.start(), written: self.window.written() };
+        (files.collect(), mem::take(&mut self.names_changed), position)
+    }
+
+    pub(super) fn is_synced(&mut self, files: &[Unsynced]) {
+        let open = self.open.then(|| self.segments.back().map(|last| last.base)).flatten();
+        for segment in &mut self.segments {
+            if let Some((_, base, data)) = files.iter().find(|(_, base, _)| *base == segment.base) {
+                segment.is_synced(*data, open != Some(*base));
+            }
+        }
+    }
+
+    pub(super) const fn names_changed(&mut self) {
+        self.names_changed = true;
+    }
+}
+
+/// A file, the base of its segment, and how many bytes of it are to be brought to the disk.
+pub(super) type Unsynced = (Arc<File>, u64, u64);

@@ -1,0 +1,183 @@
+//! Peers that stand in for carbon: one that reads what comes, and connections that a test reads itself.
+
+use std::{
+    collections::BTreeSet,
+    io::Read as _,
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::points::{PATIENCE, eventually};
+
+/// A port that is taken and refuses connections until it [listens](Self::listen).
+pub(crate) struct Away(socket2::Socket);
+
+impl Away {
+    pub(crate) fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    pub(crate) fn listen(self) -> TcpListener {
+        self.0.listen(128).unwrap();
+        self.0.into()
+    }
+}
+
+/// Reads every connection to its end, and keeps the whole lines of each, in their order.
+pub(crate) struct Carbon {
+    address: SocketAddr,
+    connections: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Carbon {
+    pub(crate) fn listen() -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(crate) fn on(listener: TcpListener) -> Self {
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let taken = Arc::clone(&connections);
+        // They end with the process of the tests.
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut taken_now = taken.lock().unwrap();
+                let place = taken_now.len();
+                taken_now.push(Vec::new());
+                drop(taken_now);
+                let taken = Arc::clone(&taken);
+                let mut stream = stream.unwrap();
+                thread::spawn(move || {
+                    let mut part = vec![0; 64 * 1024];
+                    while let Ok(length @ 1..) = stream.read(&mut part) {
+                        taken.lock().unwrap()[place].extend_from_slice(&part[..length]);
+                    }
+                });
+            }
+        });
+        Self { address, connections }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The whole lines of each connection.
+    pub(crate) fn connections(&self) -> Vec<Vec<String>> {
+        self.connections.lock().unwrap().iter().map(|read| whole_lines(read)).collect()
+    }
+
+    /// Waits until all of these lines have come.
+    pub(crate) fn until(&self, wanted: &BTreeSet<String>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let connections = self.connections();
+            let seen: BTreeSet<&String> = connections.iter().flatten().collect();
+            let missing: Vec<_> = wanted.iter().filter(|line| !seen.contains(line)).collect();
+            if missing.is_empty() {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {} lines are missing, such as {:?}",
+                missing.len(),
+                wanted.len(),
+                &missing[..missing.len().min(3)]
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Listens, and leaves each connection to the test.
+pub(crate) struct Hostile(TcpListener);
+
+impl Hostile {
+    pub(crate) fn listen() -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(crate) fn on(listener: TcpListener) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    pub(crate) fn accept(&self) -> Connection {
+        let (stream, _) = eventually("a connection", || self.0.accept().ok());
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Connection { stream, read: Vec::new() }
+    }
+}
+
+/// A connection from the collector.
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    /// Reads exactly this many bytes more.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        let mut part = vec![0; bytes];
+        self.stream.read_exact(&mut part).unwrap();
+        self.read.extend(part);
+    }
+
+    /// The whole lines so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        whole_lines(&self.read)
+    }
+
+    /// Reads until all of these lines have come.
+    pub(crate) fn until(&mut self, wanted: &BTreeSet<String>) {
+        let mut part = vec![0; 64 * 1024];
+        loop {
+            let lines = self.lines();
+            let seen: BTreeSet<&String> = lines.iter().collect();
+            if wanted.iter().all(|line| seen.contains(line)) {
+                return;
+            }
+            let length = self.stream.read(&mut part).unwrap();
+            assert_ne!(length, 0, "the collector closed the connection");
+            self.read.extend(&part[..length]);
+        }
+    }
+
+    /// Ends it so that the collector gets a reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+fn whole_lines(read: &[u8]) -> Vec<String> {
+    let end = read.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    std::str::from_utf8(&read[..end]).unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Holds that these lines of one connection are whole, are among those that were sent, and that each series
+/// goes forward in time but for where it is written again.
+pub(crate) fn assert_in_order(lines: &[String]) {
+    let mut newest = std::collections::BTreeMap::new();
+    for line in lines {
+        let parts: Vec<&str> = line.split(' ').collect();
+        let [path, value, second] = parts[..] else { panic!("no whole line: {line:?}") };
+        assert!(path.starts_with("level;k=path") && path.ends_with(";service.name=shop"), "{line:?}");
+        let (value, second): (u64, u64) = (value.parse().unwrap(), second.parse().unwrap());
+        assert_eq!(second % 1_700_000_000, value, "{line:?}");
+        let before = newest.insert(path, second);
+        assert!(before.is_none_or(|before| before < second), "{line:?} after {before:?}");
+    }
+}
