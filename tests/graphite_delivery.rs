@@ -14,5 +14,11 @@ mod collect;
 mod points;
 
 #[cfg(test)]
+#[path = "graphite_delivery/hostile.rs"]
+mod hostile;
+#[cfg(test)]
+#[path = "graphite_delivery/offsets.rs"]
+mod offsets;
+#[cfg(test)]
 #[path = "graphite_delivery/restart.rs"]
 mod restart;

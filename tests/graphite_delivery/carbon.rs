@@ -102,10 +102,7 @@ pub(crate) struct Hostile(TcpListener);
 
 impl Hostile {
     pub(crate) fn listen() -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
-    }
-
-    pub(crate) fn on(listener: TcpListener) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         Self(listener)
     }
@@ -124,18 +121,11 @@ impl Hostile {
 
 /// A connection from the collector.
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Connection {
-    /// Reads exactly this many bytes more.
-    pub(crate) fn read(&mut self, bytes: usize) {
-        let mut part = vec![0; bytes];
-        self.stream.read_exact(&mut part).unwrap();
-        self.read.extend(part);
-    }
-
     /// The whole lines so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         whole_lines(&self.read)
@@ -155,14 +145,10 @@ impl Connection {
             self.read.extend(&part[..length]);
         }
     }
-
-    /// Ends it so that the collector gets a reset.
-    pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
-    }
 }
 
-fn whole_lines(read: &[u8]) -> Vec<String> {
+/// The lines of what was read, without a half one at its end.
+pub(crate) fn whole_lines(read: &[u8]) -> Vec<String> {
     let end = read.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     std::str::from_utf8(&read[..end]).unwrap().lines().map(str::to_owned).collect()
 }

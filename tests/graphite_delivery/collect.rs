@@ -79,7 +79,8 @@ impl Collect {
         self.log.lock().unwrap().clone()
     }
 
-    fn address(&self, listener: &str) -> &str {
+    /// Where a listener listens, by its name in the ready line.
+    pub(crate) fn address(&self, listener: &str) -> &str {
         self.ready[listener].as_str().unwrap()
     }
 

@@ -19,7 +19,7 @@ use rustix::{
 use super::record::{self, Found};
 
 /// What is written at once where a file system cannot reserve room.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A segment: what is at `base` of the log and behind.
 #[derive(Debug)]
