@@ -14,8 +14,14 @@ mod collect;
 mod points;
 
 #[cfg(test)]
+#[path = "graphite_delivery/disk.rs"]
+mod disk;
+#[cfg(test)]
 #[path = "graphite_delivery/hostile.rs"]
 mod hostile;
+#[cfg(test)]
+#[path = "graphite_delivery/kills.rs"]
+mod kills;
 #[cfg(test)]
 #[path = "graphite_delivery/offsets.rs"]
 mod offsets;

@@ -1,8 +1,8 @@
 //! Peers that stand in for carbon: one that reads what comes, and connections that a test reads itself.
 
 use std::{
-    collections::BTreeSet,
-    io::Read as _,
+    collections::{BTreeSet, HashSet},
+    io::{BufRead as _, BufReader, Read as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
@@ -31,10 +31,17 @@ impl Away {
     }
 }
 
-/// Reads every connection to its end, and keeps the whole lines of each, in their order.
+/// Reads every connection to its end, and keeps its whole lines.
 pub(crate) struct Carbon {
     address: SocketAddr,
-    connections: Arc<Mutex<Vec<Vec<u8>>>>,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Default)]
+struct Taken {
+    /// In their order.
+    connections: Vec<Vec<String>>,
+    seen: HashSet<String>,
 }
 
 impl Carbon {
@@ -44,26 +51,26 @@ impl Carbon {
 
     pub(crate) fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
-        let connections = Arc::new(Mutex::new(Vec::new()));
-        let taken = Arc::clone(&connections);
+        let taken = Arc::new(Mutex::new(Taken::default()));
+        let shared = Arc::clone(&taken);
         // They end with the process of the tests.
         thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut taken_now = taken.lock().unwrap();
-                let place = taken_now.len();
-                taken_now.push(Vec::new());
-                drop(taken_now);
-                let taken = Arc::clone(&taken);
-                let mut stream = stream.unwrap();
+            for (place, stream) in listener.incoming().enumerate() {
+                shared.lock().unwrap().connections.push(Vec::new());
+                let (shared, stream) = (Arc::clone(&shared), stream.unwrap());
                 thread::spawn(move || {
-                    let mut part = vec![0; 64 * 1024];
-                    while let Ok(length @ 1..) = stream.read(&mut part) {
-                        taken.lock().unwrap()[place].extend_from_slice(&part[..length]);
+                    let mut stream = BufReader::new(stream);
+                    let mut line = String::new();
+                    while stream.read_line(&mut line).is_ok_and(|length| length > 0) && line.ends_with('\n') {
+                        line.pop();
+                        let mut taken = shared.lock().unwrap();
+                        taken.seen.insert(line.clone());
+                        taken.connections[place].push(std::mem::take(&mut line));
                     }
                 });
             }
         });
-        Self { address, connections }
+        Self { address, taken }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -72,16 +79,24 @@ impl Carbon {
 
     /// The whole lines of each connection.
     pub(crate) fn connections(&self) -> Vec<Vec<String>> {
-        self.connections.lock().unwrap().iter().map(|read| whole_lines(read)).collect()
+        self.taken.lock().unwrap().connections.clone()
+    }
+
+    /// The whole lines of each connection, which are forgotten here.
+    pub(crate) fn take_connections(&self) -> Vec<Vec<String>> {
+        let mut taken = self.taken.lock().unwrap();
+        taken.seen.clear();
+        taken.connections.iter_mut().map(std::mem::take).collect()
     }
 
     /// Waits until all of these lines have come.
     pub(crate) fn until(&self, wanted: &BTreeSet<String>) {
         let deadline = Instant::now() + PATIENCE;
+        let mut missing: Vec<_> = wanted.iter().collect();
         loop {
-            let connections = self.connections();
-            let seen: BTreeSet<&String> = connections.iter().flatten().collect();
-            let missing: Vec<_> = wanted.iter().filter(|line| !seen.contains(line)).collect();
+            let taken = self.taken.lock().unwrap();
+            missing.retain(|line| !taken.seen.contains(*line));
+            drop(taken);
             if missing.is_empty() {
                 return;
             }

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     thread::{self, JoinHandle},
 };
 
@@ -30,6 +30,17 @@ impl Collect {
     /// The same by a command that runs the program with the arguments that it gets.
     pub(crate) fn start_as(command: Command, flags: &str) -> Self {
         let mut collect = Self::spawn(command, flags);
+        collect.await_ready();
+        collect
+    }
+
+    /// On free ports; nothing is known of it yet.
+    pub(crate) fn begin(flags: &str) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_pushpull")), flags)
+    }
+
+    fn await_ready(&mut self) {
+        let collect = self;
         collect.ready = eventually("the ready line", || {
             let ended = collect.child.try_wait().unwrap();
             let log = collect.log();
@@ -38,20 +49,18 @@ impl Collect {
             assert!(ready.is_some() || ended.is_none(), "it ended with {ended:?}: {log}");
             ready
         });
-        collect
     }
 
     /// Runs it with flags that make it end at once; its exit code and what it said.
     pub(crate) fn refused(flags: &str) -> (Option<i32>, String) {
-        let mut collect = Self::spawn(Command::new(env!("CARGO_BIN_EXE_pushpull")), flags);
+        let mut collect = Self::begin(flags);
         let status = collect.ended();
         (status.code(), collect.log())
     }
 
     fn spawn(mut command: Command, flags: &str) -> Self {
-        // In the product it is the command that installs it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        command.args("collect --log json --statsd off".split(' '));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", path).args("collect --log json --statsd off".split(' '));
         for listener in ["--otlp-grpc", "--otlp-http", "--exposition"] {
             command.args([listener, "127.0.0.1:0"]);
         }
@@ -66,7 +75,12 @@ impl Collect {
                 log.push('\n');
             }
         });
-        let client = reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+        static CLIENT: LazyLock<reqwest::blocking::Client> = LazyLock::new(|| {
+            // In the product it is the command that installs it.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
+        });
+        let client = CLIENT.clone();
         Self { child, log, reader: Some(reader), ready: Value::Null, client }
     }
 

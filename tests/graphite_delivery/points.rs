@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Range,
     thread,
     time::{Duration, Instant},
 };
@@ -36,16 +37,21 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
 /// Gauges of some series at one second, each batch at a second of its own.
 pub(crate) struct Batch {
     pub(crate) number: u64,
-    pub(crate) series: usize,
+    series: Range<usize>,
 }
 
 impl Batch {
     pub(crate) const fn new(number: u64, series: usize) -> Self {
+        Self::of(number, 0..series)
+    }
+
+    /// Of these series.
+    pub(crate) const fn of(number: u64, series: Range<usize>) -> Self {
         Self { number, series }
     }
 
     fn names(&self) -> impl Iterator<Item = String> + use<> {
-        (0..self.series).map(|series| format!("path{series:05}"))
+        self.series.clone().map(|series| format!("path{series:05}"))
     }
 
     /// The body of the request.

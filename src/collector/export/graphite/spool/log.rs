@@ -117,15 +117,24 @@ impl Log {
     }
 
     fn make_room(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
-        let fits = |last: &Segment| last.data == 0 || last.data + bytes <= self.segment;
-        let usable = self.open && self.segments.back().is_some_and(fits);
-        if !usable {
-            self.seal();
-            let path = self.folder.join(segment_name(self.end));
-            self.segments.push_back(Segment::create(path, self.end)?);
-            self.open = true;
-            self.names_changed = true;
+        let data = self.segments.back().filter(|_| self.open).map_or(0, |last| last.data);
+        if self.open && (data == 0 || data + bytes <= self.segment) {
+            let made = self.extend(bytes, now);
+            if made.is_ok() || data == 0 {
+                return made;
+            }
         }
+        // Sealed also where it cannot grow: only a sealed one can make way later.
+        self.seal();
+        let path = self.folder.join(segment_name(self.end));
+        self.segments.push_back(Segment::create(path, self.end)?);
+        self.open = true;
+        self.names_changed = true;
+        self.extend(bytes, now)
+    }
+
+    /// Room in the last segment.
+    fn extend(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
         let data = self.segments.back().map_or(0, |last| last.data);
         let exact = data + bytes;
         // A whole segment at once where there is room for it; else only what is needed.

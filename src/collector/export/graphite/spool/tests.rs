@@ -166,6 +166,24 @@ fn a_segment_that_was_taken_away_is_skipped_and_counted() {
     assert_eq!(damaged(&stats), [("damaged", 1)].into());
 }
 
+#[test]
+fn what_is_too_old_is_dropped_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let stats = Arc::new(Stats::default());
+    let settings =
+        SpoolSettings { folder: folder.path().to_owned(), limit: SMALL, age: Some(Duration::ZERO) };
+    let (spool, reader) = Spool::open(&settings, Duration::ZERO, Arc::clone(&stats)).unwrap();
+    assert!((0..9).all(|number| put(&spool, &line(number, 5_000))));
+    // As soon as the clock goes on they are older than nothing.
+    while spool.held().waiting > 0 {
+        block_on(reader.expire());
+    }
+    let dropped: Vec<_> =
+        stats.snapshot().into_iter().map(|(count, points)| (count.reason, points)).collect();
+    assert_eq!(dropped, [("spool_age", 9)]);
+    assert_eq!(drain(&spool, &reader), [""; 0]);
+}
+
 /// As after a power cut: the file has its room, and not all of what was written to it.
 #[test]
 fn room_without_records_is_no_damage() {
