@@ -30,7 +30,7 @@ impl Chance {
         Self(now.as_nanos() as u64)
     }
 
-    /// A number below `most` (SplitMix64).
+    /// A number below `most` (the generator `SplitMix64`).
     fn below(&mut self, most: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -15,7 +15,7 @@ use super::peer::{Peer, free_ports};
 use super::views::{Jaeger, Prometheus};
 
 /// A shipped file.
-pub(super) fn shipped(path: &str) -> PathBuf {
+pub(in super::super) fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
