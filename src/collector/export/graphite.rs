@@ -137,7 +137,7 @@ impl Room {
                 let bytes = text.len();
                 room.commit(Lines { text: text.into(), points }, bytes);
             }
-            Self::Spool(room) => room.commit(&text, points),
+            Self::Spool(room) => room.commit(&text, points, &spool::Entries::default()),
         }
     }
 }

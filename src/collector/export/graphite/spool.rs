@@ -14,6 +14,7 @@ mod log;
 mod reader;
 mod record;
 mod segment;
+mod state;
 mod window;
 
 #[cfg(test)]
@@ -30,13 +31,16 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use self::reader::Reader;
 use self::{
     folder::{Folder, Position, segment_name},
     log::Log,
     record::Head,
     segment::Segment,
     window::Window,
+};
+pub use self::{
+    reader::Reader,
+    state::{Entries, Values},
 };
 use super::PLACE;
 use crate::{
@@ -140,6 +144,11 @@ impl Spool {
         let mut log =
             Log::new(settings.folder.clone(), segments, end, segment, settings.limit as u64, window);
         log.find_oldest();
+        log.covered = match state::covered(&settings.folder) {
+            // Counted when it is loaded; a new one begins with what the segments hold.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => 0,
+            covered => covered.map_err(failed)?,
+        };
         let waiting = log.waiting();
         if waiting > 0 {
             tracing::info!(
@@ -172,7 +181,21 @@ impl Spool {
         Ok((spool, reader))
     }
 
-    /// Room for one batch of at most that many bytes of lines, or `None` where there is none: the spool or the
+    /// Every value that was put beside lines, by an earlier process too; to be asked before the first batch.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn load_state(&self) -> io::Result<Values> {
+        let (folder, segments) = self.log.lock().places();
+        let (values, damaged) = state::load(&folder, &segments)?;
+        if damaged > 0 {
+            self.stats.add(Event::Damaged, PLACE, Signal::Metrics, "state", damaged);
+            tracing::warn!(parts = damaged, "parts of the state in the spool cannot be read, and are lost");
+        }
+        Ok(values)
+    }
+
+    /// Room for one batch of at most that many bytes of lines and state, or `None` where there is none: the spool or the
     /// disk is full. There is one reservation at a time.
     #[must_use]
     pub fn reserve(self: &Arc<Self>, lines: usize) -> Option<Room> {
@@ -224,8 +247,22 @@ impl Spool {
         let folder = self.folder.lock();
         let Some(folder) = &*folder else { return false };
         self.log.lock().forget(Instant::now());
+        self.take_over_state();
         self.sync(folder);
         true
+    }
+
+    /// Lets segments go that only their state still holds.
+    fn take_over_state(&self) {
+        let Some((folder, segments)) = self.log.lock().held_by_state() else { return };
+        match state::take_over(&folder, &segments) {
+            Ok(covered) => {
+                let mut log = self.log.lock();
+                log.covered = covered;
+                log.forget(Instant::now());
+            }
+            Err(error) => tracing::warn!(%error, "the state in the spool cannot be taken over now"),
+        }
     }
 
     fn sync(&self, folder: &Folder) {
@@ -276,12 +313,13 @@ pub struct Room {
 }
 
 impl Room {
-    /// Writes the lines of a batch into the reserved room. When this returns, a kill does not lose them.
-    pub fn commit(self, lines: &[u8], points: u64) {
+    /// Writes the lines of a batch, and the values that it changed, into the reserved room. When this returns, a
+    /// kill does not lose them.
+    pub fn commit(self, lines: &[u8], points: u64, state: &Entries) {
         let points = u32::try_from(points).unwrap_or(u32::MAX);
         let mut log = self.spool.log.lock();
         let position = log.end();
-        log.append(Head { position, received_unix_milli: unix_millis(), points }, &[], lines);
+        log.append(Head { position, received_unix_milli: unix_millis(), points }, state.bytes(), lines);
         drop(log);
         self.spool.arrived.notify_one();
     }

@@ -17,6 +17,7 @@ use super::{
     reader::Part,
     record::{self, HEADER, Head},
     segment::Segment,
+    state::{Place, SNAPSHOT},
     window::{LEAST, Window},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Log {
     segment: u64,
     limit: u64,
     pub(super) window: Window,
+    /// Up to where the entries of state are in a file of their own.
+    pub(super) covered: u64,
     /// When the first record was acknowledged that was never written to carbon, as far as it is known.
     pub(super) oldest: Option<u64>,
     reserved: bool,
@@ -62,6 +65,7 @@ impl Log {
             segment,
             limit,
             window,
+            covered: 0,
             oldest: None,
             reserved: false,
             stuck: None,
@@ -187,11 +191,18 @@ impl Log {
             None => Err(io::ErrorKind::NotFound.into()),
         };
         match appended {
-            Ok(()) => self.end = self.segments.back().map_or(self.end, Segment::end),
+            Ok(()) => self.appended(!state.is_empty()),
             Err(error) => {
                 tracing::warn!(%error, "the spool could not be written to; the batch is kept in memory until it can");
                 self.stuck = Some([&header, state, lines].concat());
             }
+        }
+    }
+
+    fn appended(&mut self, has_state: bool) {
+        if let Some(last) = self.segments.back_mut() {
+            last.has_state |= has_state;
+            self.end = last.end();
         }
     }
 
@@ -200,8 +211,9 @@ impl Log {
         let Some(record) = &self.stuck else { return Ok(()) };
         let last = self.segments.back_mut().ok_or(io::ErrorKind::NotFound)?;
         last.append([record, &[], &[]])?;
-        self.end = last.end();
         self.stuck = None;
+        // Whether it has state is not told any more.
+        self.appended(true);
         Ok(())
     }
 
@@ -256,15 +268,32 @@ impl Log {
     fn remove(&mut self) {
         let start = self.window.start();
         let appended = usize::from(self.open);
-        while self.segments.len() > appended
-            && self.segments.front().is_some_and(|first| first.end() <= start)
-        {
+        let covered = self.covered;
+        let may_go = |first: &Segment| first.end() <= start && (!first.has_state || first.end() <= covered);
+        while self.segments.len() > appended && self.segments.front().is_some_and(may_go) {
             let Some(first) = self.segments.pop_front() else { return };
             self.names_changed = true;
             if let Err(error) = std::fs::remove_file(&first.path) {
                 tracing::warn!(%error, path = %first.path.display(), "a segment of the spool cannot be removed");
             }
         }
+    }
+
+    /// The folder and all segments.
+    pub(super) fn places(&self) -> (PathBuf, Vec<Place>) {
+        (self.folder.clone(), self.segments.iter().map(place).collect())
+    }
+
+    /// The segments that only their state still holds, with the folder; none where there are few, unless the room
+    /// is needed: taking them over writes all of the state anew.
+    pub(super) fn held_by_state(&self) -> Option<(PathBuf, Vec<Place>)> {
+        let start = self.window.start();
+        let sealed = self.segments.len() - usize::from(self.open);
+        let held: Vec<Place> =
+            self.segments.iter().take(sealed).take_while(|held| held.end() <= start).map(place).collect();
+        let bytes: u64 = held.iter().map(|held| held.end - held.base).sum();
+        let state = std::fs::metadata(self.folder.join(SNAPSHOT)).map_or(0, |file| file.len());
+        (!held.is_empty() && (bytes >= state || self.is_refusing())).then(|| (self.folder.clone(), held))
     }
 
     /// Finds out how long the oldest has been waiting that an earlier process left.
@@ -304,6 +333,10 @@ impl Log {
     pub(super) const fn names_changed(&mut self) {
         self.names_changed = true;
     }
+}
+
+fn place(segment: &Segment) -> Place {
+    Place { path: segment.path.clone(), base: segment.base, end: segment.end() }
 }
 
 /// A file, the base of its segment, and how many bytes of it are to be brought to the disk.

@@ -30,6 +30,8 @@ pub(super) struct Segment {
     pub(super) data: u64,
     /// Bytes that it takes on the disk.
     pub(super) allocated: u64,
+    /// Some of its records may have entries of state.
+    pub(super) has_state: bool,
     /// Open while there may be something to write or to sync.
     file: Option<Arc<File>>,
     synced: u64,
@@ -48,12 +50,20 @@ impl Segment {
     /// A new one, without room.
     pub(super) fn create(path: PathBuf, base: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-        Ok(Self { base, path, data: 0, allocated: 0, file: Some(Arc::new(file)), synced: 0 })
+        Ok(Self {
+            base,
+            path,
+            data: 0,
+            allocated: 0,
+            has_state: false,
+            file: Some(Arc::new(file)),
+            synced: 0,
+        })
     }
 
     /// One that an earlier process left, of `data` bytes.
     pub(super) const fn left(path: PathBuf, base: u64, data: u64, allocated: u64) -> Self {
-        Self { base, path, data, allocated, file: None, synced: data }
+        Self { base, path, data, allocated, has_state: true, file: None, synced: data }
     }
 
     /// The position behind its last record.

@@ -24,7 +24,7 @@ fn line(number: usize, bytes: usize) -> String {
 
 fn put(spool: &Arc<Spool>, line: &str) -> bool {
     let Some(room) = spool.reserve(line.len()) else { return false };
-    room.commit(line.as_bytes(), 1);
+    room.commit(line.as_bytes(), 1, &Entries::default());
     true
 }
 
@@ -184,6 +184,88 @@ fn what_is_too_old_is_dropped_and_counted() {
     assert_eq!(drain(&spool, &reader), [""; 0]);
 }
 
+fn entries(values: &[(u128, &str)]) -> Entries {
+    let mut entries = Entries::default();
+    values.iter().for_each(|(hash, value)| entries.put(*hash, value.as_bytes()));
+    entries
+}
+
+fn put_state(spool: &Arc<Spool>, line: &str, values: &[(u128, &str)]) -> bool {
+    let entries = entries(values);
+    let Some(room) = spool.reserve(line.len() + entries.len()) else { return false };
+    room.commit(line.as_bytes(), 1, &entries);
+    true
+}
+
+fn values(spool: &Spool) -> BTreeMap<u128, String> {
+    let values = spool.load_state().unwrap().into_iter();
+    values.map(|(hash, value)| (hash, String::from_utf8(value.into()).unwrap())).collect()
+}
+
+#[test]
+fn state_outlives_the_segments_that_it_came_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wanted = BTreeMap::new();
+    for start in 0..5_u128 {
+        let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
+        assert_eq!(values(&spool), wanted, "at start {start}");
+        for number in 0..40 {
+            let (hash, value) = (u128::MAX - number % 7 - start, format!("{start} {number}"));
+            assert!(put_state(&spool, &line(1, 5_000), &[(hash, &value), (number, "x"), (number, "")]));
+            wanted.insert(hash, value);
+            // Now and then everything is written, and the keeper comes.
+            if number % 13 == 0 {
+                drain(&spool, &reader);
+                spool.log.lock().window.forget(Instant::now(), 0);
+                spool.take_over_state();
+            }
+        }
+        assert_eq!(values(&spool), wanted);
+        let first = spool.log.lock().places().1[0].base;
+        assert!(first > 0, "segments have gone");
+        assert!(start == 0 || spool.log.lock().covered > 0);
+        assert_eq!(damaged(&stats), BTreeMap::new());
+        spool.close();
+    }
+}
+
+#[test]
+fn a_full_spool_makes_room_although_it_holds_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
+    while put_state(&spool, &line(1, 5_000), &[(1, "total")]) {}
+    drain(&spool, &reader);
+    // As the keeper does, of which only the first turn may have come yet.
+    spool.take_over_state();
+    assert!(put_state(&spool, &line(1, 50_000), &[]));
+    assert_eq!(values(&spool), [(1, "total".to_owned())].into());
+}
+
+#[test]
+fn state_that_is_damaged_is_counted_and_what_the_segments_hold_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
+    assert!((0..40).all(|_| put_state(&spool, &line(1, 5_000), &[(1, "old")])));
+    drain(&spool, &reader);
+    spool.log.lock().window.forget(Instant::now(), 0);
+    spool.take_over_state();
+    assert!(put_state(&spool, "a 1 1\n", &[(2, "new")]));
+    spool.close();
+    let file = folder.path().join("state");
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).unwrap();
+
+    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
+    assert_eq!(values(&spool).get(&2).map(String::as_str), Some("new"));
+    assert_eq!(damaged(&stats), [("state", 1)].into());
+    drain(&spool, &reader);
+    spool.log.lock().window.forget(Instant::now(), 0);
+    spool.take_over_state();
+    assert_eq!(values(&spool).get(&2).map(String::as_str), Some("new"));
+}
+
 /// As after a power cut: the file has its room, and not all of what was written to it.
 #[test]
 fn room_without_records_is_no_damage() {
@@ -214,7 +296,7 @@ fn harm() -> impl Strategy<Value = Harm> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     /// Whatever happens to one place of a folder, every record that it does not touch comes back, in order, and
     /// nothing else does.
