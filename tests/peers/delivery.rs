@@ -128,7 +128,7 @@ fn every_point_survives_a_carbon_that_is_killed_in_a_burst() {
 
 #[test]
 fn every_point_survives_a_carbon_that_is_stopped_in_a_burst() {
-    every_point_survives(|carbon| drop(carbon.terminate(PATIENCE)));
+    every_point_survives(|carbon| assert!(carbon.terminate(PATIENCE).success()));
 }
 
 /// The stock Collector, from the shipped file, with the bridge at `bridge`.
@@ -179,7 +179,7 @@ fn the_stock_collectors_queue_holds_what_the_spool_has_no_room_for() {
     let mut burst = Burst::new();
     burst.send(&stock.receiver, 0..BATCHES / 2);
     eventually("the spool to have no room", PATIENCE, || {
-        web::get(&product.url("exposition", "/readyz")).map_or(Ok(()), |ready| Err(ready))
+        web::get(&product.url("exposition", "/readyz")).map_or(Ok(()), Err)
     });
     // The queue outlives the Collector too.
     stock.process.terminate(PATIENCE);
