@@ -5,6 +5,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use socket2::TcpKeepalive;
 use tokio::{
     io::AsyncWriteExt,
     net::{
@@ -27,6 +28,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection must last to count as one.
 const SETTLED: Duration = Duration::from_secs(1);
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -42,6 +45,7 @@ pub async fn run(addresses: Vec<String>, outgoing: Outgoing, stats: Arc<Stats>, 
             }
             Err(error) => (error, Duration::ZERO),
         };
+        writer.outgoing.end();
         writer.state.down(address, &error);
         // A connection that lasted ends the series of failures.
         pause = if connected > SETTLED { FIRST_PAUSE } else { pause };
@@ -54,6 +58,8 @@ pub async fn run(addresses: Vec<String>, outgoing: Outgoing, stats: Arc<Stats>, 
 async fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
+    // A machine that has gone without a word is noticed also while there is nothing to write.
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
     Ok(stream)
 }
 

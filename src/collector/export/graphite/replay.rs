@@ -58,6 +58,13 @@ impl Outgoing {
         }
     }
 
+    /// The connection has ended.
+    pub fn end(&mut self) {
+        if let From::Spool(reader) = &self.0 {
+            reader.end();
+        }
+    }
+
     /// What is to be written next, once there is something; the same again until it is
     /// [written](Self::written).
     pub async fn next(&mut self) -> Piece {

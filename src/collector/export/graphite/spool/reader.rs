@@ -57,6 +57,11 @@ impl Reader {
         self.spool.log.lock().window.rewind(Instant::now());
     }
 
+    /// The connection has ended.
+    pub fn end(&self) {
+        self.spool.log.lock().window.end(Instant::now());
+    }
+
     /// What is to be written next, once there is something; the same again until it is
     /// [written](Self::written).
     pub async fn next(&self) -> Piece {

@@ -24,6 +24,9 @@ pub(super) struct Window {
     written: u64,
     /// What was written lately, oldest first, up to the cursor without gaps.
     spans: VecDeque<Span>,
+    /// When the last connection ended, while there is no other: what it had then does not become older, since
+    /// its carbon may have lost it.
+    ended: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -36,7 +39,7 @@ struct Span {
 impl Window {
     /// A window that begins at `start`, of a log that was written to carbon up to `written`.
     pub(super) fn new(replay: Duration, start: u64, written: u64) -> Self {
-        Self { replay, cursor: start, written: written.max(start), spans: VecDeque::new() }
+        Self { replay, cursor: start, written: written.max(start), spans: VecDeque::new(), ended: None }
     }
 
     pub(super) const fn cursor(&self) -> u64 {
@@ -69,6 +72,7 @@ impl Window {
 
     /// Forgets what was written longer than the replay time before `now`, but for the last `least` bytes.
     pub(super) fn forget(&mut self, now: Instant, least: u64) {
+        let now = self.ended.unwrap_or(now);
         while let Some(span) = self.spans.front() {
             let end = self.spans.get(1).map_or(self.cursor, |next| next.start);
             let old = now.saturating_duration_since(span.ended) > self.replay;
@@ -79,11 +83,17 @@ impl Window {
         }
     }
 
+    /// The connection ended at `now`.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.ended.get_or_insert(now);
+    }
+
     /// A new connection begins: everything in the window is written again.
     pub(super) fn rewind(&mut self, now: Instant) {
         self.forget(now, LEAST);
         self.cursor = self.start();
         self.spans.clear();
+        self.ended = None;
     }
 }
 
@@ -115,6 +125,24 @@ mod tests {
         window.advance(100 * MIB, now + 2 * SECOND);
         window.forget(now + 60 * SECOND, 0);
         assert_eq!(window.start(), 39 * MIB);
+    }
+
+    #[test]
+    fn nothing_becomes_older_while_there_is_no_connection() {
+        let start = Instant::now();
+        let mut window = Window::new(60 * SECOND, 0, 0);
+        for mib in 1..=100 {
+            window.advance(mib * MIB, start + mib as u32 * SECOND);
+        }
+        window.end(start + 100 * SECOND);
+        let later = start + 10_000 * SECOND;
+        window.end(later);
+        window.forget(later, 0);
+        window.rewind(later);
+        assert_eq!(window.cursor(), 39 * MIB, "as at the end of the connection");
+        window.advance(100 * MIB, later);
+        window.forget(later + 61 * SECOND, 0);
+        assert_eq!(window.start(), 100 * MIB);
     }
 
     #[test]
