@@ -56,6 +56,12 @@ impl Page {
         });
         notes.extend(
             settings
+                .spool
+                .iter()
+                .map(|spool| format!("What waits for Graphite is kept in {}", spool.folder.display())),
+        );
+        notes.extend(
+            settings
                 .forward
                 .iter()
                 .map(|target| format!("Everything is forwarded by OTLP to {}", target.url)),

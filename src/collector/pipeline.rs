@@ -268,7 +268,12 @@ impl Source for Pipeline {
     fn losses(&self) -> Vec<(String, String, String, u64)> {
         let counts = self.stats().snapshot().into_iter();
         counts
-            .filter(|(count, _)| matches!(count.event, Event::Refused | Event::Dropped))
+            .filter(|(count, _)| match count.event {
+                Event::Refused | Event::Dropped => true,
+                // What is torn was never acknowledged.
+                Event::Damaged => count.reason != "torn",
+                Event::Accepted | Event::Sent | Event::Replayed | Event::Reconnected => false,
+            })
             .map(|(count, items)| {
                 (count.place, count.signal.as_str().to_owned(), count.reason.to_owned(), items)
             })

@@ -181,6 +181,10 @@ impl Log {
 
     /// Appends a record to the room that is reserved.
     pub(super) fn append(&mut self, head: Head, state: &[u8], lines: &[u8]) {
+        // The folder may be another process's by now; who sent this gets no answer any more.
+        if self.closed {
+            return;
+        }
         // What one request may become is far below what the length of a record can tell.
         let Ok(header) = record::header(head, state, lines) else { return };
         if self.waiting() == 0 {
