@@ -131,26 +131,26 @@ impl Collector {
                 sink.queue.emptied().await;
             }
         };
-        let in_time = tokio::time::timeout_at(deadline, drained).await.is_ok();
+        // What is left when that is not in time is given up below.
+        let _ = tokio::time::timeout_at(deadline, drained).await;
         self.stop.cut();
         // Whatever would still be taken in now could only be lost.
         self.receivers.shutdown().await;
         self.exporters.shutdown().await;
-        self.give_up(in_time);
+        self.give_up();
     }
 
-    fn give_up(&self, drained: bool) {
-        let lines = self.graphite.as_ref().map(Backlog::close);
-        if drained {
-            return;
-        }
+    /// Ends what is held for the sinks: what is not on disk is lost, and counted.
+    fn give_up(&self) {
         let stats = self.pipeline.stats();
         let mut lost = 0;
         let mut drop_items = |place: &str, signal: Signal, items: u64| {
-            stats.add(Event::Dropped, place, signal, "stopped", items);
-            lost += items;
+            if items > 0 {
+                stats.add(Event::Dropped, place, signal, "stopped", items);
+                lost += items;
+            }
         };
-        if let Some((points, kept)) = lines {
+        if let Some((points, kept)) = self.graphite.as_ref().map(Backlog::close) {
             drop_items(graphite::PLACE, Signal::Metrics, points);
             if let Some(waiting_for) = kept {
                 tracing::info!(?waiting_for, "what waits for carbon stays in the spool for the next start");

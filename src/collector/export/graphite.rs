@@ -106,7 +106,7 @@ impl Backlog {
         }
     }
 
-    /// Resolves when nothing waits any more.
+    /// Resolves when nothing waits any more, or what waits is kept as well as it can be.
     pub async fn emptied(&self) {
         match self {
             Self::Memory(queue) => queue.emptied().await,

@@ -223,11 +223,12 @@ impl Spool {
         self.log.lock().is_refusing()
     }
 
-    /// Resolves when everything in it was written to carbon.
+    /// Resolves when everything in it was written to carbon, or there is no connection to write it to: then it is
+    /// as well kept for the next start.
     pub async fn emptied(&self) {
         loop {
             let released = self.released.notified();
-            if self.log.lock().waiting() == 0 {
+            if self.log.lock().has_nothing_to_write() {
                 return;
             }
             released.await;

@@ -83,6 +83,11 @@ impl Log {
         self.end - self.window.written()
     }
 
+    /// Nothing waits, or there is nothing to write it to.
+    pub(super) fn has_nothing_to_write(&self) -> bool {
+        self.waiting() == 0 || !self.window.is_connected()
+    }
+
     /// Bytes on the disk.
     pub(super) fn on_disk(&self) -> u64 {
         self.segments.iter().map(|segment| segment.allocated).sum()

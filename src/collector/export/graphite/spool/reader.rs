@@ -60,6 +60,7 @@ impl Reader {
     /// The connection has ended.
     pub fn end(&self) {
         self.spool.log.lock().window.end(Instant::now());
+        self.spool.released.notify_one();
     }
 
     /// What is to be written next, once there is something; the same again until it is

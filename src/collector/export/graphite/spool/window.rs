@@ -24,6 +24,7 @@ pub(super) struct Window {
     written: u64,
     /// What was written lately, oldest first, up to the cursor without gaps.
     spans: VecDeque<Span>,
+    connected: bool,
     /// When the last connection ended, while there is no other: what it had then does not become older, since
     /// its carbon may have lost it.
     ended: Option<Instant>,
@@ -39,7 +40,14 @@ struct Span {
 impl Window {
     /// A window that begins at `start`, of a log that was written to carbon up to `written`.
     pub(super) fn new(replay: Duration, start: u64, written: u64) -> Self {
-        Self { replay, cursor: start, written: written.max(start), spans: VecDeque::new(), ended: None }
+        Self {
+            replay,
+            cursor: start,
+            written: written.max(start),
+            spans: VecDeque::new(),
+            connected: false,
+            ended: None,
+        }
     }
 
     pub(super) const fn cursor(&self) -> u64 {
@@ -48,6 +56,10 @@ impl Window {
 
     pub(super) const fn written(&self) -> u64 {
         self.written
+    }
+
+    pub(super) const fn is_connected(&self) -> bool {
+        self.connected
     }
 
     /// Where a new connection begins; nothing before it is needed any more.
@@ -85,6 +97,7 @@ impl Window {
 
     /// The connection ended at `now`.
     pub(super) fn end(&mut self, now: Instant) {
+        self.connected = false;
         self.ended.get_or_insert(now);
     }
 
@@ -93,6 +106,7 @@ impl Window {
         self.forget(now, LEAST);
         self.cursor = self.start();
         self.spans.clear();
+        self.connected = true;
         self.ended = None;
     }
 }
