@@ -57,3 +57,7 @@ bench-collect:
 bench-http *PART:
     cargo build --release --quiet --manifest-path benches/http/Cargo.toml
     cargo run --release --quiet --manifest-path benches/http/Cargo.toml -- {{PART}}
+
+# The collector killed at 200 random moments under load, on the same spool.
+faults:
+    KILLS=200 cargo test --test graphite_delivery kills -- --nocapture

@@ -26,7 +26,10 @@ use self::{
     batch::Signal,
     export::{
         State,
-        graphite::{Lines, connection},
+        graphite::{
+            self, Backlog, Outgoing, connection,
+            spool::{self, Spool},
+        },
         otlp::{Forwarder, SetupError},
         prometheus,
     },
@@ -68,13 +71,16 @@ pub enum StartError {
     /// A forwarding target could not be set up.
     #[error(transparent)]
     Forward(#[from] SetupError),
+    /// The folder of the spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] spool::OpenError),
 }
 
 /// A running collector.
 #[derive(Debug)]
 pub struct Collector {
     pipeline: Pipeline,
-    graphite: Option<Arc<Queue<Lines>>>,
+    graphite: Option<Backlog>,
     forwards: Vec<Forward>,
     stop: Stop,
     receivers: JoinSet<()>,
@@ -90,7 +96,7 @@ impl Collector {
         let stats = Arc::new(Stats::default());
         let mut exporters = JoinSet::new();
         let mut sinks = Vec::new();
-        let graphite = start_graphite(settings, &stats, &mut exporters, &mut sinks);
+        let graphite = start_graphite(settings, &stats, &mut exporters, &mut sinks)?;
         let mut forwards = Vec::new();
         for target in &settings.forward {
             let queue = Queue::new(settings.queue_limit);
@@ -122,32 +128,37 @@ impl Collector {
         let deadline = tokio::time::Instant::from_std(deadline);
         let drained = async {
             while self.receivers.join_next().await.is_some() {}
-            if let Some(queue) = &self.graphite {
-                queue.emptied().await;
+            if let Some(backlog) = &self.graphite {
+                backlog.emptied().await;
             }
             for sink in &self.forwards {
                 sink.queue.emptied().await;
             }
         };
-        let in_time = tokio::time::timeout_at(deadline, drained).await.is_ok();
+        // What is left when that is not in time is given up below.
+        let _ = tokio::time::timeout_at(deadline, drained).await;
         self.stop.cut();
         // Whatever would still be taken in now could only be lost.
         self.receivers.shutdown().await;
         self.exporters.shutdown().await;
-        if !in_time {
-            self.give_up();
-        }
+        self.give_up();
     }
 
+    /// Ends what is held for the sinks: what is not on disk is lost, and counted.
     fn give_up(&self) {
         let stats = self.pipeline.stats();
         let mut lost = 0;
         let mut drop_items = |place: &str, signal: Signal, items: u64| {
-            stats.add(Event::Dropped, place, signal, "stopped", items);
-            lost += items;
+            if items > 0 {
+                stats.add(Event::Dropped, place, signal, "stopped", items);
+                lost += items;
+            }
         };
-        for lines in self.graphite.iter().flat_map(|queue| queue.take_all()) {
-            drop_items(connection::PLACE, Signal::Metrics, lines.points);
+        if let Some((points, kept)) = self.graphite.as_ref().map(Backlog::close) {
+            drop_items(graphite::PLACE, Signal::Metrics, points);
+            if let Some(waiting_for) = kept {
+                tracing::info!(?waiting_for, "what waits for carbon stays in the spool for the next start");
+            }
         }
         for sink in &self.forwards {
             for export in sink.queue.take_all() {
@@ -165,11 +176,10 @@ fn start_graphite(
     stats: &Arc<Stats>,
     exporters: &mut JoinSet<()>,
     sinks: &mut Vec<State>,
-) -> Option<Arc<Queue<Lines>>> {
+) -> Result<Option<Backlog>, StartError> {
     if settings.graphite.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let queue = Queue::new(settings.queue_limit);
     let addresses: Option<Vec<_>> = settings
         .graphite
         .iter()
@@ -178,18 +188,27 @@ fn start_graphite(
             GraphiteTarget::Stdout => None,
         })
         .collect();
-    let state = State::new(connection::PLACE);
+    let state = State::new(graphite::PLACE);
     sinks.push(state.clone());
-    match addresses {
-        Some(addresses) => {
-            exporters.spawn(connection::run(addresses, Arc::clone(&queue), Arc::clone(stats), state));
+    let queue = || Queue::new(settings.queue_limit);
+    let Some(addresses) = addresses else {
+        state.up("standard output");
+        let queue = queue();
+        exporters.spawn(connection::print(Arc::clone(&queue), Arc::clone(stats)));
+        return Ok(Some(Backlog::Memory(queue)));
+    };
+    let (backlog, outgoing) = match &settings.spool {
+        Some(spool) => {
+            let (spool, reader) = Spool::open(spool, settings.graphite_replay, Arc::clone(stats))?;
+            (Backlog::Spool(spool), Outgoing::of_spool(reader))
         }
         None => {
-            state.up("standard output");
-            exporters.spawn(connection::print(Arc::clone(&queue), Arc::clone(stats)));
+            let queue = queue();
+            (Backlog::Memory(Arc::clone(&queue)), Outgoing::of_queue(queue))
         }
-    }
-    Some(queue)
+    };
+    exporters.spawn(connection::run(addresses, outgoing, Arc::clone(stats), state));
+    Ok(Some(backlog))
 }
 
 fn start_receivers(

@@ -151,6 +151,10 @@ pub struct CollectorSettings {
     pub graphite: Vec<GraphiteTarget>,
     /// What is written to Graphite, and under which names.
     pub graphite_lines: GraphiteLines,
+    /// Keeps on disk what waits for Graphite; in memory where there is none.
+    pub spool: Option<SpoolSettings>,
+    /// How long what was written to Graphite is kept to be written again, 1 s to 1 h.
+    pub graphite_replay: Duration,
     /// OTLP endpoints to which everything is sent on; empty for none.
     pub forward: Vec<ForwardTarget>,
     /// Bytes that the queue of each sink may hold, 64 KiB to 64 GiB.
@@ -168,6 +172,17 @@ pub enum StatsdNames {
     Legacy,
     /// `stats.counters.NAME.rate` and `.count`; its `legacyNamespace: false`.
     New,
+}
+
+/// Settings of the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// Its folder, made where it is not there.
+    pub folder: PathBuf,
+    /// Bytes that it may take on the disk, 1 MiB to 16 TiB.
+    pub limit: usize,
+    /// How long a point may wait there, 1 min to 365 days; none where it is off.
+    pub age: Option<Duration>,
 }
 
 /// Settings of `health`.
@@ -377,6 +392,8 @@ impl Reader<'_> {
                 Fault::new("names for Graphite, but no Graphite", "give --graphite too, or leave it out");
             self.problems.push(fault.of(flags::STATSD_NAMES.long, None));
         }
+        let spool = self.spool(graphite.as_deref());
+        let graphite_replay = self.time(&flags::GRAPHITE_REPLAY, Duration::from_secs(1));
         let exposed = exposition.as_ref().filter(|listen| fixed(listen));
         let tcp: Vec<&Listen> = others.into_iter().chain(receivers).chain([exposed]).flatten().collect();
         self.problems.extend(listen::conflicts(&tcp));
@@ -389,11 +406,31 @@ impl Reader<'_> {
             exposition: exposition?,
             graphite: graphite?,
             graphite_lines: graphite_lines?,
+            spool: spool?,
+            graphite_replay: graphite_replay?,
             forward: forward?,
             queue_limit: queue_limit?,
             max_series: max_series?,
             histogram_bounds: histogram_bounds?,
         })
+    }
+
+    fn spool(&mut self, graphite: Option<&[GraphiteTarget]>) -> Option<Option<SpoolSettings>> {
+        let folder = self.read_if_given(&flags::SPOOL, |given| Ok(PathBuf::from(given.text)));
+        let limit = self.read(&flags::SPOOL_LIMIT, |given| values::size(given.text, 1 << 20..=16 << 40));
+        let age = self.read(&flags::SPOOL_AGE, |given| {
+            values::time_or_off(given.text, Duration::from_secs(60)..=Duration::from_secs(365 * 24 * 3600))
+        });
+        let folder = folder?;
+        let addressed = |target: &GraphiteTarget| matches!(target, GraphiteTarget::Address(_));
+        if let (Some(folder), Some(targets)) = (&folder, graphite)
+            && !targets.iter().any(addressed)
+        {
+            let fault = Fault::new("keeps nothing without a carbon", "give --graphite HOST:PORT too");
+            self.problems.push(fault.of(flags::SPOOL.long, folder.to_str()));
+        }
+        let (limit, age) = (limit?, age?);
+        Some(folder.map(|folder| SpoolSettings { folder, limit, age }))
     }
 
     fn listen(&mut self, flag: &Flag) -> Option<Listen> {

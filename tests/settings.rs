@@ -8,7 +8,7 @@ use std::time::Duration;
 use pushpull::config::faults::{Effect, Order};
 use pushpull::config::{
     Collect, Command, Console, ForwardProtocol, GraphiteLines, GraphiteNames, GraphiteTarget, Invalid,
-    LogFormat, Outcome, Serve, Settings, from_args,
+    LogFormat, Outcome, Serve, Settings, SpoolSettings, from_args,
 };
 
 /// The outcome of a line such as `collect --statsd off`, with these variables and no others.
@@ -206,6 +206,32 @@ fn what_is_written_to_graphite() {
         assert_eq!(problems(line, &[]), [problem]);
         assert_eq!(problems(&format!("collect {line}"), &[]), [problem]);
     }
+}
+
+#[test]
+fn a_spool_keeps_what_is_for_carbon() {
+    let flags =
+        "collect --graphite a:2003 --spool /var/lib/x --spool-limit 2MiB --spool-age 1h --graphite-replay 5m";
+    let collector = collect(flags, &[]).collector;
+    let age = Some(Duration::from_secs(3600));
+    let spool = SpoolSettings { folder: "/var/lib/x".into(), limit: 2 << 20, age };
+    assert_eq!((collector.spool, collector.graphite_replay), (Some(spool), Duration::from_secs(300)));
+    let defaults = collect("collect --graphite a:2003 --spool x", &[]).collector.spool.unwrap();
+    assert_eq!((defaults.limit, defaults.age), (1 << 30, None));
+    for graphite in ["", " --graphite -"] {
+        assert_eq!(
+            problems(&format!("collect --spool x{graphite}"), &[]),
+            [r#"--spool "x": keeps nothing without a carbon; give --graphite HOST:PORT too"#]
+        );
+    }
+    assert_eq!(
+        problems(
+            "collect --graphite a:1 --spool x --spool-limit 1KiB --spool-age 1s --graphite-replay 2h",
+            &[]
+        )
+        .len(),
+        3
+    );
 }
 
 #[test]

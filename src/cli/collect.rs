@@ -28,7 +28,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
         tokio::runtime::Builder::new_multi_thread().thread_name("collector").enable_all().build()?;
     runtime.block_on(async {
         let signals = Signals::listen()?;
-        let collector = Collector::start(&settings.collector, sockets)?;
+        let collector = Collector::start(&settings.collector, sockets).map_err(startup::failed)?;
         let mut page = Page::collector(&addresses, &settings.collector);
         page.over_tls = settings.tls.is_some();
         let pages = Stop::default();

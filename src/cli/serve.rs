@@ -202,8 +202,8 @@ impl Watching {
         collector: Option<(Sockets, Addresses)>,
     ) -> Result<Self, Failure> {
         let _entered = runtime.enter();
-        let collector =
-            collector.map(|(sockets, _)| Collector::start(&settings.collector, sockets)).transpose()?;
+        let start = |(sockets, _)| Collector::start(&settings.collector, sockets).map_err(startup::failed);
+        let collector = collector.map(start).transpose()?;
         Ok(Self { collector, console: None, pages: Stop::default() })
     }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::{Failure, sockets::Addresses};
 use crate::{
-    collector::pipeline::Pipeline,
+    collector::{StartError, pipeline::Pipeline},
     config::{CollectorSettings, GraphiteTarget, LogFormat},
     console::{self, Console, Controls, Listening, Token},
     net::{self, Stop},
@@ -56,6 +56,12 @@ impl Page {
                 format!("Graphite's lines go to {first}{rest}")
             }
         });
+        notes.extend(
+            settings
+                .spool
+                .iter()
+                .map(|spool| format!("What waits for Graphite is kept in {}", spool.folder.display())),
+        );
         notes.extend(
             settings
                 .forward
@@ -196,6 +202,14 @@ impl Page {
             .chain(statsd)
         });
         service.chain(prometheus).chain(console).chain(collector).collect()
+    }
+}
+
+/// A collector that could not start: a folder that cannot be used is a bad setting.
+pub(super) fn failed(error: StartError) -> Failure {
+    match error {
+        StartError::Spool(error) => Failure::settings(error),
+        error => error.into(),
     }
 }
 

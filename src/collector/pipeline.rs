@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{
     batch::{Accepted, Batch, Refused, Request, Signal},
     export::{
-        graphite::{self, Lines},
+        graphite::{self, Backlog, Lines, Room, spool::Held},
         otlp::Export,
     },
     queue::{Queue, Reservation},
@@ -40,7 +40,7 @@ pub struct Pipeline {
 struct Inner {
     table: Mutex<Table>,
     recent: Recent,
-    graphite: Option<Arc<Queue<Lines>>>,
+    graphite: Option<Backlog>,
     forwards: Vec<Forward>,
     stats: Arc<Stats>,
 }
@@ -60,12 +60,7 @@ pub struct Forward {
 impl Pipeline {
     /// A pipeline into a series table, and to Graphite and OTLP peers where they are given.
     #[must_use]
-    pub fn new(
-        table: Table,
-        graphite: Option<Arc<Queue<Lines>>>,
-        forwards: Vec<Forward>,
-        stats: Arc<Stats>,
-    ) -> Self {
+    pub fn new(table: Table, graphite: Option<Backlog>, forwards: Vec<Forward>, stats: Arc<Stats>) -> Self {
         let table = Mutex::new(table);
         Self { inner: Arc::new(Inner { table, recent: Recent::default(), graphite, forwards, stats }) }
     }
@@ -95,10 +90,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Refused`] where Graphite's queue has no room for them.
-    pub fn accept_lines(&self, lines: Lines) -> Result<(), Refused> {
-        let Some(queue) = &self.inner.graphite else { return Ok(()) };
-        let bytes = lines.text.len();
-        queue.reserve(bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?.commit(lines, bytes);
+    pub fn accept_lines(&self, lines: &Lines) -> Result<(), Refused> {
+        let Some(backlog) = &self.inner.graphite else { return Ok(()) };
+        let room = backlog.reserve(lines.text.len()).ok_or_else(|| no_room(graphite::PLACE))?;
+        room.commit(lines.text.to_vec(), lines.points);
         Ok(())
     }
 
@@ -141,17 +136,23 @@ impl Pipeline {
     #[must_use]
     pub fn queues(&self) -> Vec<(&str, usize, usize)> {
         let graphite = self.inner.graphite.iter();
-        let graphite = graphite.map(|queue| (graphite::connection::PLACE, queue.bytes(), queue.limit()));
+        let graphite = graphite.map(|backlog| (graphite::PLACE, backlog.bytes(), backlog.limit()));
         let forwards = self.inner.forwards.iter();
         graphite
             .chain(forwards.map(|sink| (sink.name.as_str(), sink.queue.bytes(), sink.queue.limit())))
             .collect()
     }
 
+    /// What is held on disk for Graphite; `None` without a spool.
+    #[must_use]
+    pub fn spooled(&self) -> Option<Held> {
+        self.inner.graphite.as_ref().and_then(Backlog::spooled)
+    }
+
     /// Whether a sink has no room, as far as its last batch showed.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.inner.graphite.iter().any(|queue| queue.is_full())
+        self.inner.graphite.iter().any(Backlog::is_full)
             || self.inner.forwards.iter().any(|sink| sink.queue.is_full())
     }
 
@@ -172,16 +173,15 @@ impl Pipeline {
         };
         let applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
         if let Some(lines) = lines.filter(|_| !applied.lines.is_empty()) {
-            let bytes = applied.lines.len();
-            lines.commit(Lines { text: applied.lines.into(), points: applied.points }, bytes);
+            lines.commit(applied.lines, applied.points);
         }
         drop(table);
         commit(forwards);
         for (reason, points) in applied.unwritten {
-            inner.stats.add(Event::Dropped, graphite::connection::PLACE, Signal::Metrics, reason, points);
+            inner.stats.add(Event::Dropped, graphite::PLACE, Signal::Metrics, reason, points);
         }
         if applied.shared > 0 {
-            inner.stats.add(Event::Shared, graphite::connection::PLACE, Signal::Metrics, "", applied.shared);
+            inner.stats.add(Event::Shared, graphite::PLACE, Signal::Metrics, "", applied.shared);
         }
         say(&plan.notices);
         say(&applied.notices);
@@ -190,10 +190,10 @@ impl Pipeline {
     }
 
     /// Room in every sink for what is planned; what is forwarded is without the points that are refused for good.
-    fn reserve(&self, plan: &Plan, wire: Bytes) -> Result<(Option<Reservation<Lines>>, Reserved), Refused> {
+    fn reserve(&self, plan: &Plan, wire: Bytes) -> Result<(Option<Room>, Reserved), Refused> {
         let lines = match &self.inner.graphite {
-            Some(queue) if plan.line_bytes > 0 => {
-                Some(queue.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::connection::PLACE))?)
+            Some(backlog) if plan.line_bytes > 0 => {
+                Some(backlog.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::PLACE))?)
             }
             _ => None,
         };
@@ -260,7 +260,12 @@ impl Source for Pipeline {
     fn losses(&self) -> Vec<(String, String, String, u64)> {
         let counts = self.stats().snapshot().into_iter();
         counts
-            .filter(|(count, _)| matches!(count.event, Event::Refused | Event::Dropped))
+            .filter(|(count, _)| match count.event {
+                Event::Refused | Event::Dropped => true,
+                // What is torn was never acknowledged.
+                Event::Damaged => count.reason != "torn",
+                Event::Accepted | Event::Sent | Event::Shared | Event::Replayed | Event::Reconnected => false,
+            })
             .map(|(count, items)| {
                 (count.place, count.signal.as_str().to_owned(), count.reason.to_owned(), items)
             })

@@ -19,6 +19,12 @@ pub enum Event {
     Dropped,
     /// Written under a path of Graphite that another series writes too.
     Shared,
+    /// Written again to a sink's peer, on another connection.
+    Replayed,
+    /// A sink's peer was connected to again.
+    Reconnected,
+    /// A part of a spool could not be read.
+    Damaged,
 }
 
 /// What a count is of.

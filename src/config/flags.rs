@@ -343,6 +343,35 @@ pub(super) static MAX_AGE: Flag = Flag::new(
     "off",
     "Age from which on points for Graphite are refused, 1s to 10years",
 );
+pub(super) static GRAPHITE_REPLAY: Flag = Flag::new(
+    OUTPUT,
+    "--graphite-replay",
+    "TIME",
+    "60s",
+    "What was written to carbon within this time, 1s to 1h, and no less than the last 32 MiB,\nis written again on every new connection; without --spool the last 32 MiB alone",
+);
+pub(super) static SPOOL: Flag = Flag::new(
+    OUTPUT,
+    "--spool",
+    "DIR",
+    "",
+    "Folder that keeps what waits for carbon, and what may have to be written to it again,\nthrough any end of this process",
+)
+.absent("none: it is kept in memory");
+pub(super) static SPOOL_LIMIT: Flag = Flag::new(
+    OUTPUT,
+    "--spool-limit",
+    "SIZE",
+    "1GiB",
+    "Room that the spool may take on the disk, 1MiB to 16384GiB; a full one makes senders try\nagain later",
+);
+pub(super) static SPOOL_AGE: Flag = Flag::new(
+    OUTPUT,
+    "--spool-age",
+    "TIME|off",
+    "off",
+    "Longest time that a point may wait in the spool, 1min to 365days; an older one is dropped\nand counted",
+);
 pub(super) static FORWARD: Flag = Flag::new(
     OUTPUT,
     "--forward",
@@ -410,7 +439,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
 }
 
 /// The flags of `serve`, in the order of the help.
-pub(super) static SERVE: [&Flag; 32] = [
+pub(super) static SERVE: [&Flag; 36] = [
     &LISTEN,
     &CONSOLE,
     &CONSOLE_TOKEN_FILE,
@@ -441,12 +470,16 @@ pub(super) static SERVE: [&Flag; 32] = [
     &GRAPHITE_EXCLUDE,
     &GRAPHITE_QUANTILES,
     &MAX_AGE,
+    &GRAPHITE_REPLAY,
+    &SPOOL,
+    &SPOOL_LIMIT,
+    &SPOOL_AGE,
     &FORWARD,
     &LOG,
 ];
 
 /// The flags of `collect`, in the order of the help.
-pub(super) static COLLECT: [&Flag; 26] = [
+pub(super) static COLLECT: [&Flag; 30] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
     &STATSD,
@@ -470,6 +503,10 @@ pub(super) static COLLECT: [&Flag; 26] = [
     &GRAPHITE_EXCLUDE,
     &GRAPHITE_QUANTILES,
     &MAX_AGE,
+    &GRAPHITE_REPLAY,
+    &SPOOL,
+    &SPOOL_LIMIT,
+    &SPOOL_AGE,
     &FORWARD,
     &CHECK,
     &LOG,

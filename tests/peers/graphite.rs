@@ -19,11 +19,11 @@ use super::web;
 
 /// carbon-cache and graphite-web on ports of their own, one point a second kept for an hour as it was sent.
 pub(super) struct Graphite {
-    carbon: Running,
+    pub(super) carbon: Running,
     web: Running,
     ports: Ports,
     // Dropped last: the processes write into it.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Where graphite-web keeps the tags.
@@ -129,18 +129,8 @@ impl Graphite {
                 .arg("graphite.wsgi:application"),
             root,
         );
-        let carbon = Running::start(
-            "carbon-cache",
-            graphite_command(&bin.join("carbon-cache.py"), root)
-                .arg("--config")
-                .arg(root.join("conf/carbon.conf"))
-                .arg("--pidfile")
-                .arg(root.join("carbon.pid"))
-                // In the foreground, its log on its output.
-                .args(["--debug", "start"]),
-            root,
-        );
-        let mut graphite = Self { carbon, web, ports, _folder: folder };
+        let carbon = start_carbon(root);
+        let mut graphite = Self { carbon, web, ports, folder };
         graphite.becomes_ready().then_some(graphite)
     }
 
@@ -154,6 +144,22 @@ impl Graphite {
             web::get(&format!("http://127.0.0.1:{}/tags", self.ports.web))?;
             Ok(true)
         })
+    }
+
+    /// Starts carbon again, which has ended; from now on it writes to so many files a second at the most.
+    pub(super) fn start_carbon_again(&mut self, updates_per_second: u32) {
+        let root = self.folder.path();
+        let file = root.join("conf/carbon.conf");
+        let conf = fs::read_to_string(&file).expect("carbon.conf");
+        let lines = conf.lines().map(|line| match line.starts_with("MAX_UPDATES_PER_SECOND =") {
+            true => format!("MAX_UPDATES_PER_SECOND = {updates_per_second}\n"),
+            false => format!("{line}\n"),
+        });
+        fs::write(&file, lines.collect::<String>()).expect("carbon.conf");
+        // A process that was killed leaves it, and the next one would not start beside it.
+        drop(fs::remove_file(root.join("carbon.pid")));
+        self.carbon = start_carbon(root);
+        assert!(self.becomes_ready(), "carbon does not start again");
     }
 
     /// Where carbon takes lines, as `HOST:PORT`.
@@ -206,6 +212,13 @@ pub(super) fn render_all(base: &str, targets: &[String], until: &str) -> Result<
     // Many targets are longer than a request line may be.
     let body = web::post_form(&format!("{base}/render"), &form)?;
     serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
+}
+
+fn start_carbon(root: &Path) -> Running {
+    let mut command = graphite_command(&peer("graphite").join("bin/carbon-cache.py"), root);
+    command.arg("--config").arg(root.join("conf/carbon.conf")).arg("--pidfile").arg(root.join("carbon.pid"));
+    // In the foreground, its log on its output.
+    Running::start("carbon-cache", command.args(["--debug", "start"]), root)
 }
 
 /// A program of the peer with the environment that makes it find `root`'s configuration.

@@ -71,6 +71,12 @@ impl Running {
         })
     }
 
+    /// Kills it as nothing can be done against.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().expect("a process to kill");
+        self.child.wait().expect("its end");
+    }
+
     /// The process's id.
     pub(super) fn id(&self) -> u32 {
         self.child.id()

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::deployment::{Deployment, shipped};
+pub(super) use self::deployment::shipped;
+
+use self::deployment::Deployment;
 use self::load::Load;
 use self::views::Span;
 use super::exposition::Exposition;

@@ -18,6 +18,12 @@ pub(super) fn get(url: &str) -> Result<String, String> {
     get_with_query(url, &[])
 }
 
+/// The status of the answer to a JSON body.
+pub(super) fn post_json(url: &str, body: &str) -> Result<u16, String> {
+    let request = CLIENT.post(url).header("content-type", "application/json").body(body.to_owned());
+    request.send().map(|answer| answer.status().as_u16()).map_err(|error| format!("{url}: {error:?}"))
+}
+
 /// The same, with query parameters that are yet to be encoded.
 pub(super) fn get_with_query(url: &str, query: &[(&str, &str)]) -> Result<String, String> {
     let url = reqwest::Url::parse_with_params(url, query).map_err(|error| format!("{url}: {error}"))?;

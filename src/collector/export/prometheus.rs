@@ -11,7 +11,10 @@ use axum::{
     routing::get,
 };
 
-use super::State;
+use super::{
+    State,
+    graphite::{self, spool::Held},
+};
 use crate::{
     collector::{pipeline::Pipeline, stats::Event},
     exposition::{
@@ -94,6 +97,13 @@ fn own_families(pipeline: &Pipeline, max_series: usize, hidden: usize) -> Vec<Fa
         let samples = queues.iter().map(|queue| gauge(&[("sink", queue.0)], of(queue)));
         family(name, help, Kind::Gauge, samples.collect())
     };
+    let spooled = |name: &str, help: &str, of: fn(&Held) -> u64| {
+        let samples = pipeline.spooled().map(|held| Sample {
+            labels: Labels::new([("sink", graphite::PLACE)]),
+            value: Value::Number(Number::Uint(of(&held))),
+        });
+        family(name, help, Kind::Gauge, samples.into_iter().collect())
+    };
     [
         counted(Event::Accepted, "accepted_total", "receiver", "Items taken from a receiver into every sink"),
         counted(
@@ -103,6 +113,19 @@ fn own_families(pipeline: &Pipeline, max_series: usize, hidden: usize) -> Vec<Fa
             "Items, lines or requests that were refused, by reason",
         ),
         counted(Event::Sent, "sent_total", "sink", "Items written to a sink's peer"),
+        counted(Event::Replayed, "replayed_total", "sink", "Items written again after a reconnect"),
+        counted(
+            Event::Reconnected,
+            "reconnects_total",
+            "sink",
+            "Connections to a sink's peer after the first",
+        ),
+        counted(
+            Event::Damaged,
+            "spool_damaged_total",
+            "sink",
+            "Parts of the spool that could not be read, by reason",
+        ),
         counted(Event::Dropped, "dropped_total", "sink", "Items that were taken and then lost, by reason"),
         counted(
             Event::Shared,
@@ -112,6 +135,11 @@ fn own_families(pipeline: &Pipeline, max_series: usize, hidden: usize) -> Vec<Fa
         ),
         queued("queue_bytes", "Bytes that wait for a sink's peer", |queue| queue.1),
         queued("queue_limit_bytes", "The most bytes that may wait for a sink's peer", |queue| queue.2),
+        spooled("spool_bytes", "Bytes of the spool on the disk", |held| held.on_disk),
+        spooled("spool_limit_bytes", "The most bytes of the spool on the disk", |held| held.limit),
+        spooled("spool_waiting_seconds", "How long the oldest in the spool has been waiting", |held| {
+            held.waiting_for.as_secs()
+        }),
         family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),
         family(
             "hidden_series",

@@ -18,7 +18,7 @@ use tokio::{net::UdpSocket, time::MissedTickBehavior};
 
 use super::super::{
     batch::{Accepted, Batch, Refused, Request, Signal},
-    export::graphite::{Lines, connection},
+    export::graphite::{self, Lines},
     pipeline::Pipeline,
     stats::{Event, Stats},
     wire::Metrics,
@@ -89,7 +89,7 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 /// its points are counted as dropped.
 pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, stop: Stop) {
     let accept = |batch: Batch<'_>| pipeline.accept(batch);
-    let write = |lines| pipeline.accept_lines(lines);
+    let write = |lines: &Lines| pipeline.accept_lines(lines);
     receive(socket, accept, write, pipeline.stats(), settings, stop).await;
 }
 
@@ -97,7 +97,7 @@ pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, st
 async fn receive<F, W>(socket: UdpSocket, accept: F, write: W, stats: &Stats, settings: Settings, stop: Stop)
 where
     F: Fn(Batch<'_>) -> Result<Accepted, Refused>,
-    W: Fn(Lines) -> Result<(), Refused>,
+    W: Fn(&Lines) -> Result<(), Refused>,
 {
     let period = settings.flush.max(MIN_FLUSH);
     let daemon = settings.names.map(|names| {
@@ -167,7 +167,7 @@ struct Receiver<'a, F, W> {
 impl<F, W> Receiver<'_, F, W>
 where
     F: Fn(Batch<'_>) -> Result<Accepted, Refused>,
-    W: Fn(Lines) -> Result<(), Refused>,
+    W: Fn(&Lines) -> Result<(), Refused>,
 {
     /// Takes up to `limit` datagrams that are already here, and counts them.
     fn read(
@@ -226,11 +226,8 @@ where
         let Some(daemon) = &mut self.daemon else { return };
         let now = unix_nanoseconds() / NANOSECONDS_IN_MILLISECOND;
         self.unsent.push_back(daemon.flush(now));
-        while let Some(lines) = self.unsent.pop_front() {
-            if (self.write)(lines.clone()).is_err() {
-                self.unsent.push_front(lines);
-                break;
-            }
+        while self.unsent.front().is_some_and(|lines| (self.write)(lines).is_ok()) {
+            self.unsent.pop_front();
         }
         daemon.handed_over(now, self.unsent.is_empty());
         for (refusal, values) in daemon.refusals() {
@@ -239,7 +236,7 @@ where
         let most = if flush == Flush::Last { 0 } else { MAX_UNSENT };
         while self.unsent.iter().map(|lines| lines.text.len()).sum::<usize>() > most {
             let dropped = self.unsent.pop_front().map_or(0, |lines| lines.points);
-            self.stats.add(Event::Dropped, connection::PLACE, Signal::Metrics, "no_room", dropped);
+            self.stats.add(Event::Dropped, graphite::PLACE, Signal::Metrics, "no_room", dropped);
         }
     }
 }

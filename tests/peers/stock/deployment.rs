@@ -16,7 +16,7 @@ use super::peer::{Peer, free_ports};
 use super::views::Jaeger;
 
 /// A shipped file.
-pub(super) fn shipped(path: &str) -> PathBuf {
+pub(in super::super) fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 

@@ -1,17 +1,21 @@
-//! Writes queued lines to carbon over TCP, or to standard output.
+//! Writes lines to carbon over TCP, or to standard output.
 //!
-//! It must not drop: what may not have arrived is written again on the next connection, in its order and
-//! from the first line of a batch (writing again is harmless: the last value for a second wins).
+//! It must not drop: what may not have arrived is written again on the next connection, in its order up to the
+//! newest and from the first line of a batch (writing again is harmless: the last value for a second wins).
 
 use std::{io, sync::Arc, time::Duration};
 
+use socket2::TcpKeepalive;
 use tokio::{
     io::AsyncWriteExt,
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     time::{Instant, timeout},
 };
 
-use super::{Lines, replay::Replay};
+use super::{Lines, Outgoing, PLACE};
 use crate::collector::{
     batch::Signal,
     export::State,
@@ -19,20 +23,20 @@ use crate::collector::{
     stats::{Event, Stats},
 };
 
-/// The sink's name in counts.
-pub const PLACE: &str = "graphite";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long carbon may take nothing before the connection is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection must last to count as one.
 const SETTLED: Duration = Duration::from_secs(1);
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Writes to the first of `addresses` that takes a connection, and to the next when it goes; never returns.
-pub async fn run(addresses: Vec<String>, queue: Arc<Queue<Lines>>, stats: Arc<Stats>, state: State) {
+pub async fn run(addresses: Vec<String>, outgoing: Outgoing, stats: Arc<Stats>, state: State) {
     let mut pause = FIRST_PAUSE;
-    let mut writer = Writer { queue, stats, state, replay: Replay::default() };
+    let mut writer = Writer { outgoing, stats, state, connections: 0 };
     for address in addresses.iter().cycle() {
         let (error, connected) = match connect(address).await {
             Ok(stream) => {
@@ -41,64 +45,75 @@ pub async fn run(addresses: Vec<String>, queue: Arc<Queue<Lines>>, stats: Arc<St
             }
             Err(error) => (error, Duration::ZERO),
         };
+        writer.outgoing.end();
         writer.state.down(address, &error);
         // A connection that lasted ends the series of failures.
         pause = if connected > SETTLED { FIRST_PAUSE } else { pause };
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+        writer.outgoing.expire().await;
     }
 }
 
 async fn connect(address: &str) -> io::Result<TcpStream> {
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await??;
     stream.set_nodelay(true)?;
+    // A machine that has gone without a word is noticed also while there is nothing to write.
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
     Ok(stream)
 }
 
 struct Writer {
-    queue: Arc<Queue<Lines>>,
+    outgoing: Outgoing,
     stats: Arc<Stats>,
     state: State,
-    replay: Replay,
+    connections: u64,
 }
 
 impl Writer {
     /// Writes until the connection fails. Carbon never answers: an end of what can be read is the end.
     async fn write(&mut self, mut stream: TcpStream, address: &str) -> io::Error {
         self.state.connected();
-        self.replay.forget(Instant::now());
-        for text in self.replay.batches() {
-            if let Err(error) = write_all(&mut stream, text).await {
-                return error;
-            }
+        if self.connections > 0 {
+            self.stats.add(Event::Reconnected, PLACE, Signal::Metrics, "", 1);
         }
+        self.connections += 1;
+        // From the first line of a batch, so that no half line stands at the front of a connection.
+        self.outgoing.begin();
+        let (reading, mut writing) = stream.split();
         // A peer that takes a connection only to end it is not back yet.
         let settled = tokio::time::sleep(SETTLED);
         tokio::pin!(settled);
         let mut lasted = false;
         loop {
-            let lines = tokio::select! {
+            let piece = tokio::select! {
                 biased;
-                error = closed(&stream) => return error,
+                error = closed(&reading) => return error,
                 () = &mut settled, if !lasted => {
                     lasted = true;
                     self.state.up(address);
                     continue;
                 }
-                lines = self.queue.next() => lines,
+                piece = self.outgoing.next() => piece,
             };
-            // What may not have arrived whole goes back to the queue.
-            if let Err(error) = write_all(&mut stream, &lines.text).await {
-                return error;
+            tokio::select! {
+                biased;
+                error = closed(&reading) => return error,
+                written = write_all(&mut writing, &piece.text) => if let Err(error) = written {
+                    return error;
+                },
             }
-            self.stats.add(Event::Sent, PLACE, Signal::Metrics, "", lines.points);
-            self.replay.push(lines.text.clone(), Instant::now());
-            lines.done();
+            for (event, points) in [(Event::Sent, piece.points), (Event::Replayed, piece.again)] {
+                if points > 0 {
+                    self.stats.add(event, PLACE, Signal::Metrics, "", points);
+                }
+            }
+            self.outgoing.written(&piece);
         }
     }
 }
 
-async fn write_all(stream: &mut TcpStream, mut text: &[u8]) -> io::Result<()> {
+async fn write_all(stream: &mut WriteHalf<'_>, mut text: &[u8]) -> io::Result<()> {
     while !text.is_empty() {
         match timeout(WRITE_TIMEOUT, stream.write(text)).await?? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -108,7 +123,7 @@ async fn write_all(stream: &mut TcpStream, mut text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-async fn closed(stream: &TcpStream) -> io::Error {
+async fn closed(stream: &ReadHalf<'_>) -> io::Error {
     let mut ignored = [0; 512];
     loop {
         if let Err(error) = stream.readable().await {

@@ -1,0 +1,338 @@
+//! The spool: what was acknowledged and carbon may still need, in a folder, so that no end of this process loses
+//! it.
+//!
+//! An append-only log in segments, one record for each batch that was acknowledged. Room is reserved on the disk
+//! before a batch is admitted, so that a full disk refuses it while its sender still has it; a record is written
+//! before the batch is acknowledged (a kill loses nothing), and brought to the disk every second (a power cut
+//! loses at most that). A segment goes when the replay window has left it.
+//!
+//! It must not drop what was acknowledged, except for what is older than `--spool-age`, and what the disk
+//! does not give back; both are counted.
+
+mod folder;
+mod log;
+mod reader;
+mod record;
+mod segment;
+mod state;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::{
+    folder::{Folder, Position, segment_name},
+    log::Log,
+    record::Head,
+    segment::Segment,
+    window::Window,
+};
+pub use self::{
+    reader::Reader,
+    state::{Entries, Values},
+};
+use super::PLACE;
+use crate::{
+    collector::{
+        batch::Signal,
+        stats::{Event, Stats},
+    },
+    config::SpoolSettings,
+};
+
+/// How long what was written may be only in the system's memory.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Segments are this large, or a sixteenth of the spool where that is less.
+const LARGEST_SEGMENT: u64 = 8 * 1024 * 1024;
+const SMALLEST_SEGMENT: u64 = 64 * 1024;
+const SEGMENTS: u64 = 16;
+
+/// A spool could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the folder.
+    #[error(
+        "the folder of --spool, {}, is in use by process {process}: stop that one, or give another folder",
+        folder.display()
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process's id, as it noted it.
+        process: String,
+    },
+    /// The folder, or a file in it, cannot be used.
+    #[error(
+        "cannot use {} for --spool: {source}; give a folder that can be written to",
+        folder.display()
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+}
+
+/// What is in a folder, shared by the pipeline that appends and the connection that reads.
+#[derive(Debug)]
+pub struct Spool {
+    /// Gone once the spool is closed; locked while it is brought to the disk.
+    folder: Mutex<Option<Folder>>,
+    limit: u64,
+    log: Mutex<Log>,
+    stats: Arc<Stats>,
+    arrived: Notify,
+    released: Notify,
+    /// Up to where damage and loss were counted.
+    told: Mutex<u64>,
+}
+
+/// What a spool holds now, in bytes unless said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Not yet written to carbon.
+    pub waiting: u64,
+    /// How long the oldest of it has been waiting.
+    pub waiting_for: Duration,
+    /// On the disk: what waits, what may be written again, and room that is reserved.
+    pub on_disk: u64,
+    /// The most on the disk.
+    pub limit: u64,
+}
+
+impl Spool {
+    /// Takes the folder of `settings`, with what an earlier process left there, and keeps what was written to
+    /// carbon for `replay`.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub fn open(
+        settings: &SpoolSettings,
+        replay: Duration,
+        stats: Arc<Stats>,
+    ) -> Result<(Arc<Self>, Reader), OpenError> {
+        let failed = |source| OpenError::Folder { folder: settings.folder.clone(), source };
+        let folder = Folder::open(&settings.folder)?;
+        let (segments, torn) = left(&folder).map_err(failed)?;
+        if let Some(bytes) = torn {
+            stats.add(Event::Damaged, PLACE, Signal::Metrics, "torn", 1);
+            tracing::warn!(
+                bytes,
+                "the spool ended in a part of a record that was never acknowledged; it is cut off"
+            );
+        }
+        let first = segments.first().map_or(0, |segment| segment.base);
+        let last = segments.last().map_or(0, Segment::end);
+        // Without a position nobody knows what carbon has: all of it is sent.
+        let noted = folder.position().unwrap_or(Position { start: first, written: first });
+        // After a power cut, carbon may have more than the disk.
+        let end = last.max(noted.written);
+        let window = Window::new(replay, noted.start.clamp(first, end), noted.written.clamp(first, end));
+        let segment = (settings.limit as u64 / SEGMENTS).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        let mut log =
+            Log::new(settings.folder.clone(), segments, end, segment, settings.limit as u64, window);
+        log.find_oldest();
+        log.covered = match state::covered(&settings.folder) {
+            // Counted when it is loaded; a new one begins with what the segments hold.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => 0,
+            covered => covered.map_err(failed)?,
+        };
+        let waiting = log.waiting();
+        if waiting > 0 {
+            tracing::info!(
+                bytes = waiting,
+                "the spool holds what an earlier process could not write to carbon"
+            );
+        }
+        let spool = Arc::new(Self {
+            folder: Mutex::new(Some(folder)),
+            limit: settings.limit as u64,
+            log: Mutex::new(log),
+            stats,
+            arrived: Notify::new(),
+            released: Notify::new(),
+            told: Mutex::new(0),
+        });
+        let kept = Arc::downgrade(&spool);
+        let keep = move || {
+            while let Some(spool) = kept.upgrade() {
+                let open = spool.keep();
+                drop(spool);
+                if !open {
+                    return;
+                }
+                thread::sleep(SYNC_EVERY);
+            }
+        };
+        thread::Builder::new().name("spool".to_owned()).spawn(keep).map_err(failed)?;
+        let reader = Reader::new(Arc::clone(&spool), settings.age);
+        Ok((spool, reader))
+    }
+
+    /// Every value that was put beside lines, by an earlier process too; to be asked before the first batch.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn load_state(&self) -> io::Result<Values> {
+        let (folder, segments) = self.log.lock().places();
+        let (values, damaged) = state::load(&folder, &segments)?;
+        if damaged > 0 {
+            self.stats.add(Event::Damaged, PLACE, Signal::Metrics, "state", damaged);
+            tracing::warn!(parts = damaged, "parts of the state in the spool cannot be read, and are lost");
+        }
+        Ok(values)
+    }
+
+    /// Room for one batch of at most that many bytes of lines and state, or `None` where there is none: the spool or the
+    /// disk is full. There is one reservation at a time.
+    #[must_use]
+    pub fn reserve(self: &Arc<Self>, lines: usize) -> Option<Room> {
+        let reserved = self.log.lock().reserve(lines as u64, Instant::now());
+        reserved.then(|| Room { spool: Arc::clone(self) })
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let log = self.log.lock();
+        let since = log.oldest.filter(|_| log.waiting() > 0);
+        let waiting_for = since.map_or(0, |since| unix_millis().saturating_sub(since));
+        Held {
+            waiting: log.waiting(),
+            waiting_for: Duration::from_millis(waiting_for),
+            on_disk: log.on_disk(),
+            limit: self.limit,
+        }
+    }
+
+    /// Whether what came last was refused.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.log.lock().is_refusing()
+    }
+
+    /// Resolves when everything in it was written to carbon, or there is no connection to write it to: then it is
+    /// as well kept for the next start.
+    pub async fn emptied(&self) {
+        loop {
+            let released = self.released.notified();
+            if self.log.lock().has_nothing_to_write() {
+                return;
+            }
+            released.await;
+        }
+    }
+
+    /// Brings everything to the disk and gives the folder up; nothing is taken after that.
+    pub fn close(&self) {
+        let mut folder = self.folder.lock();
+        self.log.lock().close();
+        folder.take().iter().for_each(|folder| self.sync(folder));
+    }
+
+    /// Once a second: brings records to the disk, notes how far carbon was written to, and removes what is not
+    /// needed. False once the spool is closed.
+    fn keep(&self) -> bool {
+        let folder = self.folder.lock();
+        let Some(folder) = &*folder else { return false };
+        self.log.lock().forget(Instant::now());
+        self.take_over_state();
+        self.sync(folder);
+        true
+    }
+
+    /// Lets segments go that only their state still holds.
+    fn take_over_state(&self) {
+        let Some((folder, segments)) = self.log.lock().held_by_state() else { return };
+        match state::take_over(&folder, &segments) {
+            Ok(covered) => {
+                let mut log = self.log.lock();
+                log.covered = covered;
+                log.forget(Instant::now());
+            }
+            Err(error) => tracing::warn!(%error, "the state in the spool cannot be taken over now"),
+        }
+    }
+
+    fn sync(&self, folder: &Folder) {
+        let (files, new_names, position) = self.log.lock().unsynced();
+        let synced = files.iter().try_for_each(|(file, ..)| file.sync_data());
+        let named = if new_names { folder.sync() } else { Ok(()) };
+        let noted = folder.note(position);
+        match synced.and(named).and(noted) {
+            Ok(()) => self.log.lock().is_synced(&files),
+            Err(error) => {
+                tracing::warn!(%error, "the spool cannot be brought to the disk now; a power cut would lose what came last");
+                self.log.lock().names_changed();
+            }
+        }
+    }
+}
+
+/// The segments in a folder, and how many bytes of the last one were cut off, if any.
+fn left(folder: &Folder) -> io::Result<(Vec<Segment>, Option<u64>)> {
+    let bases = folder.segments()?;
+    let mut segments = Vec::new();
+    let mut torn = None;
+    for (at, &base) in bases.iter().enumerate() {
+        let path = folder.path().join(segment_name(base));
+        let length = std::fs::metadata(&path)?.len();
+        let data = match bases.get(at + 1) {
+            // What is missing of it is found, and counted, where it is read.
+            Some(next) => next - base,
+            None => {
+                let recovered = segment::recover(&path, base)?;
+                torn = recovered.torn.then(|| length - recovered.data);
+                recovered.data
+            }
+        };
+        if data == 0 {
+            std::fs::remove_file(path)?;
+        } else {
+            segments.push(Segment::left(path, base, data, length.min(data)));
+        }
+    }
+    Ok((segments, torn))
+}
+
+/// Room in a spool for one batch; given back when dropped.
+#[derive(Debug)]
+pub struct Room {
+    spool: Arc<Spool>,
+}
+
+impl Room {
+    /// Writes the lines of a batch, and the values that it changed, into the reserved room. When this returns, a
+    /// kill does not lose them.
+    pub fn commit(self, lines: &[u8], points: u64, state: &Entries) {
+        let points = u32::try_from(points).unwrap_or(u32::MAX);
+        let mut log = self.spool.log.lock();
+        let position = log.end();
+        log.append(Head { position, received_unix_milli: unix_millis(), points }, state.bytes(), lines);
+        drop(log);
+        self.spool.arrived.notify_one();
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.spool.log.lock().release();
+    }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,108 @@
+//! The folder of a spool: its lock, its segments by name, and how far carbon has been written to.
+//!
+//! It must not know what is in a segment. One process has the folder; a second one is told which.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::OpenError;
+
+/// The ending of a segment's name; the number is that of the format.
+const ENDING: &str = ".spool1";
+const LOCK: &str = "lock";
+const POSITION: &str = "position";
+
+/// A folder that no other process uses.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    position: File,
+    /// Holds the lock until it is dropped.
+    _lock: File,
+}
+
+/// How far carbon has been written to, as it was noted last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Position {
+    /// Where the replay window begins.
+    pub(super) start: u64,
+    /// How far anything was written.
+    pub(super) written: u64,
+}
+
+/// The name of the segment that begins at a position of the log.
+pub(super) fn segment_name(base: u64) -> String {
+    format!("{base:020}{ENDING}")
+}
+
+impl Folder {
+    /// Takes the folder, making it where it is not there.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Folder { folder: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        let open = |name: &str| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(name))
+        };
+        let mut lock = open(LOCK).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut process = String::new();
+                // Its number is for the message only.
+                let _ = lock.read_to_string(&mut process);
+                return Err(OpenError::InUse { folder: path.to_owned(), process: process.trim().to_owned() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        noted.map_err(failed)?;
+        let position = open(POSITION).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), position, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where each segment begins that is there, oldest first.
+    pub(super) fn segments(&self) -> io::Result<Vec<u64>> {
+        let mut segments = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let base: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(ENDING)?.parse().ok());
+            segments.extend(base);
+        }
+        segments.sort_unstable();
+        Ok(segments)
+    }
+
+    /// Brings the names of new segments to the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    /// The position that was noted last; `None` where there is none that is whole.
+    pub(super) fn position(&self) -> Option<Position> {
+        let mut bytes = [0; 20];
+        self.position.read_exact_at(&mut bytes, 0).ok()?;
+        let (numbers, checksum) = bytes.split_at(16);
+        (crc32fast::hash(numbers).to_le_bytes() == checksum).then_some(())?;
+        let (start, written) = numbers.split_at(8);
+        let number = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        Some(Position { start: number(start)?, written: number(written)? })
+    }
+
+    /// Notes a position, in its place: that needs no room on the disk. One that is torn counts as none.
+    pub(super) fn note(&self, position: Position) -> io::Result<()> {
+        let mut bytes = [0; 20];
+        bytes[..8].copy_from_slice(&position.start.to_le_bytes());
+        bytes[8..16].copy_from_slice(&position.written.to_le_bytes());
+        let checksum = crc32fast::hash(&bytes[..16]);
+        bytes[16..].copy_from_slice(&checksum.to_le_bytes());
+        self.position.write_all_at(&bytes, 0)
+    }
+}

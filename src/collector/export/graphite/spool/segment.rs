@@ -1,0 +1,167 @@
+//! One file of the log: room that is reserved on the disk, records that are appended to it, and what is read of
+//! it again.
+//!
+//! It must not decide when a segment begins or goes.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
+
+use super::record::{self, Found};
+
+/// What is written at once where a file system cannot reserve room.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A segment: what is at `base` of the log and behind.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) base: u64,
+    pub(super) path: PathBuf,
+    /// Bytes of its records.
+    pub(super) data: u64,
+    /// Bytes that it takes on the disk.
+    pub(super) allocated: u64,
+    /// Some of its records may have entries of state.
+    pub(super) has_state: bool,
+    /// Open while there may be something to write or to sync.
+    file: Option<Arc<File>>,
+    synced: u64,
+}
+
+/// What was found in a segment at the start of the process.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Recovered {
+    /// Bytes up to the end of its last whole record.
+    pub(super) data: u64,
+    /// Something stood behind that record.
+    pub(super) torn: bool,
+}
+
+impl Segment {
+    /// A new one, without room.
+    pub(super) fn create(path: PathBuf, base: u64) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        Ok(Self {
+            base,
+            path,
+            data: 0,
+            allocated: 0,
+            has_state: false,
+            file: Some(Arc::new(file)),
+            synced: 0,
+        })
+    }
+
+    /// One that an earlier process left, of `data` bytes.
+    pub(super) const fn left(path: PathBuf, base: u64, data: u64, allocated: u64) -> Self {
+        Self { base, path, data, allocated, has_state: true, file: None, synced: data }
+    }
+
+    /// The position behind its last record.
+    pub(super) const fn end(&self) -> u64 {
+        self.base + self.data
+    }
+
+    /// Has that many bytes on the disk, so that writing to them cannot fail for want of room.
+    pub(super) fn allocate(&mut self, to: u64) -> io::Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| to > self.allocated) else { return Ok(()) };
+        let (at, length) = (self.allocated, to - self.allocated);
+        let allocated = match fallocate(file, FallocateFlags::empty(), at, length) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, at, length),
+            done => done.map_err(io::Error::from),
+        };
+        match allocated {
+            Ok(()) => self.allocated = to,
+            // What was reserved of it before it failed is given back; the failure is what matters.
+            Err(_) => drop(file.set_len(at)),
+        }
+        allocated
+    }
+
+    /// Appends a record. Where that fails, what was written of it is cut off or lies behind the end.
+    pub(super) fn append(&mut self, parts: [&[u8]; 3]) -> io::Result<()> {
+        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let mut at = self.data;
+        for part in parts {
+            if let Err(error) = file.write_all_at(part, at) {
+                clear(file, self.data, at + part.len() as u64);
+                return Err(error);
+            }
+            at += part.len() as u64;
+        }
+        self.data = at;
+        self.allocated = self.allocated.max(at);
+        Ok(())
+    }
+
+    /// Nothing more is appended: room behind the records is given back.
+    pub(super) fn seal(&mut self) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            file.set_len(self.data)?;
+            self.allocated = self.data;
+        }
+        Ok(())
+    }
+
+    /// The file with what has to be brought to the disk, and up to where; `None` where all of it is there.
+    pub(super) fn unsynced(&self) -> Option<(Arc<File>, u64)> {
+        let file = self.file.as_ref().filter(|_| self.synced < self.data)?;
+        Some((Arc::clone(file), self.data))
+    }
+
+    /// Everything up to `data` is on the disk; a segment that is `sealed` needs its file no more then.
+    pub(super) fn is_synced(&mut self, data: u64, sealed: bool) {
+        self.synced = self.synced.max(data);
+        if sealed && self.synced >= self.data {
+            self.file = None;
+        }
+    }
+}
+
+/// Zeros where a write was broken off, so that nothing of it is taken for a torn record later.
+fn clear(file: &File, from: u64, to: u64) {
+    // Where the disk does not take these either, the checksum tells what is no record.
+    let _ = write_zeros(file, from, to - from);
+}
+
+fn write_zeros(file: &File, mut at: u64, length: u64) -> io::Result<()> {
+    let end = at + length;
+    while at < end {
+        let part = (end - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..usize::try_from(part).unwrap_or(ZEROS.len())], at)?;
+        at += part;
+    }
+    Ok(())
+}
+
+/// Finds the end of what the last process appended to its last segment, and cuts off what is behind it.
+pub(super) fn recover(path: &Path, base: u64) -> io::Result<Recovered> {
+    let bytes = std::fs::read(path)?;
+    let (mut at, mut data) = (0, 0);
+    while let Some(rest) = bytes.get(at..) {
+        let position = base + at as u64;
+        match record::read(rest, position) {
+            Found::Record(record) => {
+                at += record.size;
+                data = at;
+            }
+            Found::Nothing => break,
+            Found::Damage | Found::Longer(_) => match record::next_after_damage(rest, position) {
+                Some(further) => at += further,
+                None => break,
+            },
+        }
+    }
+    let torn = bytes[data..].iter().any(|byte| *byte != 0);
+    File::options().write(true).open(path)?.set_len(data as u64)?;
+    Ok(Recovered { data: data as u64, torn })
+}

@@ -1,0 +1,30 @@
+//! What `pushpull collect` acknowledged reaches carbon: whatever becomes of the connection, of carbon, of the disk
+//! and of the process itself. Each test runs the program; carbon's part is played by TCP servers that behave badly
+//! on purpose (the real one is in the suite of peers).
+#![cfg(feature = "cli")]
+
+#[cfg(test)]
+#[path = "graphite_delivery/carbon.rs"]
+mod carbon;
+#[cfg(test)]
+#[path = "graphite_delivery/collect.rs"]
+mod collect;
+#[cfg(test)]
+#[path = "graphite_delivery/points.rs"]
+mod points;
+
+#[cfg(test)]
+#[path = "graphite_delivery/disk.rs"]
+mod disk;
+#[cfg(test)]
+#[path = "graphite_delivery/hostile.rs"]
+mod hostile;
+#[cfg(test)]
+#[path = "graphite_delivery/kills.rs"]
+mod kills;
+#[cfg(test)]
+#[path = "graphite_delivery/offsets.rs"]
+mod offsets;
+#[cfg(test)]
+#[path = "graphite_delivery/restart.rs"]
+mod restart;
