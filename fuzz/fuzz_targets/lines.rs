@@ -7,6 +7,7 @@ use std::{
 };
 
 use arbitrary::Arbitrary;
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
@@ -16,8 +17,12 @@ use opentelemetry_proto::tonic::{
         metric::Data, number_data_point,
     },
 };
+use prost::Message as _;
 use pushpull::{
-    collector::batch::{Batch, Request},
+    collector::{
+        batch::{Batch, Request},
+        wire::Metrics,
+    },
     config::GraphiteNames,
 };
 use pushpull_fuzz::{Bridge, carbon};
@@ -71,7 +76,9 @@ fuzz_target!(|input: Input| {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_nanos() as u64;
     let mut paths = HashMap::new();
     for stream in input.streams.into_iter().take(20) {
-        let batch = Batch { request: Request::Metrics(request(&stream, input.histogram, now)), wire: None };
+        let wire = Bytes::from(request(&stream, input.histogram, now).encode_to_vec());
+        let metrics = Metrics::read(&wire, &mut |_| true).expect("what prost wrote");
+        let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
         bridge.pipeline.accept(batch).expect("room");
         let lines = bridge.lines();
         carbon::keeps_all(&lines);
