@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod export;
+mod own;
 pub mod pipeline;
 pub mod queue;
 pub mod raw_codec;
@@ -112,6 +113,13 @@ impl Collector {
         let stop = Stop::default();
         let receivers = start_receivers(settings, sockets, &pipeline, sinks, &stop)?;
         exporters.spawn(sweep(pipeline.clone()));
+        if settings.graphite.iter().any(|target| matches!(target, GraphiteTarget::Address(_))) {
+            exporters.spawn(own::write(
+                pipeline.clone(),
+                settings.max_series,
+                settings.graphite_lines.clone(),
+            ));
+        }
         Ok(Self { pipeline, graphite, forwards, stop, receivers, exporters })
     }
 

@@ -1,9 +1,10 @@
 //! `pushpull collect --check`: tries what the settings name, and says what each target answered.
 //!
-//! It must not listen, nor write anything: another collector may be running with the same settings.
+//! It must not listen, nor leave anything behind: another collector may be running with the same settings.
 
 use std::{
     io::{self, Write as _},
+    path::Path,
     time::Duration,
 };
 
@@ -50,6 +51,9 @@ async fn targets(settings: &Collect) -> io::Result<usize> {
             }
         }
     }
+    if let Some(spool) = &settings.collector.spool {
+        say(format!("--spool {}", spool.folder.display()), writable(&spool.folder))?;
+    }
     for target in &settings.collector.forward {
         say(format!("--forward {}", target.url), forward(target).await)?;
     }
@@ -63,6 +67,14 @@ async fn graphite(address: &str) -> Result<String, String> {
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
     }
+}
+
+/// Whether a file can be made there, or, where the folder is not there yet, beside it.
+fn writable(folder: &Path) -> Result<String, String> {
+    let made = folder.is_dir();
+    let place = if made { Some(folder) } else { folder.ancestors().find(|folder| folder.is_dir()) };
+    tempfile::tempfile_in(place.unwrap_or(Path::new("."))).map_err(|error| error.to_string())?;
+    Ok(if made { "can be written" } else { "can be made" }.to_owned())
 }
 
 /// A backend may be there for traces alone, so one signal that is taken is enough.

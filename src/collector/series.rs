@@ -38,14 +38,10 @@ pub use self::{
     plan::{Plan, without_refused},
 };
 use super::{
-    export::graphite::lines::line_bytes,
+    export::{self, graphite::lines::line_bytes},
     wire::{Attribute, Metric, Metrics, Point},
 };
-use crate::{
-    config::{GraphiteLines, GraphiteNames},
-    exposition::family::Kind,
-    naming::graphite::{Names, Style},
-};
+use crate::{config::GraphiteLines, exposition::family::Kind, naming::graphite::Names};
 
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
@@ -110,12 +106,7 @@ impl Table {
     /// The same with these paths; where lines are `written`, what carbon cannot take is refused.
     #[must_use]
     pub fn with_graphite(mut self, graphite: &GraphiteLines, written: bool) -> Self {
-        let style = match graphite.names {
-            GraphiteNames::Tagged => Style::Tagged,
-            GraphiteNames::Dotted => Style::Dotted,
-            GraphiteNames::CarbonExporter => Style::CarbonExporter,
-        };
-        self.names = Names::new(style, &graphite.prefix);
+        self.names = export::graphite::names(graphite);
         self.graphite = graphite.clone();
         self.written = written;
         self

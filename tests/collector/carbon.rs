@@ -164,3 +164,29 @@ async fn statsd_reaches_carbon_after_a_flush() {
         connection.read(1).await;
     }
 }
+
+/// What the collector counts of itself is where the rest is.
+#[tokio::test]
+async fn its_own_metrics_go_to_graphite_too() {
+    let carbon = Carbon::listen();
+    let flags = format!("--graphite {} --graphite-prefix prod", carbon.address());
+    let collector = Running::start(&flags);
+    collector.take(vec![gauge("fuel", vec![int(&[], T, 5)])]).await;
+    let mut connection = carbon.accept().await;
+    let sent = loop {
+        let own =
+            connection.lines().into_iter().find(|line| line.starts_with("prod.pushpull.collector.sent;"));
+        if let Some(line) = own {
+            break line.to_owned();
+        }
+        connection.read_some(usize::MAX).await;
+    };
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let start = format!("prod.pushpull.collector.sent;host={};signal=metrics;sink=graphite 1 ", host.trim());
+    assert!(sent.starts_with(&start), "{sent}");
+    let lines = connection.lines();
+    let names: BTreeSet<_> = lines.iter().filter_map(|line| line.split([';', ' ']).next()).collect();
+    for name in ["accepted", "queue_bytes", "series", "series_limit"] {
+        assert!(names.contains(format!("prod.pushpull.collector.{name}").as_str()), "{name}: {names:?}");
+    }
+}

@@ -137,6 +137,15 @@ fn a_check_asks_each_target_and_listens_nowhere() {
     );
     assert_eq!(backend.pushed().sum("pushpull_collector_accepted_total", &[]), 0.0, "nothing was sent");
 
+    let folder = tempfile::tempdir().unwrap();
+    let spool = folder.path().join("new/spool").display().to_string();
+    let spooling = check(&["--graphite", &carbon_address, "--spool", &spool]);
+    assert!(spooling.stdout.contains(&format!("--spool {spool}: can be made\n")), "{spooling:?}");
+    assert!(folder.path().read_dir().unwrap().next().is_none(), "nothing was made");
+    let unwritable = check(&["--graphite", &carbon_address, "--spool", "/proc/spool"]);
+    assert_eq!(unwritable.code(), Some(1), "{unwritable:?}");
+    assert!(unwritable.stdout.contains("--spool /proc/spool: cannot be used: "), "{unwritable:?}");
+
     drop(carbon);
     backend.stop().assert_orderly();
     let ill = check(&["--graphite", &carbon_address, "--forward", &grpc, "--forward", &http]);

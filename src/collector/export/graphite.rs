@@ -11,10 +11,25 @@ use bytes::Bytes;
 
 pub use self::replay::Outgoing;
 use self::spool::{Held, Spool};
-use crate::collector::queue::{Queue, Reservation};
+use crate::{
+    collector::queue::{Queue, Reservation},
+    config::{GraphiteLines, GraphiteNames},
+    naming::graphite::{Names, Style},
+};
 
 /// The sink's name in counts.
 pub const PLACE: &str = "graphite";
+
+/// The names that the settings ask for.
+#[must_use]
+pub fn names(settings: &GraphiteLines) -> Names {
+    let style = match settings.names {
+        GraphiteNames::Tagged => Style::Tagged,
+        GraphiteNames::Dotted => Style::Dotted,
+        GraphiteNames::CarbonExporter => Style::CarbonExporter,
+    };
+    Names::new(style, &settings.prefix)
+}
 
 /// Lines that were acknowledged together.
 #[derive(Clone, Debug)]
