@@ -6,18 +6,17 @@
 //! has the last word on what is malformed, too.
 
 mod fields;
+mod read;
 
 use std::{borrow::Cow, ops::Range};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    common::v1::{AnyValue, EntityRef},
-    metrics::v1::{Exemplar, exponential_histogram_data_point::Buckets},
+    collector::metrics::v1::ExportMetricsServiceRequest, common::v1::AnyValue,
+    metrics::v1::exponential_histogram_data_point::Buckets,
 };
 use prost::Message as _;
 
-use self::fields::{Field, Fields, float, once, text, varint};
 use crate::exposition::family::Number;
 
 /// Why a request is not read.
@@ -28,11 +27,6 @@ pub enum ReadError {
     /// There is no memory for what it becomes.
     NoMemory,
 }
-
-use ReadError::{NoMemory, Unusual};
-
-/// Room that a list has from its first item on.
-const FIRST_ITEMS: usize = 4;
 
 type Read<T> = Result<T, ReadError>;
 
@@ -263,15 +257,7 @@ impl<'a> Metrics<'a> {
     /// # Errors
     /// [`ReadError::Unusual`]: what it says can be told of what is [`rewritten`] only. [`ReadError::NoMemory`].
     pub fn read(wire: &'a [u8], memory: Memory<'_>) -> Read<Self> {
-        let mut reader = Reader { metrics: Self::default(), memory };
-        for field in Fields::of(wire) {
-            match field? {
-                (1, Field::Bytes(resource)) => reader.resource(resource)?,
-                (2.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        Ok(reader.metrics)
+        read::request(wire, memory)
     }
 
     /// How many data points there are.
@@ -297,331 +283,6 @@ impl<'a> Metrics<'a> {
     pub fn attributes(&self, place: Attributes) -> &[Attribute<'a>] {
         self.attributes.get(place.start as usize..place.end as usize).unwrap_or_default()
     }
-}
-
-struct Reader<'a, 'm> {
-    metrics: Metrics<'a>,
-    memory: Memory<'m>,
-}
-
-impl<'a> Reader<'a, '_> {
-    fn push<T>(&mut self, of: for<'l> fn(&'l mut Metrics<'a>) -> &'l mut Vec<T>, item: T) -> Read<()> {
-        let list = of(&mut self.metrics);
-        if list.len() == list.capacity() {
-            let more = list.capacity().max(FIRST_ITEMS);
-            self.take(more * size_of::<T>())?;
-            of(&mut self.metrics).reserve_exact(more);
-        }
-        of(&mut self.metrics).push(item);
-        Ok(())
-    }
-
-    fn take(&mut self, bytes: usize) -> Read<()> {
-        if (self.memory)(bytes) { Ok(()) } else { Err(NoMemory) }
-    }
-
-    fn resource(&mut self, message: &'a [u8]) -> Read<()> {
-        let mut found = None;
-        for field in Fields::of(message) {
-            match field? {
-                (1, Field::Bytes(resource)) => once(&mut found, resource)?,
-                (3, field) => drop(text(field)?),
-                (2, Field::Bytes(_)) | (4.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        let attributes = self.resource_attributes(found.unwrap_or_default())?;
-        self.push(|metrics| &mut metrics.resources, attributes)?;
-        for field in Fields::of(message) {
-            if let (2, Field::Bytes(scope)) = field? {
-                self.scope(scope)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn resource_attributes(&mut self, message: &'a [u8]) -> Read<Attributes> {
-        let start = self.metrics.attributes.len();
-        for field in Fields::of(message) {
-            match field? {
-                (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (3, Field::Bytes(entity)) => drop(EntityRef::decode(entity).map_err(|_| Unusual)?),
-                (2, Field::Varint(_)) | (4.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        self.since(start)
-    }
-
-    fn scope(&mut self, message: &'a [u8]) -> Read<()> {
-        let mut found = None;
-        for field in Fields::of(message) {
-            match field? {
-                (1, Field::Bytes(scope)) => once(&mut found, scope)?,
-                (3, field) => drop(text(field)?),
-                (2, Field::Bytes(_)) | (4.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        let mut scope = Scope::default();
-        let start = self.metrics.attributes.len();
-        for field in Fields::of(found.unwrap_or_default()) {
-            match field? {
-                (1, field) => scope.name = text(field)?,
-                (2, field) => scope.version = text(field)?,
-                (3, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (4, Field::Varint(_)) | (5.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        scope.attributes = self.since(start)?;
-        self.push(|metrics| &mut metrics.scopes, scope)?;
-        for field in Fields::of(message) {
-            if let (2, Field::Bytes(metric)) = field? {
-                self.metric(metric)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn metric(&mut self, message: &'a [u8]) -> Read<()> {
-        let mut metric = Metric {
-            resource: self.metrics.resources.len() - 1,
-            scope: self.metrics.scopes.len() - 1,
-            name: "",
-            description: "",
-            unit: "",
-            data: None,
-            temporality: 0,
-            is_monotonic: false,
-            points: self.metrics.points.len()..self.metrics.points.len(),
-        };
-        let mut data = None;
-        for field in Fields::of(message) {
-            match field? {
-                (1, field) => metric.name = text(field)?,
-                (2, field) => metric.description = text(field)?,
-                (3, field) => metric.unit = text(field)?,
-                (number @ (5 | 7 | 9..=11), Field::Bytes(message)) => once(&mut data, (number, message))?,
-                (12, Field::Bytes(attribute)) => {
-                    let start = self.metrics.attributes.len();
-                    self.attribute(attribute)?;
-                    self.metrics.attributes.truncate(start);
-                }
-                (4 | 6 | 8 | 13.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        if let Some((number, message)) = data {
-            metric.data = Some(match number {
-                5 => Data::Gauge,
-                7 => Data::Sum,
-                9 => Data::Histogram,
-                10 => Data::ExponentialHistogram,
-                _ => Data::Summary,
-            });
-            self.data(message, &mut metric)?;
-        }
-        self.metrics.lacks_something |= metric.data.is_none();
-        metric.points.end = self.metrics.points.len();
-        self.push(|metrics| &mut metrics.metrics, metric)
-    }
-
-    fn data(&mut self, message: &'a [u8], metric: &mut Metric<'a>) -> Read<()> {
-        let of = metric.data;
-        for field in Fields::of(message) {
-            let point = match (field?, of) {
-                ((1, Field::Bytes(point)), Some(Data::Gauge | Data::Sum)) => self.number(point)?,
-                ((1, Field::Bytes(point)), Some(Data::Histogram)) => self.histogram(point)?,
-                ((1, Field::Bytes(point)), Some(Data::ExponentialHistogram)) => self.exponential(point)?,
-                ((1, Field::Bytes(point)), Some(Data::Summary)) => self.summary(point)?,
-                ((2, field), Some(Data::Sum | Data::Histogram | Data::ExponentialHistogram)) => {
-                    metric.temporality = fields::int32(varint(field)?);
-                    continue;
-                }
-                ((3, field), Some(Data::Sum)) => {
-                    metric.is_monotonic = varint(field)? != 0;
-                    continue;
-                }
-                ((1, _), _) => return Err(Unusual),
-                _ => continue,
-            };
-            self.push(|metrics| &mut metrics.points, point)?;
-        }
-        Ok(())
-    }
-
-    fn number(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.metrics.attributes.len());
-        let mut value = None;
-        for field in Fields::of(message) {
-            match field? {
-                (7, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (2, Field::Fixed64(start)) => point.start = start,
-                (3, Field::Fixed64(time)) => point.time = time,
-                (4, Field::Fixed64(bits)) => value = Some(Number::Float(f64::from_bits(bits))),
-                (6, Field::Fixed64(bits)) => value = Some(Number::Int(bits.cast_signed())),
-                (5, Field::Bytes(exemplar)) => validate(exemplar)?,
-                (8, field) => point.flags = fields::uint32(varint(field)?),
-                (1 | 9.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        self.metrics.lacks_something |= value.is_none();
-        point.content = Content::Number(value);
-        self.ended(point)
-    }
-
-    fn histogram(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.metrics.attributes.len());
-        let mut histogram = Histogram::default();
-        let (mut counts, mut bounds) = (None, None);
-        for field in Fields::of(message) {
-            match field? {
-                (9, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (2, Field::Fixed64(start)) => point.start = start,
-                (3, Field::Fixed64(time)) => point.time = time,
-                (4, Field::Fixed64(count)) => histogram.count = count,
-                (5, field) => histogram.sum = Some(float(field)?),
-                (6, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut counts, packed)?,
-                (7, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut bounds, packed)?,
-                (8, Field::Bytes(exemplar)) => validate(exemplar)?,
-                (10, field) => point.flags = fields::uint32(varint(field)?),
-                (11, field) => histogram.min = Some(float(field)?),
-                (12, field) => histogram.max = Some(float(field)?),
-                (1 | 13.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        (histogram.counts, histogram.bounds) = (counts.unwrap_or_default(), bounds.unwrap_or_default());
-        point.content = Content::Histogram(histogram);
-        self.ended(point)
-    }
-
-    fn exponential(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.metrics.attributes.len());
-        let mut histogram = Exponential::default();
-        // Each count of a bucket is a byte at the least.
-        self.take(size_of::<Exponential>() + message.len() * size_of::<u64>())?;
-        let buckets = |message: &[u8]| Buckets::decode(message).map_err(|_| Unusual);
-        for field in Fields::of(message) {
-            match field? {
-                (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (2, Field::Fixed64(start)) => point.start = start,
-                (3, Field::Fixed64(time)) => point.time = time,
-                (4, Field::Fixed64(count)) => histogram.count = count,
-                (5, field) => histogram.sum = Some(float(field)?),
-                (6, field) => histogram.scale = fields::sint32(varint(field)?),
-                (7, Field::Fixed64(count)) => histogram.zero_count = count,
-                (8, Field::Bytes(message)) => once(&mut histogram.positive, buckets(message)?)?,
-                (9, Field::Bytes(message)) => once(&mut histogram.negative, buckets(message)?)?,
-                (10, field) => point.flags = fields::uint32(varint(field)?),
-                (11, Field::Bytes(exemplar)) => validate(exemplar)?,
-                (12, field) => histogram.min = Some(float(field)?),
-                (13, field) => histogram.max = Some(float(field)?),
-                (14, field) => histogram.zero_threshold = float(field)?,
-                (15.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        point.content = Content::Exponential(Box::new(histogram));
-        self.ended(point)
-    }
-
-    fn summary(&mut self, message: &'a [u8]) -> Read<Point<'a>> {
-        let mut point = Point::new(self.metrics.attributes.len());
-        let mut summary = Summary::default();
-        // Each quantile is two bytes at the least, and a list may be half empty.
-        self.take(message.len() * size_of::<(f64, f64)>())?;
-        for field in Fields::of(message) {
-            match field? {
-                (7, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (2, Field::Fixed64(start)) => point.start = start,
-                (3, Field::Fixed64(time)) => point.time = time,
-                (4, Field::Fixed64(count)) => summary.count = count,
-                (5, field) => summary.sum = float(field)?,
-                (6, Field::Bytes(quantile)) => summary.quantiles.push(quantile_value(quantile)?),
-                (8, field) => point.flags = fields::uint32(varint(field)?),
-                (1 | 9.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        point.content = Content::Summary(summary);
-        self.ended(point)
-    }
-
-    fn attribute(&mut self, message: &'a [u8]) -> Read<()> {
-        let (mut key, mut value) = ("", None);
-        for field in Fields::of(message) {
-            match field? {
-                (1, field) => key = text(field)?,
-                (2, Field::Bytes(any)) => once(&mut value, Value::read(any)?)?,
-                (3, Field::Varint(_)) | (4.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        let value = value.unwrap_or(Value::Empty);
-        self.push(|metrics| &mut metrics.attributes, Attribute { key, value })
-    }
-
-    fn ended(&self, mut point: Point<'a>) -> Read<Point<'a>> {
-        point.attributes = self.since(point.attributes.start as usize)?;
-        Ok(point)
-    }
-
-    fn since(&self, start: usize) -> Read<Attributes> {
-        let place = |at: usize| u32::try_from(at).map_err(|_| Unusual);
-        Ok(Attributes { start: place(start)?, end: place(self.metrics.attributes.len())? })
-    }
-}
-
-impl Point<'_> {
-    fn new(attributes: usize) -> Self {
-        // A body is far shorter than 4 GiB; `ended` says so where it is not.
-        let start = u32::try_from(attributes).unwrap_or(u32::MAX);
-        let attributes = Attributes { start, end: start };
-        Self { attributes, start: 0, time: 0, flags: 0, content: Content::Number(None) }
-    }
-}
-
-impl<'a> Value<'a> {
-    fn read(message: &'a [u8]) -> Read<Self> {
-        let mut value = None;
-        for field in Fields::of(message) {
-            let read = match field? {
-                (1, field) => Self::Text(text(field)?),
-                (2, Field::Varint(number)) => Self::Bool(number != 0),
-                (3, Field::Varint(number)) => Self::Int(number.cast_signed()),
-                (4, Field::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
-                (7, Field::Bytes(bytes)) => Self::Bytes(bytes),
-                (5 | 6, Field::Bytes(_)) | (8, Field::Varint(_)) => {
-                    AnyValue::decode(message).map_err(|_| Unusual)?;
-                    Self::Nested(message)
-                }
-                (9.., _) => continue,
-                _ => return Err(Unusual),
-            };
-            once(&mut value, read)?;
-        }
-        Ok(value.unwrap_or(Self::Empty))
-    }
-}
-
-/// Nobody looks at exemplars, but a request with a malformed one is a malformed request.
-fn validate(exemplar: &[u8]) -> Read<()> {
-    Exemplar::decode(exemplar).map(drop).map_err(|_| Unusual)
-}
-
-fn quantile_value(message: &[u8]) -> Read<(f64, f64)> {
-    let (mut quantile, mut value) = (0.0, 0.0);
-    for field in Fields::of(message) {
-        match field? {
-            (1, field) => quantile = float(field)?,
-            (2, field) => value = float(field)?,
-            _ => {}
-        }
-    }
-    Ok((quantile, value))
 }
 
 #[cfg(test)]

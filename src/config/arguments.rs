@@ -73,7 +73,7 @@ fn chosen(mut matches: ArgMatches, problems: &mut Vec<Problem>) -> Arguments {
         .as_ref()
         .and_then(|(text, _)| Name::ALL.into_iter().find(|name| name.text() == text))
         .unwrap_or(Name::Serve);
-    let foreign = program::before_the_name().filter(|flag| {
+    let foreign = program::before_the_name().into_iter().filter(|flag| {
         matches.contains_id(flag.name()) && command.flags().iter().all(|known| known.long != flag.long)
     });
     problems.extend(foreign.map(|flag| {

@@ -433,53 +433,46 @@ const fn console_token_file(heading: &'static str) -> Flag {
     .absent("none on a loopback address, else a token is made and printed")
 }
 
-/// Every flag of the program; one that two commands have may be there twice.
+/// Every flag of the program; one that several commands have is there as often.
 pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
-    SERVE.into_iter().chain(COLLECT)
+    serve().into_iter().chain(collect())
 }
 
 /// The flags of `serve`, in the order of the help.
-pub(super) static SERVE: [&Flag; 36] = [
-    &LISTEN,
-    &CONSOLE,
-    &CONSOLE_TOKEN_FILE,
-    &STOP_WITHIN,
-    &OBJECTIVE,
-    &DATABASE,
-    &DATABASE_POOL,
-    &DATABASE_QUEUE,
-    &DATABASE_TIMEOUT,
-    &DATABASE_WORK,
-    &LOAD,
-    &PROBE,
-    &FAULT,
-    &OTLP_GRPC,
-    &OTLP_HTTP,
-    &STATSD,
-    &STATSD_FLUSH,
-    &STATSD_NAMES,
-    &QUEUE_LIMIT,
-    &MAX_SERIES,
-    &HISTOGRAM_BOUNDS,
-    &EXPOSITION,
-    &GRAPHITE,
-    &GRAPHITE_NAMES,
-    &GRAPHITE_PREFIX,
-    &GRAPHITE_TAGS,
-    &GRAPHITE_INCLUDE,
-    &GRAPHITE_EXCLUDE,
-    &GRAPHITE_QUANTILES,
-    &MAX_AGE,
-    &GRAPHITE_REPLAY,
-    &SPOOL,
-    &SPOOL_LIMIT,
-    &SPOOL_AGE,
-    &FORWARD,
-    &LOG,
-];
+pub(super) fn serve() -> Vec<&'static Flag> {
+    let own: [&Flag; 13] = [
+        &LISTEN,
+        &CONSOLE,
+        &CONSOLE_TOKEN_FILE,
+        &STOP_WITHIN,
+        &OBJECTIVE,
+        &DATABASE,
+        &DATABASE_POOL,
+        &DATABASE_QUEUE,
+        &DATABASE_TIMEOUT,
+        &DATABASE_WORK,
+        &LOAD,
+        &PROBE,
+        &FAULT,
+    ];
+    [&own[..], &RECEIVING, &SENDING, &[&LOG]].concat()
+}
 
 /// The flags of `collect`, in the order of the help.
-pub(super) static COLLECT: [&Flag; 30] = [
+pub(super) fn collect() -> Vec<&'static Flag> {
+    let own: [&Flag; 6] = [
+        &COLLECT_CONSOLE,
+        &COLLECT_CONSOLE_TOKEN_FILE,
+        &COLLECT_STOP_WITHIN,
+        &TLS_CERT,
+        &TLS_KEY,
+        &TLS_CLIENT_CA,
+    ];
+    [&RECEIVING[..], &own, &SENDING, &[&CHECK, &LOG]].concat()
+}
+
+/// How a collector takes in, and how much it holds.
+static RECEIVING: [&Flag; 8] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
     &STATSD,
@@ -488,12 +481,10 @@ pub(super) static COLLECT: [&Flag; 30] = [
     &QUEUE_LIMIT,
     &MAX_SERIES,
     &HISTOGRAM_BOUNDS,
-    &COLLECT_CONSOLE,
-    &COLLECT_CONSOLE_TOKEN_FILE,
-    &COLLECT_STOP_WITHIN,
-    &TLS_CERT,
-    &TLS_KEY,
-    &TLS_CLIENT_CA,
+];
+
+/// Where a collector sends to.
+static SENDING: [&Flag; 14] = [
     &EXPOSITION,
     &GRAPHITE,
     &GRAPHITE_NAMES,
@@ -508,9 +499,9 @@ pub(super) static COLLECT: [&Flag; 30] = [
     &SPOOL_LIMIT,
     &SPOOL_AGE,
     &FORWARD,
-    &CHECK,
-    &LOG,
 ];
 
 /// The flags of `health`.
-pub(super) static HEALTH: [&Flag; 1] = [&LOG];
+pub(super) fn health() -> Vec<&'static Flag> {
+    vec![&LOG]
+}

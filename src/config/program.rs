@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
-use super::flags::{self, COLLECT, Flag, GENERAL, HEALTH, PREFIX, SERVE};
+use super::flags::{self, Flag, GENERAL, PREFIX};
 
 /// The id of `health`'s positional argument.
 pub(super) const HEALTH_URL: &str = "URL";
@@ -32,11 +32,11 @@ impl Name {
         }
     }
 
-    pub(super) fn flags(self) -> &'static [&'static Flag] {
+    pub(super) fn flags(self) -> Vec<&'static Flag> {
         match self {
-            Self::Serve => &SERVE,
-            Self::Collect => &COLLECT,
-            Self::Health => &HEALTH,
+            Self::Serve => flags::serve(),
+            Self::Collect => flags::collect(),
+            Self::Health => flags::health(),
         }
     }
 
@@ -51,7 +51,7 @@ impl Name {
     }
 
     fn command(self) -> Command {
-        let command = with_flags(Command::new(self.text()), self.flags()).about(self.about());
+        let command = with_flags(Command::new(self.text()), &self.flags()).about(self.about());
         match self {
             Self::Serve => command.after_help(ENDPOINT_NOTE),
             Self::Collect => command,
@@ -72,10 +72,14 @@ The standard OTEL_* variables hold for the service's own telemetry. Where
 OTEL_EXPORTER_OTLP_ENDPOINT (or a signal's own) is set, the service pushes there and starts no
 collector of its own.";
 
-/// The flags that may stand before the command's name: all.
-pub(super) fn before_the_name() -> impl Iterator<Item = &'static Flag> {
-    let others = COLLECT.into_iter().filter(|flag| SERVE.iter().all(|known| known.long != flag.long));
-    SERVE.into_iter().chain(others)
+/// The flags that may stand before the command's name: all, those of `serve` first.
+pub(super) fn before_the_name() -> Vec<&'static Flag> {
+    let mut flags = flags::serve();
+    let others =
+        flags::collect().into_iter().filter(|flag| flags.iter().all(|known| known.long != flag.long));
+    let others: Vec<_> = others.collect();
+    flags.extend(others);
+    flags
 }
 
 /// The program's command line. The flags of `serve` are shown beside the commands too, since it is the default.
@@ -90,8 +94,9 @@ pub(super) fn command_line() -> Command {
         .propagate_version(true)
         .disable_help_subcommand(true)
         .subcommands(Name::ALL.map(|name| name.command().display_name("pushpull")));
-    let hidden = before_the_name().skip(SERVE.len()).map(|flag| flag.arg().hide(true));
-    with_flags(root, Name::Serve.flags()).args(hidden)
+    let shown = flags::serve();
+    let hidden = before_the_name().into_iter().skip(shown.len()).map(|flag| flag.arg().hide(true));
+    with_flags(root, &shown).args(hidden)
 }
 
 /// Adds the flags, with `--help` and `--version` beside the last group, so that no group stands unnamed.

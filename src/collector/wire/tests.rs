@@ -1,14 +1,18 @@
 use opentelemetry_proto::tonic::{
     common::v1::{ArrayValue, InstrumentationScope, KeyValue, any_value::Value as Any},
     metrics::v1::{
-        self as proto, ExponentialHistogramDataPoint, HistogramDataPoint, NumberDataPoint, ResourceMetrics,
-        ScopeMetrics, SummaryDataPoint, number_data_point, summary_data_point::ValueAtQuantile,
+        self as proto, Exemplar, ExponentialHistogramDataPoint, HistogramDataPoint, NumberDataPoint,
+        ResourceMetrics, ScopeMetrics, SummaryDataPoint, number_data_point,
+        summary_data_point::ValueAtQuantile,
     },
     resource::v1::Resource,
 };
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
-use super::*;
+use super::{
+    ReadError::{NoMemory, Unusual},
+    *,
+};
 
 fn read(wire: &[u8]) -> Result<Metrics<'_>, ReadError> {
     Metrics::read(wire, &mut |_| true)
