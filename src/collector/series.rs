@@ -38,7 +38,7 @@ pub use self::{
     plan::{Plan, without_refused},
 };
 use super::{
-    export::graphite::lines::line_bytes,
+    export::graphite::lines::{Rendered, line_bytes},
     wire::{Attribute, Metric, Metrics, Point},
 };
 use crate::{
@@ -192,7 +192,11 @@ impl Table {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
         let times = Times::at(now, self.graphite.max_age);
+        let mut rendered = Rendered::new(self.names.style());
         let mut applied = Applied::default();
+        if lines {
+            applied.lines.reserve_exact(plan.line_bytes);
+        }
         let mut slots = plan.slots.iter();
         for metric in &metrics.metrics {
             let delta = point::is_delta(metric);
@@ -211,11 +215,13 @@ impl Table {
                 if lines && stream.path.is_some() {
                     ready.beside(stream, point, &self.graphite.quantiles);
                 }
-                let style = self.names.style();
-                let form = Form { most_bytes, horizon, times, style, beginnings: &self.beginnings };
-                stream.take(ready, point, &form, &mut applied);
+                let (rendered, beginnings) = (&mut rendered, &self.beginnings);
+                let form = Form { most_bytes, horizon, times, rendered, beginnings };
+                stream.take(ready, point, form, &mut applied);
             }
         }
+        // What waits for carbon takes no more memory than its bytes.
+        applied.lines.shrink_to_fit();
         applied
     }
 

@@ -9,7 +9,8 @@ fn path(style: Style, shape: Shape, name: &str, attributes: &[(&str, &str)]) -> 
 
 fn written(style: Style, path: &Path, value: &Value, beside: &Beside) -> (String, u64) {
     let mut lines = Vec::new();
-    let mut writer = Writer::new(path, style, 5, &mut lines);
+    let mut rendered = Rendered::new(style);
+    let mut writer = Writer::new(path, 5, &mut rendered, &mut lines);
     writer.write(value, beside);
     let skipped = writer.skipped;
     let lines = String::from_utf8(lines).unwrap();
@@ -94,7 +95,7 @@ fn what_is_no_number_is_counted_and_what_stands_beside_it_is_written() {
 fn a_beginning_is_zero_in_all_that_grows() {
     let path = path(Style::Tagged, Shape::Histogram, "slow", &[]);
     let mut lines = Vec::new();
-    Writer::new(&path, Style::Tagged, 4, &mut lines).write_zero(&slow());
+    Writer::new(&path, 4, &mut Rendered::new(Style::Tagged), &mut lines).write_zero(&slow());
     assert_eq!(
         String::from_utf8(lines).unwrap(),
         "slow.bucket;le=0.5;service.name=p 0 4\n\
@@ -117,7 +118,8 @@ fn a_line_is_never_longer_than_its_reservation() {
                 count: u64::MAX,
             });
             let mut lines = Vec::new();
-            Writer::new(&path, style, u32::MAX, &mut lines).write(&value, &Beside::default());
+            let mut rendered = Rendered::new(style);
+            Writer::new(&path, u32::MAX, &mut rendered, &mut lines).write(&value, &Beside::default());
             let lines = String::from_utf8(lines).unwrap();
             assert!(lines.lines().all(|line| line.len() < line_bytes(&path, style)), "{lines}");
         }
