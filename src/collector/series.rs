@@ -220,8 +220,9 @@ impl Table {
                 stream.take(ready, point, form, &mut applied);
             }
         }
-        // What waits for carbon takes no more memory than its bytes.
-        applied.lines.shrink_to_fit();
+        // What waits for carbon is counted by its bytes. Shrunk to them each time, the lines would never be of a size
+        // that the allocator has at hand: fresh pages cost more than writing them does.
+        applied.lines.shrink_to(2 * applied.lines.len());
         applied
     }
 

@@ -49,6 +49,53 @@ fn histograms_are_cumulative_with_le_in_its_sorted_place() {
 }
 
 #[test]
+fn what_is_rendered_follows_the_second_and_the_bounds() {
+    for (style, zero, below_zero) in [
+        (Style::Tagged, "slow.bucket;le=0;service.name=p", "slow.bucket;le=-0;service.name=p"),
+        (Style::Dotted, "p.slow.bucket.0", "p.slow.bucket.-0"),
+        (Style::CarbonExporter, "slow.bucket;upper_bound=0", "slow.bucket;upper_bound=-0"),
+    ] {
+        let path = path(style, Shape::Histogram, "slow", &[]);
+        let mut rendered = Rendered::new(style);
+        let mut written = |bounds: &[f64], seconds: u32| {
+            let counts = vec![7; bounds.len() + 1];
+            let value = Value::Histogram(Histogram { bounds: bounds.into(), counts, sum: None, count: 7 });
+            let mut lines = Vec::new();
+            Writer::new(&path, seconds, &mut rendered, &mut lines).write(&value, &Beside::default());
+            String::from_utf8(lines).unwrap()
+        };
+        assert!(written(&[0.0], 5).contains(&format!("{zero} 7 5\n")));
+        assert!(written(&[0.0], 6).contains(&format!("{zero} 7 6\n")));
+        // Equal as a number, and another text.
+        assert!(written(&[-0.0], 6).contains(&format!("{below_zero} 7 6\n")));
+        let of_two = written(&[-0.0, 2.0], u32::MAX);
+        assert_eq!(of_two.matches(".bucket").count(), 3, "{of_two}");
+        assert!(of_two.lines().all(|line| line.ends_with(" 4294967295")), "{of_two}");
+        let of_none = written(&[], 1);
+        let buckets = usize::from(style != Style::CarbonExporter);
+        assert_eq!(of_none.matches(".bucket").count(), buckets, "{of_none}");
+    }
+}
+
+#[test]
+fn values_are_written_as_they_display_themselves() {
+    let path = path(Style::Tagged, Shape::Number, "x", &[]);
+    for value in [
+        Number::Int(i64::MIN),
+        Number::Int(-1),
+        Number::Int(0),
+        Number::Uint(u64::MAX),
+        Number::Float(-0.0),
+        Number::Float(1e17),
+        Number::Float(5e-324),
+        Number::Float(0.1 + 0.2),
+    ] {
+        let (lines, _) = written(Style::Tagged, &path, &Value::Number(value), &Beside::default());
+        assert_eq!(lines, format!("x;service.name=p {value} 5\n"));
+    }
+}
+
+#[test]
 fn dotted_histograms_have_further_components() {
     let path = path(Style::Dotted, Shape::Histogram, "slow", &[("endpoint", "database")]);
     let beside = Beside { quantiles: vec![(0.5, 0.75)], ..Beside::default() };
