@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     export::graphite::{
         self, Lines,
-        lines::{Beside, Writer},
+        lines::{Beside, Rendered, Writer},
         spool::Held,
     },
     pipeline::Pipeline,
@@ -131,7 +131,7 @@ pub(super) async fn write(pipeline: Pipeline, max_series: usize, settings: Graph
 }
 
 fn lines(families: &[Family], names: &Names, host: &str, seconds: u32) -> Lines {
-    let (mut text, mut points) = (Vec::new(), 0);
+    let (mut text, mut points, mut rendered) = (Vec::new(), 0, Rendered::new(names.style()));
     for family in families {
         let name = family.name.trim_start_matches(PREFIX).trim_end_matches("_total");
         let name = format!("{GRAPHITE_PREFIX}{name}");
@@ -149,7 +149,7 @@ fn lines(families: &[Family], names: &Names, host: &str, seconds: u32) -> Lines 
                 attributes: &attributes,
             };
             let path = names.path(&series);
-            Writer::new(&path, names.style(), seconds, &mut text).write(&sample.value, &Beside::default());
+            Writer::new(&path, seconds, &mut rendered, &mut text).write(&sample.value, &Beside::default());
             points += 1;
         }
     }

@@ -38,7 +38,10 @@ pub use self::{
     plan::{Plan, without_refused},
 };
 use super::{
-    export::{self, graphite::lines::line_bytes},
+    export::{
+        self,
+        graphite::lines::{Rendered, line_bytes},
+    },
     wire::{Attribute, Metric, Metrics, Point},
 };
 use crate::{config::GraphiteLines, exposition::family::Kind, naming::graphite::Names};
@@ -183,7 +186,11 @@ impl Table {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
         let times = Times::at(now, self.graphite.max_age);
+        let mut rendered = Rendered::new(self.names.style());
         let mut applied = Applied::default();
+        if lines {
+            applied.lines.reserve_exact(plan.line_bytes);
+        }
         let mut slots = plan.slots.iter();
         for metric in &metrics.metrics {
             let delta = point::is_delta(metric);
@@ -202,11 +209,14 @@ impl Table {
                 if lines && stream.path.is_some() {
                     ready.beside(stream, point, &self.graphite.quantiles);
                 }
-                let style = self.names.style();
-                let form = Form { most_bytes, horizon, times, style, beginnings: &self.beginnings };
-                stream.take(ready, point, &form, &mut applied);
+                let (rendered, beginnings) = (&mut rendered, &self.beginnings);
+                let form = Form { most_bytes, horizon, times, rendered, beginnings };
+                stream.take(ready, point, form, &mut applied);
             }
         }
+        // What waits for carbon is counted by its bytes. Shrunk to them each time, the lines would never be of a size
+        // that the allocator has at hand: fresh pages cost more than writing them does.
+        applied.lines.shrink_to(2 * applied.lines.len());
         applied
     }
 

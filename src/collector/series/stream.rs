@@ -13,7 +13,7 @@ use super::{
     times::Times,
 };
 use crate::{
-    collector::export::graphite::lines::{Beside, Writer, part_path},
+    collector::export::graphite::lines::{Beside, Rendered, Writer, part_path},
     collector::wire::{Content, Point},
     exposition::family::{Kind, Labels, Value},
     naming::graphite::{Path, Style},
@@ -50,8 +50,9 @@ impl Stream {
     }
 
     /// Takes a point in, and writes its lines where they are wanted.
-    pub(super) fn take(&mut self, ready: Ready, point: &Point<'_>, form: &Form<'_>, applied: &mut Applied) {
-        let Form { most_bytes, horizon, times, style, beginnings } = *form;
+    pub(super) fn take(&mut self, ready: Ready, point: &Point<'_>, form: Form<'_>, applied: &mut Applied) {
+        let Form { most_bytes, horizon, times, rendered, beginnings } = form;
+        let style = rendered.style();
         let Ready { value, beside, delta } = ready;
         // The Collector's exporter wrote what it was given.
         let as_sent = (style == Style::CarbonExporter).then(|| value.clone());
@@ -79,11 +80,11 @@ impl Stream {
             let zero = beginning::zero_second(begins, point.start, time, times.oldest);
             if let Some(second) = zero.filter(|second| !beginnings.knows(path.as_str(), *second)) {
                 self.beginning = NonZeroU32::new(second);
-                Writer::new(path, style, second, &mut applied.lines).write_zero(&value);
+                Writer::new(path, second, rendered, &mut applied.lines).write_zero(&value);
             }
         }
         let before = applied.lines.len();
-        let mut writer = Writer::new(path, style, second, &mut applied.lines);
+        let mut writer = Writer::new(path, second, rendered, &mut applied.lines);
         writer.write(&value, &beside);
         let skipped = writer.skipped;
         if skipped > 0 {
@@ -94,13 +95,13 @@ impl Stream {
 }
 
 /// In which form, and within which bounds, lines are written.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Form<'a> {
     /// None where no lines are wanted.
     pub(super) most_bytes: usize,
     pub(super) horizon: u64,
     pub(super) times: Times,
-    pub(super) style: Style,
+    pub(super) rendered: &'a mut Rendered,
     pub(super) beginnings: &'a Written,
 }
 

@@ -5,9 +5,11 @@
 //! further components. What the Collector's exporter made of them is in `exporter`.
 
 mod exporter;
+mod rendered;
 
 use std::io::Write as _;
 
+pub use self::rendered::Rendered;
 use crate::{
     exposition::family::{Histogram, Number, Summary, Value},
     naming::graphite::{Path, Style},
@@ -40,22 +42,22 @@ pub struct Beside {
 #[derive(Debug)]
 pub struct Writer<'a> {
     path: &'a Path,
-    style: Style,
+    rendered: &'a mut Rendered,
     lines: &'a mut Vec<u8>,
-    seconds: u32,
     /// Numbers that are none, or infinite: carbon keeps none of the first and shows the second as no JSON.
     pub skipped: u64,
 }
 
 impl<'a> Writer<'a> {
-    /// Appends to `lines`, at this second since 1970.
-    pub const fn new(path: &'a Path, style: Style, seconds: u32, lines: &'a mut Vec<u8>) -> Self {
-        Self { path, style, lines, seconds, skipped: 0 }
+    /// Appends to `lines`, at this second since 1970, in the style of what is `rendered`.
+    pub fn new(path: &'a Path, seconds: u32, rendered: &'a mut Rendered, lines: &'a mut Vec<u8>) -> Self {
+        rendered.set_seconds(seconds);
+        Self { path, rendered, lines, skipped: 0 }
     }
 
     /// All lines of `value`.
     pub fn write(&mut self, value: &Value, beside: &Beside) {
-        match (self.style, value) {
+        match (self.rendered.style(), value) {
             (Style::CarbonExporter, _) => self.write_as_exporter(value),
             (_, Value::Number(number)) => self.part("", *number),
             (_, Value::Histogram(histogram)) => self.histogram(histogram, beside),
@@ -80,11 +82,14 @@ impl<'a> Writer<'a> {
 
     fn histogram(&mut self, histogram: &Histogram, beside: &Beside) {
         let mut cumulative = 0_u64;
-        for (bound, count) in histogram.bounds.iter().zip(&histogram.counts) {
+        let of_bounds = histogram.bounds.iter().zip(&histogram.counts).map(|(_, count)| {
             cumulative = cumulative.saturating_add(*count);
-            self.bucket(*bound, cumulative);
-        }
-        self.bucket(f64::INFINITY, histogram.count);
+            cumulative
+        });
+        let counts = of_bounds.chain([histogram.count]);
+        let (before, after) = self.path.around_le();
+        let key = if self.rendered.style() == Style::Dotted { "." } else { ";le=" };
+        self.buckets([self.path.name(), ".bucket", before, key], after, &histogram.bounds, counts);
         if let Some(sum) = histogram.sum {
             self.part(".sum", sum);
         }
@@ -107,54 +112,54 @@ impl<'a> Writer<'a> {
         self.part(".count", Number::Uint(summary.count));
     }
 
-    fn bucket(&mut self, bound: f64, count: u64) {
-        let (before, after) = self.path.around_le();
-        self.told_apart(".bucket", ("le", bound), (before, after), Number::Uint(count));
+    /// A line for each bucket, that of infinity the last: `beginning`, the bound, `rest`, and the count.
+    fn buckets(
+        &mut self,
+        beginning: [&str; 4],
+        rest: &str,
+        bounds: &[f64],
+        counts: impl Iterator<Item = u64>,
+    ) {
+        let (start, length) = (self.lines.len(), beginning.iter().map(|part| part.len()).sum::<usize>());
+        self.rendered.set_bounds(bounds);
+        let rendered = &*self.rendered;
+        for (at, (bound, count)) in rendered.bounds().zip(counts).enumerate() {
+            if at == 0 {
+                beginning.iter().for_each(|part| self.lines.extend_from_slice(part.as_bytes()));
+            } else {
+                self.lines.extend_from_within(start..start + length);
+            }
+            self.lines.extend_from_slice(bound);
+            self.lines.extend_from_slice(rest.as_bytes());
+            end_line(self.lines, Number::Uint(count), rendered.end());
+        }
     }
 
     fn quantile(&mut self, quantile: f64, value: f64) {
         let (before, after) = self.path.around_quantile();
-        let part = if self.style == Style::Dotted { ".quantile" } else { "" };
-        self.told_apart(part, ("quantile", quantile), (before, after), Number::Float(value));
+        let (part, key) = match self.rendered.style() {
+            Style::Dotted => (".quantile", "."),
+            Style::Tagged | Style::CarbonExporter => ("", ";quantile="),
+        };
+        let value = Number::Float(value);
+        if self.is_number(value) {
+            self.push([self.path.name(), part, before, key]);
+            rendered::push_bound(self.lines, quantile, self.rendered.style());
+            self.push([after]);
+            end_line(self.lines, value, self.rendered.end());
+        }
     }
 
     /// A number of a part of the series: `""`, `.sum`, `.count`.
     fn part(&mut self, part: &str, value: Number) {
         if self.is_number(value) {
-            let (name, tags, seconds) = (self.path.name(), self.path.tags(), self.seconds);
-            // Writing to a vector cannot fail.
-            let _ = writeln!(self.lines, "{name}{part}{tags} {value} {seconds}");
+            self.push([self.path.name(), part, self.path.tags()]);
+            end_line(self.lines, value, self.rendered.end());
         }
     }
 
-    /// A number that a bound or a quantile tells from the others of its part.
-    fn told_apart(&mut self, part: &str, by: (&str, f64), around: (&str, &str), value: Number) {
-        if !self.is_number(value) {
-            return;
-        }
-        let (name, seconds, (before, after)) = (self.path.name(), self.seconds, around);
-        let (key, number) = (by.0, Number::Float(by.1));
-        // Writing to a vector cannot fail.
-        let _ = write!(self.lines, "{name}{part}");
-        let _ = match self.style {
-            Style::Dotted => self.component(number),
-            Style::Tagged | Style::CarbonExporter => {
-                write!(self.lines, "{before};{key}={number}{after}")
-            }
-        };
-        let _ = writeln!(self.lines, " {value} {seconds}");
-    }
-
-    /// A bound as a component of a path: `0_005`, `inf`.
-    fn component(&mut self, number: Number) -> std::io::Result<()> {
-        self.lines.push(b'.');
-        let from = self.lines.len();
-        if number.as_f64() == f64::INFINITY {
-            return write!(self.lines, "inf");
-        }
-        write!(self.lines, "{number}")?;
-        self.lines[from..].iter_mut().filter(|byte| **byte == b'.').for_each(|byte| *byte = b'_');
-        Ok(())
+    fn push<const N: usize>(&mut self, parts: [&str; N]) {
+        parts.iter().for_each(|part| self.lines.extend_from_slice(part.as_bytes()));
     }
 
     fn is_number(&mut self, value: Number) -> bool {
@@ -162,6 +167,18 @@ impl<'a> Writer<'a> {
         self.skipped += u64::from(!is_number);
         is_number
     }
+}
+
+/// Behind a path: the value as it displays itself, and the `end` of the line.
+fn end_line(lines: &mut Vec<u8>, value: Number, end: &[u8]) {
+    lines.push(b' ');
+    match value {
+        Number::Int(value) => lines.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        Number::Uint(value) => lines.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        // Writing to a vector cannot fail.
+        Number::Float(_) => drop(write!(lines, "{value}")),
+    }
+    lines.extend_from_slice(end);
 }
 
 /// The path of one part of a series, for a person to look at: `""`, `.sum`, `.count`.

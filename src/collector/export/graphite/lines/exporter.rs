@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 
-use super::Writer;
+use super::{Writer, end_line};
 use crate::exposition::family::{Number, Value};
 
 impl Writer<'_> {
@@ -15,13 +15,9 @@ impl Writer<'_> {
             Value::Histogram(histogram) => {
                 self.plain(".count", Number::Uint(histogram.count));
                 self.plain("", histogram.sum.unwrap_or(Number::Int(0)));
-                if histogram.bounds.is_empty() {
-                    return;
-                }
-                let bounds = histogram.bounds.iter().map(|bound| go_shortest(*bound));
-                let bounds = bounds.chain([String::from("inf")]);
-                for (bound, count) in bounds.zip(&histogram.counts) {
-                    self.tagged(".bucket", "upper_bound", &bound, Number::Uint(*count));
+                if !histogram.bounds.is_empty() {
+                    let beginning = [self.path.name(), ".bucket", self.path.tags(), ";upper_bound="];
+                    self.buckets(beginning, "", &histogram.bounds, histogram.counts.iter().copied());
                 }
             }
             Value::Summary(summary) => {
@@ -29,41 +25,37 @@ impl Writer<'_> {
                 self.plain("", Number::Float(summary.sum));
                 for (quantile, value) in &summary.quantiles {
                     let percent = go_shortest(quantile * 100.0);
-                    self.tagged(".quantile", "quantile", &percent, Number::Float(*value));
+                    let tag = [";quantile=", &percent].concat();
+                    self.exporters_line([".quantile", self.path.tags(), &tag], Number::Float(*value));
                 }
             }
         }
     }
 
     fn plain(&mut self, part: &str, value: Number) {
-        let name = self.path.name();
-        let tags = self.path.tags();
-        self.exporters_line(format_args!("{name}{part}{tags}"), value);
+        self.exporters_line([part, self.path.tags(), ""], value);
     }
 
-    fn tagged(&mut self, part: &str, key: &str, bound: &str, value: Number) {
-        let name = self.path.name();
-        let tags = self.path.tags();
-        self.exporters_line(format_args!("{name}{part}{tags};{key}={bound}"), value);
-    }
-
-    fn exporters_line(&mut self, path: std::fmt::Arguments<'_>, value: Number) {
+    fn exporters_line(&mut self, behind_name: [&str; 3], value: Number) {
         if !self.is_number(value) {
             return;
         }
-        let seconds = self.seconds;
-        // Writing to a vector cannot fail.
-        let _ = match value {
-            // Not as the exposition prints it: without an exponent.
-            Number::Float(value) => writeln!(self.lines, "{path} {value} {seconds}"),
-            Number::Int(_) | Number::Uint(_) => writeln!(self.lines, "{path} {value} {seconds}"),
-        };
+        self.push([self.path.name()]);
+        self.push(behind_name);
+        match value {
+            // Not as the exposition prints it: without an exponent. Writing to a vector cannot fail.
+            Number::Float(value) => {
+                let _ = write!(self.lines, " {value}");
+                self.lines.extend_from_slice(self.rendered.end());
+            }
+            Number::Int(_) | Number::Uint(_) => end_line(self.lines, value, self.rendered.end()),
+        }
     }
 }
 
 /// A double as `strconv.FormatFloat(value, 'g', -1, 64)` of Go prints it: the fewest digits that read back the
 /// same, with an exponent of at least two digits below 1e-4 and from 1e6 on.
-fn go_shortest(value: f64) -> String {
+pub(super) fn go_shortest(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }

@@ -9,7 +9,8 @@ fn path(style: Style, shape: Shape, name: &str, attributes: &[(&str, &str)]) -> 
 
 fn written(style: Style, path: &Path, value: &Value, beside: &Beside) -> (String, u64) {
     let mut lines = Vec::new();
-    let mut writer = Writer::new(path, style, 5, &mut lines);
+    let mut rendered = Rendered::new(style);
+    let mut writer = Writer::new(path, 5, &mut rendered, &mut lines);
     writer.write(value, beside);
     let skipped = writer.skipped;
     let lines = String::from_utf8(lines).unwrap();
@@ -45,6 +46,53 @@ fn histograms_are_cumulative_with_le_in_its_sorted_place() {
             0
         )
     );
+}
+
+#[test]
+fn what_is_rendered_follows_the_second_and_the_bounds() {
+    for (style, zero, below_zero) in [
+        (Style::Tagged, "slow.bucket;le=0;service.name=p", "slow.bucket;le=-0;service.name=p"),
+        (Style::Dotted, "p.slow.bucket.0", "p.slow.bucket.-0"),
+        (Style::CarbonExporter, "slow.bucket;upper_bound=0", "slow.bucket;upper_bound=-0"),
+    ] {
+        let path = path(style, Shape::Histogram, "slow", &[]);
+        let mut rendered = Rendered::new(style);
+        let mut written = |bounds: &[f64], seconds: u32| {
+            let counts = vec![7; bounds.len() + 1];
+            let value = Value::Histogram(Histogram { bounds: bounds.into(), counts, sum: None, count: 7 });
+            let mut lines = Vec::new();
+            Writer::new(&path, seconds, &mut rendered, &mut lines).write(&value, &Beside::default());
+            String::from_utf8(lines).unwrap()
+        };
+        assert!(written(&[0.0], 5).contains(&format!("{zero} 7 5\n")));
+        assert!(written(&[0.0], 6).contains(&format!("{zero} 7 6\n")));
+        // Equal as a number, and another text.
+        assert!(written(&[-0.0], 6).contains(&format!("{below_zero} 7 6\n")));
+        let of_two = written(&[-0.0, 2.0], u32::MAX);
+        assert_eq!(of_two.matches(".bucket").count(), 3, "{of_two}");
+        assert!(of_two.lines().all(|line| line.ends_with(" 4294967295")), "{of_two}");
+        let of_none = written(&[], 1);
+        let buckets = usize::from(style != Style::CarbonExporter);
+        assert_eq!(of_none.matches(".bucket").count(), buckets, "{of_none}");
+    }
+}
+
+#[test]
+fn values_are_written_as_they_display_themselves() {
+    let path = path(Style::Tagged, Shape::Number, "x", &[]);
+    for value in [
+        Number::Int(i64::MIN),
+        Number::Int(-1),
+        Number::Int(0),
+        Number::Uint(u64::MAX),
+        Number::Float(-0.0),
+        Number::Float(1e17),
+        Number::Float(5e-324),
+        Number::Float(0.1 + 0.2),
+    ] {
+        let (lines, _) = written(Style::Tagged, &path, &Value::Number(value), &Beside::default());
+        assert_eq!(lines, format!("x;service.name=p {value} 5\n"));
+    }
 }
 
 #[test]
@@ -94,7 +142,7 @@ fn what_is_no_number_is_counted_and_what_stands_beside_it_is_written() {
 fn a_beginning_is_zero_in_all_that_grows() {
     let path = path(Style::Tagged, Shape::Histogram, "slow", &[]);
     let mut lines = Vec::new();
-    Writer::new(&path, Style::Tagged, 4, &mut lines).write_zero(&slow());
+    Writer::new(&path, 4, &mut Rendered::new(Style::Tagged), &mut lines).write_zero(&slow());
     assert_eq!(
         String::from_utf8(lines).unwrap(),
         "slow.bucket;le=0.5;service.name=p 0 4\n\
@@ -117,7 +165,8 @@ fn a_line_is_never_longer_than_its_reservation() {
                 count: u64::MAX,
             });
             let mut lines = Vec::new();
-            Writer::new(&path, style, u32::MAX, &mut lines).write(&value, &Beside::default());
+            let mut rendered = Rendered::new(style);
+            Writer::new(&path, u32::MAX, &mut rendered, &mut lines).write(&value, &Beside::default());
             let lines = String::from_utf8(lines).unwrap();
             assert!(lines.lines().all(|line| line.len() < line_bytes(&path, style)), "{lines}");
         }
