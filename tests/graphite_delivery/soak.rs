@@ -5,15 +5,18 @@
 //! acknowledged they never send again.
 
 use std::{
-    env, fmt, fs,
+    env, fs,
     io::Write as _,
     net::{Shutdown, TcpStream, UdpSocket},
-    path::Path,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
 };
 
+#[path = "soak/carbons.rs"]
+mod carbons;
+#[path = "soak/faults.rs"]
+mod faults;
 #[path = "soak/load.rs"]
 mod load;
 #[path = "soak/station.rs"]
@@ -22,12 +25,14 @@ mod station;
 mod store;
 
 use self::{
+    carbons::Carbons,
+    faults::{Fault, Times},
     load::Load,
-    station::{Order, Station},
-    store::{Acknowledged, Store},
+    station::Order,
+    store::Acknowledged,
 };
 use crate::{
-    collect::{Collect, client, spooling, without_file_signal},
+    collect::{Collect, client, without_file_signal},
     points::{Batch, eventually},
 };
 
@@ -43,130 +48,6 @@ const MIB: u64 = 1024 * 1024;
 const BURST: usize = 5000;
 /// What a point takes in the spool at the most.
 const POINT_BYTES: f64 = 80.0;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    Kill,
-    Stop,
-    NewSeries,
-    Close,
-    Reset,
-    Stall,
-    Gone,
-    FailOver,
-    Garbage,
-    FullDisk,
-}
-
-impl Fault {
-    /// In turn. Those that begin with another process come first, and in the first half of the time only: what is
-    /// left is to tell of its memory.
-    const ALL: [Self; 10] = [
-        Self::Kill,
-        Self::Stop,
-        Self::NewSeries,
-        Self::Close,
-        Self::Reset,
-        Self::Stall,
-        Self::Gone,
-        Self::FailOver,
-        Self::Garbage,
-        Self::FullDisk,
-    ];
-
-    const fn ends_the_process(self) -> bool {
-        matches!(self, Self::Kill | Self::Stop)
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Self::Kill => "SIGKILL, with carbon away",
-            Self::Stop => "SIGTERM",
-            Self::NewSeries => "a burst of new series",
-            Self::Close => "carbon closes the connection",
-            Self::Reset => "carbon resets it within a line",
-            Self::Stall => "carbon stops reading",
-            Self::Gone => "both carbons are away",
-            Self::FailOver => "the carbon in use is away",
-            Self::Garbage => "garbage to every receiver",
-            Self::FullDisk => "a disk without room",
-        })
-    }
-}
-
-/// The times of a soak, all from its length.
-#[derive(Clone, Copy)]
-struct Times {
-    length: Duration,
-    /// From fault to fault.
-    every: Duration,
-    /// How long what lasts lasts.
-    lasting: Duration,
-    /// `--graphite-replay`: longer than the two times that a point may be in nothing but the buffers of the system
-    /// and carbon's cache.
-    replay: Duration,
-    /// How long carbon has what it took in its cache only.
-    cached: Duration,
-}
-
-impl Times {
-    fn of(length: Duration) -> Self {
-        let every = (length / 10).clamp(Duration::from_secs(1), Duration::from_secs(60));
-        let replay = (every / 2).max(Duration::from_secs(4));
-        Self { length, every, lasting: every / 4, replay, cached: every / 12 }
-    }
-
-    /// How long all that was acknowledged may take to arrive once nothing is in its way: the connection pauses for
-    /// up to 10 s, and the window comes first.
-    fn patience(&self) -> Duration {
-        2 * self.every + Duration::from_secs(60)
-    }
-}
-
-/// Two addresses of carbons in front of one store.
-struct Carbons {
-    stations: [Arc<Station>; 2],
-    store: Arc<Mutex<Store>>,
-}
-
-impl Carbons {
-    fn new(cached: Duration) -> Self {
-        let store = Arc::new(Mutex::new(Store::new(cached)));
-        Self { stations: [Station::open_for(&store), Station::open_for(&store)], store }
-    }
-
-    fn flags(&self, folder: &Path, times: &Times, mebibytes: u64) -> String {
-        let [first, second] = self.stations.each_ref().map(|station| station.address);
-        let replay = times.replay.as_millis();
-        format!(
-            "{} --graphite {second} --graphite-replay {replay}ms --spool-limit {mebibytes}MiB",
-            spooling(folder, first)
-        )
-    }
-
-    /// The one that has the connection.
-    fn current(&self) -> &Station {
-        eventually("a connection to one of the carbons", || {
-            self.stations.iter().find(|station| station.connected.load(Ordering::SeqCst) > 0)
-        })
-    }
-
-    /// Waits until they have all of that; how long that took.
-    fn await_all(&self, acknowledged: &[Acknowledged], patience: Duration) -> Duration {
-        let began = Instant::now();
-        while let Some(lacks) = self.store.lock().unwrap().lacks(acknowledged) {
-            assert!(began.elapsed() < patience, "after {patience:?} {lacks}");
-            thread::sleep(Duration::from_millis(20));
-        }
-        began.elapsed()
-    }
-
-    fn assert_right(&self) {
-        assert_eq!(self.store.lock().unwrap().wrong, None);
-    }
-}
 
 /// How many points a second come out at carbon, and are acknowledged, as fast as that goes.
 fn capacity(times: &Times, series: usize) -> f64 {
@@ -299,11 +180,11 @@ impl<'load> Soak<'load> {
         match fault {
             // While the spool alone has what was acknowledged lately.
             Fault::Kill => {
-                self.set_open(false);
+                self.carbons.set_open(false);
                 thread::sleep(lasting);
                 self.collect.take().unwrap().kill();
                 self.start_process();
-                self.set_open(true);
+                self.carbons.set_open(true);
             }
             Fault::Stop => {
                 self.assert_sound();
@@ -328,9 +209,9 @@ impl<'load> Soak<'load> {
                 station.tell(Order::Read);
             }
             Fault::Gone => {
-                self.set_open(false);
+                self.carbons.set_open(false);
                 thread::sleep(lasting);
-                self.set_open(true);
+                self.carbons.set_open(true);
             }
             Fault::FailOver => {
                 let station = self.carbons.current();
@@ -351,11 +232,6 @@ impl<'load> Soak<'load> {
                 self.collect().limit_files("unlimited");
             }
         }
-    }
-
-    /// Closes, or opens again, the ports of both carbons.
-    fn set_open(&self, open: bool) {
-        self.carbons.stations.iter().for_each(|station| station.set_open(open));
     }
 
     /// What no receiver can read, and what begins as something that it can.
