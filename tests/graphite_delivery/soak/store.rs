@@ -103,7 +103,8 @@ impl Store {
         self.cached_since = Instant::now();
     }
 
-    /// How many of these series lack any of these numbers, and the first such with what is there of it.
+    /// How many of these series lack any of these numbers, and the first such with what is there of it; `None` where
+    /// all of it is there.
     pub(super) fn lacks(&self, acknowledged: &[Acknowledged]) -> Option<String> {
         let mut lacking = Vec::new();
         for (series, numbers) in acknowledged {
