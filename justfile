@@ -61,3 +61,7 @@ bench-http *PART:
 # The collector killed at 200 random moments under load, on the same spool.
 faults:
     KILLS=200 cargo test --test graphite_delivery kills -- --nocapture
+
+# The collector for half an hour, or for so many seconds, at half of what it can do, with a fault every minute.
+soak SECONDS="1800":
+    SOAK={{SECONDS}} cargo test --release --test graphite_delivery soak -- --nocapture

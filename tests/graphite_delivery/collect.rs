@@ -60,8 +60,8 @@ impl Collect {
 
     fn spawn(mut command: Command, flags: &str) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).args("collect --log json --statsd off".split(' '));
-        for listener in ["--otlp-grpc", "--otlp-http", "--exposition"] {
+        command.env_clear().env("PATH", path).args("collect --log json".split(' '));
+        for listener in ["--otlp-grpc", "--otlp-http", "--statsd", "--exposition"] {
             command.args([listener, "127.0.0.1:0"]);
         }
         command.args(flags.split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null());
@@ -75,13 +75,7 @@ impl Collect {
                 log.push('\n');
             }
         });
-        static CLIENT: LazyLock<reqwest::blocking::Client> = LazyLock::new(|| {
-            // In the product it is the command that installs it.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
-        });
-        let client = CLIENT.clone();
-        Self { child, log, reader: Some(reader), ready: Value::Null, client }
+        Self { child, log, reader: Some(reader), ready: Value::Null, client: client() }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -125,6 +119,14 @@ impl Collect {
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
+    /// Lets none of its files grow beyond that many bytes, or `unlimited`.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let process = self.id().to_string();
+        let limited =
+            Command::new("prlimit").args(["--pid", &process]).arg(format!("--fsize={bytes}:")).status();
+        assert!(limited.unwrap().success());
+    }
+
     /// Kills it as nothing can be done against.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -159,6 +161,23 @@ impl Drop for Collect {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What asks and sends.
+pub(crate) fn client() -> reqwest::blocking::Client {
+    static CLIENT: LazyLock<reqwest::blocking::Client> = LazyLock::new(|| {
+        // In the product it is the command that installs it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap()
+    });
+    CLIENT.clone()
+}
+
+/// The program, for which a file that may not grow is an error and not its end.
+pub(crate) fn without_file_signal() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_pushpull")]);
+    command
 }
 
 /// The flags for a spool in `folder` and a carbon at `address`.

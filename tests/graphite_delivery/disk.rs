@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     carbon::{Away, Carbon},
-    collect::{Collect, spooling},
+    collect::{Collect, spooling, without_file_signal},
     points::{Batch, eventually, lines_of},
 };
 
@@ -33,12 +33,6 @@ fn taken_at_last(collect: &Collect, number: u64) {
     eventually("there is room again", || {
         (collect.send(&Batch::new(number, SERIES)) == Some(200)).then_some(())
     });
-}
-
-fn sh(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script, env!("CARGO_BIN_EXE_pushpull")]);
-    command
 }
 
 /// A file system of its own in memory, seen by the process alone.
@@ -97,24 +91,17 @@ fn a_record_that_is_written_by_half_is_written_whole_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let away = Away::new();
     let flags = format!("{} --spool-limit 16MiB", spooling(folder.path(), away.address()));
-    let collect = Collect::start_as(sh("trap '' XFSZ; exec \"$0\" \"$@\""), &flags);
-    let limit_files = |bytes: &str| {
-        let limited = Command::new("prlimit")
-            .args(["--pid", &collect.id().to_string()])
-            .arg(format!("--fsize={bytes}:"))
-            .status();
-        assert!(limited.unwrap().success());
-    };
+    let collect = Collect::start_as(without_file_signal(), &flags);
     for number in 0..3 {
         collect.take(&Batch::new(number, SERIES));
     }
     // In the middle of the next record but one.
-    limit_files("50000");
+    collect.limit_files("50000");
     let refused = fill(&collect, 3);
     let said = collect.log();
     assert!(said.contains("kept in memory until it can") && said.contains("File too large"), "{said}");
     assert_eq!(fill(&collect, refused), refused, "nothing more is taken");
-    limit_files("unlimited");
+    collect.limit_files("unlimited");
     taken_at_last(&collect, refused);
     collect.kill();
 

@@ -20,7 +20,7 @@ use prost::Message as _;
 /// What any single wait may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The second of the first batch.
-const T: u64 = 1_700_000_000;
+pub(crate) const T: u64 = 1_700_000_000;
 
 /// Looks again and again until there is an answer.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
