@@ -106,8 +106,11 @@ impl Collector {
             sinks.push(state);
             forwards.push(Forward { name: target.url.to_string(), queue });
         }
-        let table = Table::new(settings.max_series, &settings.histogram_bounds)
+        let mut table = Table::new(settings.max_series, &settings.histogram_bounds)
             .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty());
+        if let Some(Backlog::Spool(spool)) = &graphite {
+            table = table.with_kept(spool.load_state()?, Instant::now());
+        }
         let pipeline = Pipeline::new(table, graphite.clone(), forwards.clone(), stats);
         let stop = Stop::default();
         let receivers = start_receivers(settings, sockets, &pipeline, sinks, &stop)?;

@@ -28,3 +28,6 @@ mod offsets;
 #[cfg(test)]
 #[path = "graphite_delivery/restart.rs"]
 mod restart;
+#[cfg(test)]
+#[path = "graphite_delivery/totals.rs"]
+mod totals;

@@ -14,7 +14,10 @@ use parking_lot::Mutex;
 use super::{
     batch::{Accepted, Batch, Refused, Request, Signal},
     export::{
-        graphite::{self, Backlog, Lines, Room, spool::Held},
+        graphite::{
+            self, Backlog, Lines, Room,
+            spool::{Entries, Held},
+        },
         otlp::Export,
     },
     queue::{Queue, Reservation},
@@ -93,7 +96,7 @@ impl Pipeline {
     pub fn accept_lines(&self, lines: &Lines) -> Result<(), Refused> {
         let Some(backlog) = &self.inner.graphite else { return Ok(()) };
         let room = backlog.reserve(lines.text.len()).ok_or_else(|| no_room(graphite::PLACE))?;
-        room.commit(lines.text.to_vec(), lines.points);
+        room.commit(lines.text.to_vec(), lines.points, &Entries::default());
         Ok(())
     }
 
@@ -129,7 +132,17 @@ impl Pipeline {
 
     /// Forgets series that were not heard of for long.
     pub fn sweep(&self) {
-        self.inner.table.lock().sweep(Instant::now());
+        let mut table = self.inner.table.lock();
+        table.sweep(Instant::now());
+        // What is full refuses more than these few bytes, and must go on saying so.
+        let Some(backlog) = self.inner.graphite.as_ref().filter(|backlog| !backlog.is_full()) else { return };
+        table.forget_kept(|entries| match backlog.reserve(entries.len()) {
+            Some(room) => {
+                room.commit(Vec::new(), 0, entries);
+                true
+            }
+            None => false,
+        });
     }
 
     /// The sinks' queues: name, bytes held, bytes at most.
@@ -161,7 +174,7 @@ impl Pipeline {
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
         let mut plan = table.plan(metrics, Instant::now(), SystemTime::now());
-        let (lines, forwards) = match self.reserve(&plan, wire) {
+        let (room, forwards) = match self.reserve(&plan, wire) {
             Ok(reserved) => reserved,
             Err(refused) => {
                 let notices = std::mem::take(&mut plan.notices);
@@ -172,8 +185,8 @@ impl Pipeline {
             }
         };
         let applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
-        if let Some(lines) = lines.filter(|_| !applied.lines.is_empty()) {
-            lines.commit(applied.lines, applied.points);
+        if let Some(room) = room.filter(|_| !applied.lines.is_empty() || !applied.state.is_empty()) {
+            room.commit(applied.lines, applied.points, &applied.state);
         }
         drop(table);
         commit(forwards);
@@ -191,9 +204,10 @@ impl Pipeline {
 
     /// Room in every sink for what is planned; what is forwarded is without the points that are refused for good.
     fn reserve(&self, plan: &Plan, wire: Bytes) -> Result<(Option<Room>, Reserved), Refused> {
-        let lines = match &self.inner.graphite {
-            Some(backlog) if plan.line_bytes > 0 => {
-                Some(backlog.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::PLACE))?)
+        let bytes = plan.line_bytes + plan.state_bytes;
+        let room = match &self.inner.graphite {
+            Some(backlog) if bytes > 0 => {
+                Some(backlog.reserve(bytes).ok_or_else(|| no_room(graphite::PLACE))?)
             }
             _ => None,
         };
@@ -204,7 +218,7 @@ impl Pipeline {
             _ => wire,
         };
         let forwards = self.reserve_forwards(Signal::Metrics, items, &wire)?;
-        Ok((lines, forwards))
+        Ok((room, forwards))
     }
 
     fn partial(&self, plan: &Plan) -> Accepted {

@@ -6,6 +6,7 @@
 mod beginning;
 mod exposed;
 mod identity;
+mod kept;
 mod paths;
 mod plan;
 mod point;
@@ -27,6 +28,7 @@ pub(crate) use self::identity::text;
 use self::{
     beginning::Written,
     identity::{Descriptor, NamedType, attribute_key},
+    kept::Kept,
     paths::{Paths, Turn},
     state::State,
     stream::{Form, Ready, Stream, forget, sharing},
@@ -38,7 +40,10 @@ pub use self::{
     plan::{Plan, without_refused},
 };
 use super::{
-    export::graphite::lines::line_bytes,
+    export::graphite::{
+        lines::line_bytes,
+        spool::{Entries, Values},
+    },
     wire::{Attribute, Metric, Metrics, Point},
 };
 use crate::{
@@ -66,6 +71,8 @@ pub struct Table {
     streams: Slab<Stream>,
     paths: Paths,
     beginnings: Written,
+    /// What is kept beyond this process; nothing without a spool.
+    kept: Option<Kept>,
     next_id: u32,
     key: Vec<u8>,
 }
@@ -77,6 +84,8 @@ pub struct Applied {
     pub lines: Vec<u8>,
     /// Points for which lines were written.
     pub points: u64,
+    /// What is to be kept beyond this process, with the lines or not at all.
+    pub state: Entries,
     /// Points without a line, and numbers of points that are none, by reason.
     pub unwritten: BTreeMap<&'static str, u64>,
     /// Points written under a path that another series writes too, at the same time.
@@ -102,6 +111,7 @@ impl Table {
             streams: Slab::new(),
             paths: Paths::default(),
             beginnings: Written::default(),
+            kept: None,
             next_id: 0,
             key: Vec::new(),
         }
@@ -118,6 +128,14 @@ impl Table {
         self.names = Names::new(style, &graphite.prefix);
         self.graphite = graphite.clone();
         self.written = written;
+        self
+    }
+
+    /// The same with what an earlier process kept of series, and told to keep what a later one needs: totals of
+    /// delta points, and which beginnings were written.
+    #[must_use]
+    pub fn with_kept(mut self, values: Values, now: Instant) -> Self {
+        self.kept = Some(Kept::of(values, &mut self.beginnings, now));
         self
     }
 
@@ -157,6 +175,7 @@ impl Table {
                 {
                     Ok(slot) => {
                         plan.line_bytes += self.most_bytes(slot, point, delta);
+                        plan.state_bytes += self.most_state(slot, point, delta);
                         plan.slots.push(Some(slot));
                     }
                     Err(reason) => plan.reject(reason, metric.name),
@@ -164,6 +183,8 @@ impl Table {
             }
         }
         plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
+        // Of a series that comes again and again in a request, only its last total is kept.
+        plan.state_bytes = plan.state_bytes.min(stream::MAX_LINES);
         plan
     }
 
@@ -173,8 +194,18 @@ impl Table {
         let Some(path) = &stream.path else { return 0 };
         let lines = point::lines(point, self.histogram_bounds.len(), self.graphite.quantiles.len());
         // A beginning has lines of its own.
-        let begins = !stream.begun || (!delta && stream.state.may_be_reset(point.start));
-        (lines << usize::from(begins)) * line_bytes(path, self.names.style())
+        (lines << usize::from(stream.may_begin(point, delta))) * line_bytes(path, self.names.style())
+    }
+
+    /// The most bytes that are kept of a point's series beyond this process.
+    fn most_state(&self, slot: usize, point: &Point<'_>, delta: bool) -> usize {
+        if self.kept.is_none() {
+            return 0;
+        }
+        let begins = self.streams[slot].may_begin(point, delta);
+        let total =
+            delta.then(|| Entries::bytes_of(State::encoded_bytes(point, self.histogram_bounds.len())));
+        total.unwrap_or_default() + if begins { kept::BEGINNING_BYTES } else { 0 }
     }
 
     /// Forgets the streams that were made for `plan`: its points are not taken.
@@ -193,6 +224,7 @@ impl Table {
         let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
         let times = Times::at(now, self.graphite.max_age);
         let mut applied = Applied::default();
+        let mut totals = Vec::new();
         let mut slots = plan.slots.iter();
         for metric in &metrics.metrics {
             let delta = point::is_delta(metric);
@@ -200,6 +232,10 @@ impl Table {
                 let Some(slot) = slots.next().copied().flatten() else { continue };
                 if lines {
                     self.note_sharing(slot, point, &mut applied);
+                }
+                if delta && self.kept.is_some() {
+                    self.claim(slot, metrics.attributes(point.attributes));
+                    totals.push(slot);
                 }
                 let most_bytes = if lines { self.most_bytes(slot, point, delta) } else { 0 };
                 let Some(stream) = self.streams.get_mut(slot) else { continue };
@@ -212,11 +248,49 @@ impl Table {
                     ready.beside(stream, point, &self.graphite.quantiles);
                 }
                 let style = self.names.style();
-                let form = Form { most_bytes, horizon, times, style, beginnings: &self.beginnings };
-                stream.take(ready, point, &form, &mut applied);
+                let (beginnings, kept) = (&mut self.beginnings, self.kept.as_mut());
+                let form = Form { most_bytes, horizon, times, style, beginnings, kept };
+                stream.take(ready, point, form, &mut applied);
             }
         }
+        self.keep(totals, &mut applied.state);
         applied
+    }
+
+    /// A stream of delta points goes on from the total that an earlier process kept of it.
+    fn claim(&mut self, slot: usize, attributes: &[Attribute<'_>]) {
+        let (Some(kept), Some(stream)) = (&mut self.kept, self.streams.get_mut(slot)) else { return };
+        // Its key was not too long when it was planned.
+        if stream.identity.is_some() || attribute_key(0, attributes, &mut self.key).is_err() {
+            return;
+        }
+        let identity = stream.descriptor.series_identity(&self.key);
+        stream.identity = Some(Box::new(identity));
+        let total = kept.claim(identity);
+        if let Some(total) = total.filter(|_| !stream.begun) {
+            stream.state = total;
+            stream.begun = true;
+        }
+    }
+
+    /// Puts the totals of these streams into `state`.
+    fn keep(&mut self, mut slots: Vec<usize>, state: &mut Entries) {
+        let Some(kept) = &mut self.kept else { return };
+        slots.sort_unstable();
+        slots.dedup();
+        for stream in slots.into_iter().filter_map(|slot| self.streams.get(slot)) {
+            if let Some(identity) = &stream.identity {
+                kept.put(**identity, &stream.state.encoded(), state);
+            }
+        }
+    }
+
+    /// Forgets beyond this process too what is not needed any more: `commit` is given some of it at a time, and says
+    /// whether that is kept; what is not is tried again at the next call.
+    pub fn forget_kept(&mut self, commit: impl FnMut(&Entries) -> bool) {
+        if let Some(kept) = &mut self.kept {
+            kept.forget(commit);
+        }
     }
 
     /// Counts a point under a path that others write too, and says so once.
@@ -237,13 +311,18 @@ impl Table {
     /// Forgets streams that were not heard of for [`STALE_AFTER`], and what only they needed.
     pub fn sweep(&mut self, now: Instant) {
         let (streams, paths, beginnings) = (&mut self.streams, &mut self.paths, &mut self.beginnings);
-        beginnings.sweep(now);
+        let mut kept = self.kept.as_mut();
+        beginnings.sweep(now, |identity| kept.iter_mut().for_each(|kept| kept.is_gone(identity)));
+        kept.iter_mut().for_each(|kept| kept.sweep(now));
         self.index.retain(|_, slot| {
             let fresh = now.saturating_duration_since(streams[*slot].heard) < STALE_AFTER;
             if !fresh {
                 let stream = streams.remove(*slot);
                 if let (Some(path), Some(second)) = (&stream.path, stream.beginning) {
-                    beginnings.remember(path.as_str(), second.get(), now);
+                    beginnings.remember(beginning::identity(path.as_str(), second.get()), now);
+                }
+                if let (Some(kept), Some(identity)) = (&mut kept, &stream.identity) {
+                    kept.is_gone(**identity);
                 }
                 forget(&stream, paths);
             }
@@ -270,7 +349,7 @@ impl Table {
             if self.resources.len() >= self.max_series {
                 return Err("max_series");
             }
-            let made = Arc::new(Resource::new(self.next_id, resource, &self.graphite.tags));
+            let made = Arc::new(Resource::new(self.next_id, resource, &self.key, &self.graphite.tags));
             self.next_id = self.next_id.wrapping_add(1);
             self.resources.insert(self.key.clone(), made);
         }
@@ -286,7 +365,8 @@ impl Table {
         let named = self.named_type(&resource, metric, kind, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
-        let made = Arc::new(Descriptor::new(self.next_id, resource, metric, named, written));
+        let made = Descriptor::new(self.next_id, resource, metric, &self.key, named, written);
+        let made = Arc::new(made);
         self.next_id = self.next_id.wrapping_add(1);
         self.descriptors.insert(self.key.clone(), Arc::clone(&made));
         Ok(made)
@@ -317,6 +397,7 @@ impl Table {
             shares: None,
             begun: false,
             beginning: None,
+            identity: None,
         };
         let slot = self.streams.insert(stream);
         self.index.insert(self.key.as_slice().into(), slot);

@@ -100,9 +100,14 @@ impl Collect {
 
     /// Sends a batch; the status of the answer, or `None` where there was none.
     pub(crate) fn send(&self, batch: &Batch) -> Option<u16> {
+        self.post(batch.body())
+    }
+
+    /// Sends a request; likewise.
+    pub(crate) fn post(&self, body: Vec<u8>) -> Option<u16> {
         let url = format!("http://{}/v1/metrics", self.address("otlp_http"));
         let request = self.client.post(url).header("content-type", "application/x-protobuf");
-        Some(request.body(batch.body()).send().ok()?.status().as_u16())
+        Some(request.body(body).send().ok()?.status().as_u16())
     }
 
     /// Sends a batch that is taken.

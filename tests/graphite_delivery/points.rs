@@ -20,7 +20,7 @@ use prost::Message as _;
 /// What any single wait may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// The second of the first batch.
-const T: u64 = 1_700_000_000;
+pub(crate) const T: u64 = 1_700_000_000;
 
 /// Looks again and again until there is an answer.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -90,7 +90,7 @@ pub(crate) fn lines_of(numbers: impl IntoIterator<Item = u64>, series: usize) ->
     numbers.into_iter().flat_map(|number| Batch::new(number, series).lines()).collect()
 }
 
-fn attribute(key: &str, value: String) -> KeyValue {
+pub(crate) fn attribute(key: &str, value: String) -> KeyValue {
     let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value)) });
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }

@@ -36,6 +36,12 @@ impl Entries {
         self.0.extend_from_slice(value);
     }
 
+    /// The bytes that a value of that many bytes becomes.
+    #[must_use]
+    pub const fn bytes_of(value: usize) -> usize {
+        BESIDE_VALUE + value
+    }
+
     /// Their bytes, to reserve room for.
     #[must_use]
     pub const fn len(&self) -> usize {
