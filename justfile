@@ -58,6 +58,6 @@ bench-http *PART:
     cargo build --release --quiet --manifest-path benches/http/Cargo.toml
     cargo run --release --quiet --manifest-path benches/http/Cargo.toml -- {{PART}}
 
-# The collector killed at 200 random moments under load, on the same spool.
+# The collector killed at 200 random moments under load, on the same spool; for lines, and for totals.
 faults:
-    KILLS=200 cargo test --test graphite_delivery kills -- --nocapture
+    KILLS=200 cargo test --test graphite_delivery kill -- --nocapture

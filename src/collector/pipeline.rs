@@ -73,9 +73,17 @@ impl Pipeline {
     /// # Errors
     /// [`Refused`] where a sink has no room: the sender may try again.
     pub fn accept(&self, batch: Batch<'_>) -> Result<Accepted, Refused> {
+        self.accept_with(batch, &Entries::default())
+    }
+
+    /// Takes a batch likewise, and with its points, or not at all, what its receiver is to find after a restart.
+    ///
+    /// # Errors
+    /// [`Refused`], likewise.
+    pub fn accept_with(&self, batch: Batch<'_>, state: &Entries) -> Result<Accepted, Refused> {
         let items = batch.request.items();
         match batch.request {
-            Request::Metrics(metrics) => self.accept_metrics(&metrics, batch.wire),
+            Request::Metrics(metrics) => self.accept_metrics(&metrics, batch.wire, state),
             Request::Traces(request) => {
                 commit(self.reserve_forwards(Signal::Traces, items, &batch.wire)?);
                 self.inner.recent.heard_spans(&request);
@@ -169,11 +177,17 @@ impl Pipeline {
             || self.inner.forwards.iter().any(|sink| sink.queue.is_full())
     }
 
-    fn accept_metrics(&self, metrics: &Metrics<'_>, wire: Bytes) -> Result<Accepted, Refused> {
+    fn accept_metrics(
+        &self,
+        metrics: &Metrics<'_>,
+        wire: Bytes,
+        state: &Entries,
+    ) -> Result<Accepted, Refused> {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
         let mut plan = table.plan(metrics, Instant::now(), SystemTime::now());
+        plan.state_bytes += state.len();
         let (room, forwards) = match self.reserve(&plan, wire) {
             Ok(reserved) => reserved,
             Err(refused) => {
@@ -184,7 +198,8 @@ impl Pipeline {
                 return Err(refused);
             }
         };
-        let applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
+        let mut applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
+        applied.state.append(state);
         if let Some(room) = room.filter(|_| !applied.lines.is_empty() || !applied.state.is_empty()) {
             room.commit(applied.lines, applied.points, &applied.state);
         }

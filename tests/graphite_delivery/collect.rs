@@ -60,7 +60,10 @@ impl Collect {
 
     fn spawn(mut command: Command, flags: &str) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).args("collect --log json --statsd off".split(' '));
+        command.env_clear().env("PATH", path).args(["collect", "--log", "json"]);
+        if !flags.contains("--statsd ") {
+            command.args(["--statsd", "off"]);
+        }
         for listener in ["--otlp-grpc", "--otlp-http", "--exposition"] {
             command.args([listener, "127.0.0.1:0"]);
         }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::UdpSocket,
     process::Command,
     thread,
     time::Duration,
@@ -274,6 +275,42 @@ fn a_beginning_is_written_once_whatever_the_process_does() {
     carbon.until(
         &[10, 11].map(|time| format!("jobs;k=a;service.name=shop {} {}", (time - 10) * 2, T + time)).into(),
     );
+}
+
+/// The newest value that a connection had of a path.
+fn newest(carbon: &Carbon, path: &str) -> Option<String> {
+    let lines = carbon.connections().into_iter().flatten();
+    let mut of_path = lines.filter_map(|line| Some(line.strip_prefix(path)?.strip_prefix(' ')?.to_owned()));
+    of_path.next_back().and_then(|line| Some(line.split_once(' ')?.0.to_owned()))
+}
+
+#[test]
+fn what_statsd_added_up_goes_on_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = Carbon::listen();
+    let flags =
+        format!("{} --statsd 127.0.0.1:0 --statsd-flush 1s", spooling(folder.path(), carbon.address()));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let counts = [("gorets", 5, 8, 11), ("fuel", 10, 11, 12), ("glork.count", 1, 2, 3)];
+    let mut sent = "gorets:5|c\nfuel:10|g\nglork:250|ms";
+    for round in 0..3 {
+        let collect = Collect::start(&flags);
+        client.send_to(sent.as_bytes(), collect.address("statsd")).unwrap();
+        sent = "gorets:3|c\nfuel:+1|g\nglork:250|ms";
+        for (path, first, second, third) in counts {
+            let wanted = [first, second, third][round].to_string();
+            eventually(path, || (newest(&carbon, path)? == wanted).then_some(()));
+        }
+        if round == 1 { drop(collect.stop()) } else { collect.kill() }
+    }
+    // The last connection has all of it from the window, and so one beginning at most.
+    let last = carbon.connections().pop().unwrap();
+    let values: Vec<u64> = last
+        .iter()
+        .filter_map(|line| line.strip_prefix("gorets ")?.split_once(' ')?.0.parse().ok())
+        .collect();
+    assert!(values.is_sorted() && values.contains(&5) && values.contains(&11), "{values:?}");
+    assert!(values.iter().filter(|value| **value == 0).count() <= 1, "{values:?}");
 }
 
 fn send_until_killed(collect: &Collect, sender: usize, answers: &mut Vec<(u64, Answer)>) {

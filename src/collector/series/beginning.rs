@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::identity;
+use crate::collector::export::graphite::spool;
 
 /// How long after its start a stream may be heard of first.
 pub(super) const LATEST: Duration = Duration::from_secs(600);
@@ -28,7 +28,7 @@ pub(super) fn zero_second(begins: bool, start: u64, time: u64, oldest: u32) -> O
 
 /// What the beginning of a stream with this path is known by, in every process.
 pub(super) fn identity(path: &str, second: u32) -> u128 {
-    identity::hash(&[b"beginning", &second.to_le_bytes(), path.as_bytes()])
+    spool::identity(&[b"beginning", &second.to_le_bytes(), path.as_bytes()])
 }
 
 /// Beginnings that were written of streams that are forgotten by now, or that an earlier process knew: one that comes

@@ -13,10 +13,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
-    collector::wire::{Attribute, Metric, Metrics},
+    collector::{
+        export::graphite::spool,
+        wire::{Attribute, Metric, Metrics},
+    },
     exposition::family::{Kind, Labels},
     naming::{
         graphite::{Names, Path, Series, Shape},
@@ -250,17 +252,9 @@ pub(super) fn attribute_key(
     within(key, MAX_KEY)
 }
 
-/// What a key without its id, under something of the identity `under`, is known by beyond this process: the first
-/// half of a SHA-256, since a sender chooses what goes into it.
+/// What a key without its id, under something of the identity `under`, is known by beyond this process.
 fn stable(under: u128, key: &[u8]) -> u128 {
-    hash(&[&under.to_le_bytes(), &key[size_of::<u32>()..]])
-}
-
-/// The same of any parts.
-pub(super) fn hash(parts: &[&[u8]]) -> u128 {
-    let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
+    spool::identity(&[&under.to_le_bytes(), &key[size_of::<u32>()..]])
 }
 
 fn write_key(id: u32, attributes: &[Attribute<'_>], key: &mut Vec<u8>) {

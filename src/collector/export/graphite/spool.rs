@@ -40,7 +40,7 @@ use self::{
 };
 pub use self::{
     reader::Reader,
-    state::{Entries, Values},
+    state::{Entries, Values, identity},
 };
 use super::PLACE;
 use crate::{
