@@ -40,10 +40,7 @@ pub use self::{
     plan::{Plan, without_refused},
 };
 use super::{
-    export::graphite::{
-        lines::line_bytes,
-        spool::{Entries, Values},
-    },
+    export::graphite::{lines::line_bytes, spool::Entries},
     wire::{Attribute, Metric, Metrics, Point},
 };
 use crate::{
@@ -131,14 +128,6 @@ impl Table {
         self
     }
 
-    /// The same with what an earlier process kept of series, and told to keep what a later one needs: totals of
-    /// delta points, and which beginnings were written.
-    #[must_use]
-    pub fn with_kept(mut self, values: Values, now: Instant) -> Self {
-        self.kept = Some(Kept::of(values, &mut self.beginnings, now));
-        self
-    }
-
     /// How many streams there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -197,17 +186,6 @@ impl Table {
         (lines << usize::from(stream.may_begin(point, delta))) * line_bytes(path, self.names.style())
     }
 
-    /// The most bytes that are kept of a point's series beyond this process.
-    fn most_state(&self, slot: usize, point: &Point<'_>, delta: bool) -> usize {
-        if self.kept.is_none() {
-            return 0;
-        }
-        let begins = self.streams[slot].may_begin(point, delta);
-        let total =
-            delta.then(|| Entries::bytes_of(State::encoded_bytes(point, self.histogram_bounds.len())));
-        total.unwrap_or_default() + if begins { kept::BEGINNING_BYTES } else { 0 }
-    }
-
     /// Forgets the streams that were made for `plan`: its points are not taken.
     pub fn abandon(&mut self, plan: Plan) {
         for key in plan.made {
@@ -255,42 +233,6 @@ impl Table {
         }
         self.keep(totals, &mut applied.state);
         applied
-    }
-
-    /// A stream of delta points goes on from the total that an earlier process kept of it.
-    fn claim(&mut self, slot: usize, attributes: &[Attribute<'_>]) {
-        let (Some(kept), Some(stream)) = (&mut self.kept, self.streams.get_mut(slot)) else { return };
-        // Its key was not too long when it was planned.
-        if stream.identity.is_some() || attribute_key(0, attributes, &mut self.key).is_err() {
-            return;
-        }
-        let identity = stream.descriptor.series_identity(&self.key);
-        stream.identity = Some(Box::new(identity));
-        let total = kept.claim(identity);
-        if let Some(total) = total.filter(|_| !stream.begun) {
-            stream.state = total;
-            stream.begun = true;
-        }
-    }
-
-    /// Puts the totals of these streams into `state`.
-    fn keep(&mut self, mut slots: Vec<usize>, state: &mut Entries) {
-        let Some(kept) = &mut self.kept else { return };
-        slots.sort_unstable();
-        slots.dedup();
-        for stream in slots.into_iter().filter_map(|slot| self.streams.get(slot)) {
-            if let Some(identity) = &stream.identity {
-                kept.put(**identity, &stream.state.encoded(), state);
-            }
-        }
-    }
-
-    /// Forgets beyond this process too what is not needed any more: `commit` is given some of it at a time, and says
-    /// whether that is kept; what is not is tried again at the next call.
-    pub fn forget_kept(&mut self, commit: impl FnMut(&Entries) -> bool) {
-        if let Some(kept) = &mut self.kept {
-            kept.forget(commit);
-        }
     }
 
     /// Counts a point under a path that others write too, and says so once.
