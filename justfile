@@ -58,9 +58,9 @@ bench-http *PART:
     cargo build --release --quiet --manifest-path benches/http/Cargo.toml
     cargo run --release --quiet --manifest-path benches/http/Cargo.toml -- {{PART}}
 
-# The collector killed at 200 random moments under load, on the same spool.
+# The collector killed at 200 random moments under load, on the same spool; for lines, and for totals.
 faults:
-    KILLS=200 cargo test --test graphite_delivery kills -- --nocapture
+    KILLS=200 cargo test --test graphite_delivery kill -- --nocapture
 
 # The collector for half an hour, or for so many seconds, at half of what it can do, with a fault every minute.
 soak SECONDS="1800":

@@ -29,7 +29,7 @@ use self::{
         State,
         graphite::{
             self, Backlog, Outgoing, connection,
-            spool::{self, Spool},
+            spool::{self, Spool, Values},
         },
         otlp::{Forwarder, SetupError},
         prometheus,
@@ -107,11 +107,17 @@ impl Collector {
             sinks.push(state);
             forwards.push(Forward { name: target.url.to_string(), queue });
         }
-        let table = Table::new(settings.max_series, &settings.histogram_bounds)
+        let mut table = Table::new(settings.max_series, &settings.histogram_bounds)
             .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty());
+        let mut kept = None;
+        if let Some(Backlog::Spool(spool)) = &graphite {
+            let (of_statsd, of_series) = statsd::split_kept(spool.load_state()?);
+            table = table.with_kept(of_series, Instant::now());
+            kept = Some(of_statsd);
+        }
         let pipeline = Pipeline::new(table, graphite.clone(), forwards.clone(), stats);
         let stop = Stop::default();
-        let receivers = start_receivers(settings, sockets, &pipeline, sinks, &stop)?;
+        let receivers = start_receivers(settings, sockets, &pipeline, sinks, kept, &stop)?;
         exporters.spawn(sweep(pipeline.clone()));
         if settings.graphite.iter().any(|target| matches!(target, GraphiteTarget::Address(_))) {
             exporters.spawn(own::write(
@@ -224,6 +230,7 @@ fn start_receivers(
     sockets: Sockets,
     pipeline: &Pipeline,
     sinks: Vec<State>,
+    kept: Option<Values>,
     stop: &Stop,
 ) -> Result<JoinSet<()>, StartError> {
     let mut receivers = JoinSet::new();
@@ -247,6 +254,7 @@ fn start_receivers(
             histogram_bounds: settings.histogram_bounds.clone(),
             max_series: settings.max_series,
             names: settings.statsd_names,
+            kept,
         };
         receivers.spawn(statsd::serve(socket, pipeline.clone(), settings, stop.clone()));
     }

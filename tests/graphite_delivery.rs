@@ -31,3 +31,5 @@ mod restart;
 #[cfg(test)]
 #[path = "graphite_delivery/soak.rs"]
 mod soak;
+#[path = "graphite_delivery/totals.rs"]
+mod totals;

@@ -19,6 +19,7 @@ fuzz_target!(|input: &[u8]| {
         histogram_bounds: vec![0.1, 1.0],
         max_series: 100,
         names: [None, Some(StatsdNames::Legacy), Some(StatsdNames::New)][usize::from(*choice) % 3],
+        kept: None,
     };
     run(async {
         let server = statsd::bind(([127, 0, 0, 1], 0).into()).expect("a socket");

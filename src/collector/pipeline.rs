@@ -14,7 +14,10 @@ use parking_lot::Mutex;
 use super::{
     batch::{Accepted, Batch, Refused, Request, Signal},
     export::{
-        graphite::{self, Backlog, Lines, Room, spool::Held},
+        graphite::{
+            self, Backlog, Lines, Room,
+            spool::{Entries, Held},
+        },
         otlp::Export,
     },
     queue::{Queue, Reservation},
@@ -70,9 +73,17 @@ impl Pipeline {
     /// # Errors
     /// [`Refused`] where a sink has no room: the sender may try again.
     pub fn accept(&self, batch: Batch<'_>) -> Result<Accepted, Refused> {
+        self.accept_with(batch, &Entries::default())
+    }
+
+    /// Takes a batch likewise, and with its points, or not at all, what its receiver is to find after a restart.
+    ///
+    /// # Errors
+    /// [`Refused`], likewise.
+    pub fn accept_with(&self, batch: Batch<'_>, state: &Entries) -> Result<Accepted, Refused> {
         let items = batch.request.items();
         match batch.request {
-            Request::Metrics(metrics) => self.accept_metrics(&metrics, batch.wire),
+            Request::Metrics(metrics) => self.accept_metrics(&metrics, batch.wire, state),
             Request::Traces(request) => {
                 commit(self.reserve_forwards(Signal::Traces, items, &batch.wire)?);
                 self.inner.recent.heard_spans(&request);
@@ -93,7 +104,7 @@ impl Pipeline {
     pub fn accept_lines(&self, lines: &Lines) -> Result<(), Refused> {
         let Some(backlog) = &self.inner.graphite else { return Ok(()) };
         let room = backlog.reserve(lines.text.len()).ok_or_else(|| no_room(graphite::PLACE))?;
-        room.commit(lines.text.to_vec(), lines.points);
+        room.commit(lines.text.to_vec(), lines.points, &Entries::default());
         Ok(())
     }
 
@@ -129,7 +140,17 @@ impl Pipeline {
 
     /// Forgets series that were not heard of for long.
     pub fn sweep(&self) {
-        self.inner.table.lock().sweep(Instant::now());
+        let mut table = self.inner.table.lock();
+        table.sweep(Instant::now());
+        // What is full refuses more than these few bytes, and must go on saying so.
+        let Some(backlog) = self.inner.graphite.as_ref().filter(|backlog| !backlog.is_full()) else { return };
+        table.forget_kept(|entries| match backlog.reserve(entries.len()) {
+            Some(room) => {
+                room.commit(Vec::new(), 0, entries);
+                true
+            }
+            None => false,
+        });
     }
 
     /// The sinks' queues: name, bytes held, bytes at most.
@@ -156,12 +177,18 @@ impl Pipeline {
             || self.inner.forwards.iter().any(|sink| sink.queue.is_full())
     }
 
-    fn accept_metrics(&self, metrics: &Metrics<'_>, wire: Bytes) -> Result<Accepted, Refused> {
+    fn accept_metrics(
+        &self,
+        metrics: &Metrics<'_>,
+        wire: Bytes,
+        state: &Entries,
+    ) -> Result<Accepted, Refused> {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
         let mut plan = table.plan(metrics, Instant::now(), SystemTime::now());
-        let (lines, forwards) = match self.reserve(&plan, wire) {
+        plan.state_bytes += state.len();
+        let (room, forwards) = match self.reserve(&plan, wire) {
             Ok(reserved) => reserved,
             Err(refused) => {
                 let notices = std::mem::take(&mut plan.notices);
@@ -171,9 +198,10 @@ impl Pipeline {
                 return Err(refused);
             }
         };
-        let applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
-        if let Some(lines) = lines.filter(|_| !applied.lines.is_empty()) {
-            lines.commit(applied.lines, applied.points);
+        let mut applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
+        applied.state.append(state);
+        if let Some(room) = room.filter(|_| !applied.lines.is_empty() || !applied.state.is_empty()) {
+            room.commit(applied.lines, applied.points, &applied.state);
         }
         drop(table);
         commit(forwards);
@@ -191,9 +219,10 @@ impl Pipeline {
 
     /// Room in every sink for what is planned; what is forwarded is without the points that are refused for good.
     fn reserve(&self, plan: &Plan, wire: Bytes) -> Result<(Option<Room>, Reserved), Refused> {
-        let lines = match &self.inner.graphite {
-            Some(backlog) if plan.line_bytes > 0 => {
-                Some(backlog.reserve(plan.line_bytes).ok_or_else(|| no_room(graphite::PLACE))?)
+        let bytes = plan.line_bytes + plan.state_bytes;
+        let room = match &self.inner.graphite {
+            Some(backlog) if bytes > 0 => {
+                Some(backlog.reserve(bytes).ok_or_else(|| no_room(graphite::PLACE))?)
             }
             _ => None,
         };
@@ -204,7 +233,7 @@ impl Pipeline {
             _ => wire,
         };
         let forwards = self.reserve_forwards(Signal::Metrics, items, &wire)?;
-        Ok((lines, forwards))
+        Ok((room, forwards))
     }
 
     fn partial(&self, plan: &Plan) -> Accepted {

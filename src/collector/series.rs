@@ -6,6 +6,7 @@
 mod beginning;
 mod exposed;
 mod identity;
+mod kept;
 mod paths;
 mod plan;
 mod point;
@@ -27,6 +28,7 @@ pub(crate) use self::identity::text;
 use self::{
     beginning::Written,
     identity::{Descriptor, NamedType, attribute_key},
+    kept::Kept,
     paths::{Paths, Turn},
     state::State,
     stream::{Form, Ready, Stream, forget, sharing},
@@ -40,7 +42,10 @@ pub use self::{
 use super::{
     export::{
         self,
-        graphite::lines::{Rendered, line_bytes},
+        graphite::{
+            lines::{Rendered, line_bytes},
+            spool::Entries,
+        },
     },
     wire::{Attribute, Metric, Metrics, Point},
 };
@@ -65,6 +70,8 @@ pub struct Table {
     streams: Slab<Stream>,
     paths: Paths,
     beginnings: Written,
+    /// What is kept beyond this process; nothing without a spool.
+    kept: Option<Kept>,
     next_id: u32,
     key: Vec<u8>,
 }
@@ -76,6 +83,8 @@ pub struct Applied {
     pub lines: Vec<u8>,
     /// Points for which lines were written.
     pub points: u64,
+    /// What is to be kept beyond this process, with the lines or not at all.
+    pub state: Entries,
     /// Points without a line, and numbers of points that are none, by reason.
     pub unwritten: BTreeMap<&'static str, u64>,
     /// Points written under a path that another series writes too, at the same time.
@@ -101,6 +110,7 @@ impl Table {
             streams: Slab::new(),
             paths: Paths::default(),
             beginnings: Written::default(),
+            kept: None,
             next_id: 0,
             key: Vec::new(),
         }
@@ -151,6 +161,7 @@ impl Table {
                 {
                     Ok(slot) => {
                         plan.line_bytes += self.most_bytes(slot, point, delta);
+                        plan.state_bytes += self.most_state(slot, point, delta);
                         plan.slots.push(Some(slot));
                     }
                     Err(reason) => plan.reject(reason, metric.name),
@@ -158,6 +169,8 @@ impl Table {
             }
         }
         plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
+        // Of a series that comes again and again in a request, only its last total is kept.
+        plan.state_bytes = plan.state_bytes.min(stream::MAX_LINES);
         plan
     }
 
@@ -167,8 +180,7 @@ impl Table {
         let Some(path) = &stream.path else { return 0 };
         let lines = point::lines(point, self.histogram_bounds.len(), self.graphite.quantiles.len());
         // A beginning has lines of its own.
-        let begins = !stream.begun || (!delta && stream.state.may_be_reset(point.start));
-        (lines << usize::from(begins)) * line_bytes(path, self.names.style())
+        (lines << usize::from(stream.may_begin(point, delta))) * line_bytes(path, self.names.style())
     }
 
     /// Forgets the streams that were made for `plan`: its points are not taken.
@@ -191,6 +203,7 @@ impl Table {
         if lines {
             applied.lines.reserve_exact(plan.line_bytes);
         }
+        let mut totals = Vec::new();
         let mut slots = plan.slots.iter();
         for metric in &metrics.metrics {
             let delta = point::is_delta(metric);
@@ -198,6 +211,10 @@ impl Table {
                 let Some(slot) = slots.next().copied().flatten() else { continue };
                 if lines {
                     self.note_sharing(slot, point, &mut applied);
+                }
+                if delta && self.kept.is_some() {
+                    self.claim(slot, metrics.attributes(point.attributes));
+                    totals.push(slot);
                 }
                 let most_bytes = if lines { self.most_bytes(slot, point, delta) } else { 0 };
                 let Some(stream) = self.streams.get_mut(slot) else { continue };
@@ -209,14 +226,15 @@ impl Table {
                 if lines && stream.path.is_some() {
                     ready.beside(stream, point, &self.graphite.quantiles);
                 }
-                let (rendered, beginnings) = (&mut rendered, &self.beginnings);
-                let form = Form { most_bytes, horizon, times, rendered, beginnings };
+                let (rendered, beginnings, kept) = (&mut rendered, &mut self.beginnings, self.kept.as_mut());
+                let form = Form { most_bytes, horizon, times, rendered, beginnings, kept };
                 stream.take(ready, point, form, &mut applied);
             }
         }
         // What waits for carbon is counted by its bytes. Shrunk to them each time, the lines would never be of a size
         // that the allocator has at hand: fresh pages cost more than writing them does.
         applied.lines.shrink_to(2 * applied.lines.len());
+        self.keep(totals, &mut applied.state);
         applied
     }
 
@@ -238,13 +256,18 @@ impl Table {
     /// Forgets streams that were not heard of for [`STALE_AFTER`], and what only they needed.
     pub fn sweep(&mut self, now: Instant) {
         let (streams, paths, beginnings) = (&mut self.streams, &mut self.paths, &mut self.beginnings);
-        beginnings.sweep(now);
+        let mut kept = self.kept.as_mut();
+        beginnings.sweep(now, |identity| kept.iter_mut().for_each(|kept| kept.is_gone(identity)));
+        kept.iter_mut().for_each(|kept| kept.sweep(now));
         self.index.retain(|_, slot| {
             let fresh = now.saturating_duration_since(streams[*slot].heard) < STALE_AFTER;
             if !fresh {
                 let stream = streams.remove(*slot);
                 if let (Some(path), Some(second)) = (&stream.path, stream.beginning) {
-                    beginnings.remember(path.as_str(), second.get(), now);
+                    beginnings.remember(beginning::identity(path.as_str(), second.get()), now);
+                }
+                if let (Some(kept), Some(identity)) = (&mut kept, &stream.identity) {
+                    kept.is_gone(**identity);
                 }
                 forget(&stream, paths);
             }
@@ -271,7 +294,7 @@ impl Table {
             if self.resources.len() >= self.max_series {
                 return Err("max_series");
             }
-            let made = Arc::new(Resource::new(self.next_id, resource, &self.graphite.tags));
+            let made = Arc::new(Resource::new(self.next_id, resource, &self.key, &self.graphite.tags));
             self.next_id = self.next_id.wrapping_add(1);
             self.resources.insert(self.key.clone(), made);
         }
@@ -287,7 +310,8 @@ impl Table {
         let named = self.named_type(&resource, metric, kind, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
-        let made = Arc::new(Descriptor::new(self.next_id, resource, metric, named, written));
+        let made = Descriptor::new(self.next_id, resource, metric, &self.key, named, written);
+        let made = Arc::new(made);
         self.next_id = self.next_id.wrapping_add(1);
         self.descriptors.insert(self.key.clone(), Arc::clone(&made));
         Ok(made)
@@ -318,6 +342,7 @@ impl Table {
             shares: None,
             begun: false,
             beginning: None,
+            identity: None,
         };
         let slot = self.streams.insert(stream);
         self.index.insert(self.key.as_slice().into(), slot);

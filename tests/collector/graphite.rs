@@ -1,6 +1,10 @@
 //! What is written to Graphite, under which names and at which times.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use opentelemetry_proto::tonic::metrics::v1::{
     DataPointFlags, ExponentialHistogramDataPoint, HistogramDataPoint, NumberDataPoint, SummaryDataPoint,
@@ -9,11 +13,12 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use prost::Message as _;
 use pushpull::{
     collector::{
+        export::graphite::spool::{Spool, Values},
         series::{STALE_AFTER, Table},
         stats::Event,
         wire::Metrics,
     },
-    config::GraphiteLines,
+    config::{GraphiteLines, SpoolSettings},
 };
 
 use crate::{carbon::Carbon, support::*};
@@ -364,4 +369,87 @@ fn the_beginning_of_a_stream_that_comes_back_is_not_written_again() {
     let later = start + STALE_AFTER * 2;
     let again = format!("jobs;service.name=shop 0 {}\n{}", T + 500, five(T + 510));
     assert_eq!(take(T + 500, T + 510, later), again, "another process");
+}
+
+/// What of a table goes into its spool, without the connection to carbon.
+struct Keeping {
+    table: Table,
+    spool: Arc<Spool>,
+}
+
+impl Keeping {
+    /// On a spool, with what an earlier one left there.
+    fn on(folder: &std::path::Path, now: Instant) -> Self {
+        let settings = SpoolSettings { folder: folder.to_owned(), limit: 1 << 20, age: None };
+        let (spool, _) = Spool::open(&settings, Duration::from_secs(60), Arc::default()).unwrap();
+        let table = Table::new(10, &[1.0]).with_graphite(&GraphiteLines::default(), true);
+        Self { table: table.with_kept(spool.load_state().unwrap(), now), spool }
+    }
+
+    fn kept(&self) -> Values {
+        self.spool.load_state().unwrap()
+    }
+
+    /// Takes one metric; its lines.
+    fn take(&mut self, metric: opentelemetry_proto::tonic::metrics::v1::Metric, now: Instant) -> String {
+        let wire = request(SHOP, vec![metric]).encode_to_vec();
+        let metrics = Metrics::read(&wire, &mut |_| true).unwrap();
+        let plan = self.table.plan(&metrics, now, SystemTime::now());
+        let applied = self.table.apply(&metrics, &plan, true, SystemTime::now());
+        assert!(applied.lines.len() <= plan.line_bytes && applied.state.len() <= plan.state_bytes);
+        let room = self.spool.reserve(plan.line_bytes + plan.state_bytes).unwrap();
+        room.commit(&applied.lines, applied.points, &applied.state);
+        String::from_utf8(applied.lines).unwrap()
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        self.table.sweep(now);
+        self.table.forget_kept(|entries| {
+            self.spool.reserve(entries.len()).unwrap().commit(&[], 0, entries);
+            true
+        });
+    }
+}
+
+/// A spool would grow for ever with the totals of series that have ended.
+#[test]
+fn what_is_kept_of_a_series_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let mut keeping = Keeping::on(folder.path(), start);
+    let point = |time| NumberDataPoint { start_time_unix_nano: seconds(time - 5), ..int(&[], time, 5) };
+    let delta = |time| counter("jobs", DELTA, vec![point(time)]);
+    keeping.take(delta(T), start);
+    assert_eq!(keeping.kept().len(), 2, "its total and its beginning");
+    let buckets = |time| histogram("slow", DELTA, vec![buckets(time, &[1.0, 2.0], &[1, 2, 3], 4.5)]);
+    keeping.take(buckets(T), start);
+    assert_eq!(keeping.kept().len(), 3);
+    // The sender ends the series; a cumulative one is not kept.
+    let end = int(&[], T + 1, 0);
+    let end = NumberDataPoint { flags: DataPointFlags::NoRecordedValueMask as u32, ..end };
+    keeping.take(counter("jobs", DELTA, vec![end]), start);
+    keeping.take(counter("loaves", CUMULATIVE, vec![int(&[], T, 5)]), start);
+    assert_eq!(keeping.kept().len(), 2);
+    keeping.take(delta(T + 2), start);
+    keeping.sweep(start + STALE_AFTER / 2);
+    assert_eq!(keeping.kept().len(), 3);
+    keeping.sweep(start + STALE_AFTER);
+    assert_eq!(keeping.kept().len(), 1, "a beginning is not written again within ten minutes");
+    keeping.sweep(start + STALE_AFTER * 4);
+    assert_eq!(keeping.kept(), HashMap::default());
+
+    keeping.take(delta(T + 10), start);
+    keeping.spool.close();
+    // A sender comes back late, and another never.
+    let mut keeping = Keeping::on(folder.path(), start);
+    assert_eq!(keeping.kept().len(), 2);
+    keeping.sweep(start + STALE_AFTER * 2);
+    let line = format!("jobs;service.name=shop 10 {}\n", T + 20);
+    assert_eq!(keeping.take(delta(T + 20), start + STALE_AFTER * 2), line);
+    keeping.spool.close();
+    let mut keeping = Keeping::on(folder.path(), start);
+    keeping.sweep(start + STALE_AFTER * 2 + Duration::from_secs(1));
+    assert_eq!(keeping.kept(), HashMap::default());
+    let line = format!("jobs;service.name=shop 0 {}\njobs;service.name=shop 5 {}\n", T + 25, T + 30);
+    assert_eq!(keeping.take(delta(T + 30), start), line);
 }

@@ -60,7 +60,7 @@ impl Collect {
 
     fn spawn(mut command: Command, flags: &str) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        command.env_clear().env("PATH", path).args("collect --log json".split(' '));
+        command.env_clear().env("PATH", path).args(["collect", "--log", "json"]);
         for listener in ["--otlp-grpc", "--otlp-http", "--statsd", "--exposition"] {
             command.args([listener, "127.0.0.1:0"]);
         }
@@ -94,9 +94,14 @@ impl Collect {
 
     /// Sends a batch; the status of the answer, or `None` where there was none.
     pub(crate) fn send(&self, batch: &Batch) -> Option<u16> {
+        self.post(batch.body())
+    }
+
+    /// Sends a request; likewise.
+    pub(crate) fn post(&self, body: Vec<u8>) -> Option<u16> {
         let url = format!("http://{}/v1/metrics", self.address("otlp_http"));
         let request = self.client.post(url).header("content-type", "application/x-protobuf");
-        Some(request.body(batch.body()).send().ok()?.status().as_u16())
+        Some(request.body(body).send().ok()?.status().as_u16())
     }
 
     /// Sends a batch that is taken.

@@ -20,18 +20,23 @@ const KILLS: u64 = 20;
 const SENDERS: usize = 3;
 const SERIES: usize = 20;
 
+/// How often the process is killed.
+pub(crate) fn kills() -> u64 {
+    env::var("KILLS").map_or(KILLS, |kills| kills.parse().expect("KILLS is a number"))
+}
+
 /// Different in each run, and told, so that a run can be looked at again.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         println!("the seed is {}", now.as_nanos() as u64);
         Self(now.as_nanos() as u64)
     }
 
     /// A number below `most` (the generator `SplitMix64`).
-    fn below(&mut self, most: u64) -> u64 {
+    pub(crate) fn below(&mut self, most: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -87,7 +92,7 @@ fn killed_at_its_start(chance: &mut Chance, folder: &Path, carbon: &Carbon) {
 
 #[test]
 fn what_was_acknowledged_before_a_kill_is_written_after_it() {
-    let kills = env::var("KILLS").map_or(KILLS, |kills| kills.parse().expect("KILLS is a number"));
+    let kills = kills();
     let mut chance = Chance::new();
     let folder = tempfile::tempdir().unwrap();
     let (carbon, away) = (Carbon::listen(), Away::new());

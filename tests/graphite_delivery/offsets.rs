@@ -7,7 +7,10 @@ use pushpull::{
         batch::Signal,
         export::{
             State,
-            graphite::{Backlog, Outgoing, PLACE, connection, spool::Spool},
+            graphite::{
+                Backlog, Outgoing, PLACE, connection,
+                spool::{Entries, Spool},
+            },
         },
         queue::Queue,
         stats::{Event, Stats},
@@ -45,7 +48,7 @@ fn on_disk(folder: &Path) -> (Backlog, Outgoing) {
 }
 
 fn put(backlog: &Backlog, text: &str) {
-    backlog.reserve(text.len()).unwrap().commit(text.into(), 1);
+    backlog.reserve(text.len()).unwrap().commit(text.into(), 1, &Entries::default());
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

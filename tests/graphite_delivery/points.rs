@@ -90,7 +90,7 @@ pub(crate) fn lines_of(numbers: impl IntoIterator<Item = u64>, series: usize) ->
     numbers.into_iter().flat_map(|number| Batch::new(number, series).lines()).collect()
 }
 
-fn attribute(key: &str, value: String) -> KeyValue {
+pub(crate) fn attribute(key: &str, value: String) -> KeyValue {
     let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value)) });
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 
 pub use self::replay::Outgoing;
-use self::spool::{Held, Spool};
+use self::spool::{Entries, Held, Spool};
 use crate::{
     collector::queue::{Queue, Reservation},
     config::{GraphiteLines, GraphiteNames},
@@ -76,7 +76,7 @@ pub enum Room {
 }
 
 impl Backlog {
-    /// Room for that many bytes of lines, or `None` where there is none.
+    /// Room for that many bytes of lines and state, or `None` where there is none.
     #[must_use]
     pub fn reserve(&self, bytes: usize) -> Option<Room> {
         match self {
@@ -145,14 +145,14 @@ impl Backlog {
 }
 
 impl Room {
-    /// Keeps the lines of a batch: they may be acknowledged when this returns.
-    pub fn commit(self, text: Vec<u8>, points: u64) {
+    /// Keeps the lines of a batch, and on disk `state` with them: they may be acknowledged when this returns.
+    pub fn commit(self, text: Vec<u8>, points: u64, state: &Entries) {
         match self {
             Self::Memory(room) => {
                 let bytes = text.len();
                 room.commit(Lines { text: text.into(), points }, bytes);
             }
-            Self::Spool(room) => room.commit(&text, points, &spool::Entries::default()),
+            Self::Spool(room) => room.commit(&text, points, state),
         }
     }
 }

@@ -18,7 +18,10 @@ use tokio::{net::UdpSocket, time::MissedTickBehavior};
 
 use super::super::{
     batch::{Accepted, Batch, Refused, Request, Signal},
-    export::graphite::{self, Lines},
+    export::graphite::{
+        self, Lines,
+        spool::{Entries, Values},
+    },
     pipeline::Pipeline,
     stats::{Event, Stats},
     wire::Metrics,
@@ -28,11 +31,14 @@ use crate::{config::StatsdNames, net::Stop};
 mod aggregate;
 mod daemon;
 mod encode;
+mod kept;
 mod line;
 mod tally;
 
 use aggregate::Aggregate;
 use daemon::Daemon;
+use kept::Kept;
+pub use kept::split as split_kept;
 use tally::{PLACE, Tally};
 
 const NANOSECONDS_IN_SECOND: u64 = 1_000_000_000;
@@ -66,6 +72,8 @@ pub struct Settings {
     pub max_series: usize,
     /// Whether Graphite gets the lines of statsd's own daemon too, and under which names.
     pub names: Option<StatsdNames>,
+    /// What an earlier process kept in the spool; where there is one, totals and gauges are kept there.
+    pub kept: Option<Values>,
 }
 
 /// A non-blocking UDP socket on `address`, with a receive buffer as large as the system grants.
@@ -88,7 +96,7 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 /// same interval, and the next flush brings both. Only the last flush has no next one; if that is refused,
 /// its points are counted as dropped.
 pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, stop: Stop) {
-    let accept = |batch: Batch<'_>| pipeline.accept(batch);
+    let accept = |batch: Batch<'_>, state: &Entries| pipeline.accept_with(batch, state);
     let write = |lines: &Lines| pipeline.accept_lines(lines);
     receive(socket, accept, write, pipeline.stats(), settings, stop).await;
 }
@@ -96,20 +104,21 @@ pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, st
 /// [`serve`] with whatever takes the batches, and the daemon's lines.
 async fn receive<F, W>(socket: UdpSocket, accept: F, write: W, stats: &Stats, settings: Settings, stop: Stop)
 where
-    F: Fn(Batch<'_>) -> Result<Accepted, Refused>,
+    F: Fn(Batch<'_>, &Entries) -> Result<Accepted, Refused>,
     W: Fn(&Lines) -> Result<(), Refused>,
 {
     let period = settings.flush.max(MIN_FLUSH);
     let daemon = settings.names.map(|names| {
         Daemon::new(names, period, settings.max_series, unix_nanoseconds() / NANOSECONDS_IN_SECOND)
     });
+    let kept = settings.kept.map(|values| Kept::new(values, unix_nanoseconds()));
     let mut receiver = Receiver {
         accept,
         write,
         stats,
         daemon,
         unsent: VecDeque::new(),
-        aggregate: Aggregate::new(settings.histogram_bounds, settings.max_series),
+        aggregate: Aggregate::new(settings.histogram_bounds, settings.max_series).with_kept(kept),
         tally: Tally::default(),
         datagram: vec![0; MAX_DATAGRAM],
     };
@@ -166,7 +175,7 @@ struct Receiver<'a, F, W> {
 
 impl<F, W> Receiver<'_, F, W>
 where
-    F: Fn(Batch<'_>) -> Result<Accepted, Refused>,
+    F: Fn(Batch<'_>, &Entries) -> Result<Accepted, Refused>,
     W: Fn(&Lines) -> Result<(), Refused>,
 {
     /// Takes up to `limit` datagrams that are already here, and counts them.
@@ -198,12 +207,15 @@ where
 
     fn flush(&mut self, flush: Flush) {
         self.flush_daemon(flush);
-        let Some(request) = self.aggregate.request(unix_nanoseconds()) else { return };
+        let now = unix_nanoseconds();
+        let Some(request) = self.aggregate.request(now) else { return };
+        let state = self.aggregate.state(now);
         let wire = Bytes::from(request.encode_to_vec());
         // What prost writes is read.
         let Ok(metrics) = Metrics::read(&wire, &mut |_| true) else { return };
         let points = metrics.len() as u64;
-        match (self.accept)(Batch { request: Request::Metrics(metrics), wire: wire.clone() }) {
+        let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
+        match (self.accept)(batch, &state) {
             Ok(accepted) => {
                 self.aggregate.end_interval();
                 if accepted.rejected > 0 {

@@ -3,9 +3,10 @@
 
 use std::{
     collections::HashMap,
-    hash::BuildHasher as _,
     time::{Duration, Instant},
 };
+
+use crate::collector::export::graphite::spool;
 
 /// How long after its start a stream may be heard of first.
 pub(super) const LATEST: Duration = Duration::from_secs(600);
@@ -25,29 +26,36 @@ pub(super) fn zero_second(begins: bool, start: u64, time: u64, oldest: u32) -> O
     (second >= oldest.max(1) && u64::from(second) < time / NANOSECONDS).then_some(second)
 }
 
-/// Beginnings that were written of streams that are forgotten by now: one that comes back has begun before.
+/// What the beginning of a stream with this path is known by, in every process.
+pub(super) fn identity(path: &str, second: u32) -> u128 {
+    spool::identity(&[b"beginning", &second.to_le_bytes(), path.as_bytes()])
+}
+
+/// Beginnings that were written of streams that are forgotten by now, or that an earlier process knew: one that comes
+/// back has begun before.
 #[derive(Debug, Default)]
-pub(super) struct Written(HashMap<u64, Instant>);
+pub(super) struct Written(HashMap<u128, Instant>);
 
 impl Written {
-    /// A stream with this path, whose beginning was written at `second`, is forgotten at `now`.
-    pub(super) fn remember(&mut self, path: &str, second: u32, now: Instant) {
-        let hash = self.hash(path, second);
-        self.0.insert(hash, now);
+    /// A stream with this beginning is forgotten at `now`.
+    pub(super) fn remember(&mut self, identity: u128, now: Instant) {
+        self.0.insert(identity, now);
     }
 
     /// Whether that beginning was written.
     pub(super) fn knows(&self, path: &str, second: u32) -> bool {
-        !self.0.is_empty() && self.0.contains_key(&self.hash(path, second))
+        !self.0.is_empty() && self.0.contains_key(&identity(path, second))
     }
 
-    /// Forgets what is too long ago to be written again in any case.
-    pub(super) fn sweep(&mut self, now: Instant) {
-        self.0.retain(|_, forgotten| now.saturating_duration_since(*forgotten) <= LATEST);
-    }
-
-    fn hash(&self, path: &str, second: u32) -> u64 {
-        self.0.hasher().hash_one((path, second))
+    /// Forgets what is too long ago to be written again in any case, and tells `gone` of it.
+    pub(super) fn sweep(&mut self, now: Instant, mut gone: impl FnMut(u128)) {
+        self.0.retain(|identity, forgotten| {
+            let fresh = now.saturating_duration_since(*forgotten) <= LATEST;
+            if !fresh {
+                gone(*identity);
+            }
+            fresh
+        });
     }
 }
 
@@ -58,12 +66,13 @@ mod tests {
     #[test]
     fn a_stream_that_comes_back_has_begun_before() {
         let (mut written, now) = (Written::default(), Instant::now());
-        written.remember("a", 100, now);
+        written.remember(identity("a", 100), now);
         assert!(written.knows("a", 100) && !written.knows("a", 101) && !written.knows("b", 100));
-        written.sweep(now + LATEST);
-        assert!(written.knows("a", 100));
-        written.sweep(now + LATEST + Duration::from_secs(1));
-        assert!(!written.knows("a", 100));
+        let mut gone = Vec::new();
+        written.sweep(now + LATEST, |identity| gone.push(identity));
+        assert!(written.knows("a", 100) && gone.is_empty());
+        written.sweep(now + LATEST + Duration::from_secs(1), |identity| gone.push(identity));
+        assert!(!written.knows("a", 100) && gone == [identity("a", 100)]);
     }
 
     #[test]

@@ -15,7 +15,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 
 use crate::{
-    collector::wire::{Attribute, Metric, Metrics},
+    collector::{
+        export::graphite::spool,
+        wire::{Attribute, Metric, Metrics},
+    },
     exposition::family::{Kind, Labels},
     naming::{
         graphite::{Names, Path, Series, Shape},
@@ -40,6 +43,8 @@ pub(super) const TOO_LONG: &str = "too_long";
 #[derive(Debug)]
 pub struct Resource {
     pub(super) id: u32,
+    /// The same in every process; `id` is this one's.
+    identity: u128,
     /// `service.name`, or empty.
     pub service: String,
     /// `service.version`, or empty.
@@ -55,7 +60,9 @@ pub struct Resource {
 }
 
 impl Resource {
-    pub(super) fn new(id: u32, resource: &[Attribute<'_>], graphite_tags: &[String]) -> Self {
+    /// `key` is its [`resource_key`].
+    pub(super) fn new(id: u32, resource: &[Attribute<'_>], key: &[u8], graphite_tags: &[String]) -> Self {
+        let identity = stable(0, key);
         let attributes: BTreeMap<&str, Cow<'_, str>> =
             resource.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
         let attribute = |key: &str| attributes.get(key).map(|value| value.to_string()).unwrap_or_default();
@@ -73,7 +80,16 @@ impl Resource {
         });
         let tag = |key: &String| Some((key.clone(), attributes.get(key.as_str())?.to_string()));
         let tags = graphite_tags.iter().filter_map(tag).collect();
-        Self { id, version: attribute("service.version"), service, instance, job, target_info, tags }
+        Self {
+            id,
+            identity,
+            version: attribute("service.version"),
+            service,
+            instance,
+            job,
+            target_info,
+            tags,
+        }
     }
 }
 
@@ -99,6 +115,8 @@ impl NamedType {
 #[derive(Debug)]
 pub(super) struct Descriptor {
     pub(super) id: u32,
+    /// The same in every process; `id` is this one's.
+    identity: u128,
     pub(super) resource: Arc<Resource>,
     pub(super) family: String,
     pub(super) help: String,
@@ -109,10 +127,12 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
+    /// `key` is its [`descriptor_key`].
     pub(super) fn new(
         id: u32,
         resource: Arc<Resource>,
         metric: &Metric<'_>,
+        key: &[u8],
         named: Arc<NamedType>,
         written: bool,
     ) -> Self {
@@ -123,6 +143,7 @@ impl Descriptor {
         };
         Self {
             id,
+            identity: stable(resource.identity, key),
             resource,
             family: family_name(metric.name, metric.unit, suffix),
             help: metric.description.chars().take(MAX_HELP).collect(),
@@ -134,6 +155,11 @@ impl Descriptor {
 
     pub(super) fn kind(&self) -> Kind {
         self.named.kind
+    }
+
+    /// The identity of the series with this [`attribute_key`]: the same in every process.
+    pub(super) fn series_identity(&self, key: &[u8]) -> u128 {
+        stable(self.identity, key)
     }
 
     /// The exposition's labels and Graphite's path of the series with these attributes.
@@ -224,6 +250,11 @@ pub(super) fn attribute_key(
 ) -> Result<(), &'static str> {
     write_key(id, attributes, key);
     within(key, MAX_KEY)
+}
+
+/// What a key without its id, under something of the identity `under`, is known by beyond this process.
+fn stable(under: u128, key: &[u8]) -> u128 {
+    spool::identity(&[&under.to_le_bytes(), &key[size_of::<u32>()..]])
 }
 
 fn write_key(id: u32, attributes: &[Attribute<'_>], key: &mut Vec<u8>) {

@@ -19,6 +19,8 @@ pub struct Plan {
     pub(super) made: Vec<Vec<u8>>,
     /// At most so many bytes of carbon lines.
     pub line_bytes: usize,
+    /// At most so many bytes of what is kept of its series beside their lines.
+    pub state_bytes: usize,
     /// Points that are refused for good, by reason, each with the beginning of the name of one of the metrics.
     pub rejected: BTreeMap<&'static str, (u64, String)>,
     /// What is to be said of names that have two types, once for each.

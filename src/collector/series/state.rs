@@ -1,5 +1,7 @@
 //! What a series stands at: cumulative points replace, delta points add up.
 
+mod encoded;
+
 use std::{borrow::Cow, sync::Arc};
 
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;

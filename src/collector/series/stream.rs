@@ -6,6 +6,7 @@ use super::{
     Applied,
     beginning::{self, Written},
     identity::Descriptor,
+    kept::Kept,
     paths::{Membership, Paths},
     plan::shortened,
     point,
@@ -37,6 +38,8 @@ pub(super) struct Stream {
     pub(super) begun: bool,
     /// The second of its line of zero, if it has one.
     pub(super) beginning: Option<NonZeroU32>,
+    /// What its total is kept under; in a box, since only deltas with a spool have it.
+    pub(super) identity: Option<Box<u128>>,
 }
 
 impl Stream {
@@ -49,9 +52,14 @@ impl Stream {
         self.path.as_ref().map(|path| part_path(path, part))
     }
 
+    /// Whether a point could be the first of the stream, or the first after a reset.
+    pub(super) fn may_begin(&self, point: &Point<'_>, delta: bool) -> bool {
+        !self.begun || (!delta && self.state.may_be_reset(point.start))
+    }
+
     /// Takes a point in, and writes its lines where they are wanted.
     pub(super) fn take(&mut self, ready: Ready, point: &Point<'_>, form: Form<'_>, applied: &mut Applied) {
-        let Form { most_bytes, horizon, times, rendered, beginnings } = form;
+        let Form { most_bytes, horizon, times, rendered, beginnings, kept } = form;
         let style = rendered.style();
         let Ready { value, beside, delta } = ready;
         // The Collector's exporter wrote what it was given.
@@ -78,9 +86,18 @@ impl Stream {
         let grows = matches!(self.descriptor.kind(), Kind::Counter | Kind::Histogram);
         if grows && style != Style::CarbonExporter {
             let zero = beginning::zero_second(begins, point.start, time, times.oldest);
-            if let Some(second) = zero.filter(|second| !beginnings.knows(path.as_str(), *second)) {
-                self.beginning = NonZeroU32::new(second);
-                Writer::new(path, second, rendered, &mut applied.lines).write_zero(&value);
+            if let Some(second) = zero {
+                let known = beginnings.knows(path.as_str(), second);
+                let earlier = std::mem::replace(&mut self.beginning, NonZeroU32::new(second));
+                if let Some(earlier) = earlier {
+                    beginnings.remember(beginning::identity(path.as_str(), earlier.get()), self.heard);
+                }
+                if !known {
+                    if let Some(kept) = kept {
+                        kept.begin(beginning::identity(path.as_str(), second), &mut applied.state);
+                    }
+                    Writer::new(path, second, rendered, &mut applied.lines).write_zero(&value);
+                }
             }
         }
         let before = applied.lines.len();
@@ -102,7 +119,8 @@ pub(super) struct Form<'a> {
     pub(super) horizon: u64,
     pub(super) times: Times,
     pub(super) rendered: &'a mut Rendered,
-    pub(super) beginnings: &'a Written,
+    pub(super) beginnings: &'a mut Written,
+    pub(super) kept: Option<&'a mut Kept>,
 }
 
 /// A point's own value, and what is to be written beside it.

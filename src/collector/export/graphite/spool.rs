@@ -40,7 +40,7 @@ use self::{
 };
 pub use self::{
     reader::Reader,
-    state::{Entries, Values},
+    state::{Entries, Values, identity},
 };
 use super::PLACE;
 use crate::{
@@ -184,10 +184,11 @@ impl Spool {
     /// Every value that was put beside lines, by an earlier process too; to be asked before the first batch.
     ///
     /// # Errors
-    /// Where a file cannot be read.
-    pub fn load_state(&self) -> io::Result<Values> {
+    /// [`OpenError`] where a file cannot be read.
+    pub fn load_state(&self) -> Result<Values, OpenError> {
         let (folder, segments) = self.log.lock().places();
-        let (values, damaged) = state::load(&folder, &segments)?;
+        let loaded = state::load(&folder, &segments);
+        let (values, damaged) = loaded.map_err(|source| OpenError::Folder { folder, source })?;
         if damaged > 0 {
             self.stats.add(Event::Damaged, PLACE, Signal::Metrics, "state", damaged);
             tracing::warn!(parts = damaged, "parts of the state in the spool cannot be read, and are lost");

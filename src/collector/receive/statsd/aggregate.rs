@@ -13,9 +13,11 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 
 use super::{
     encode,
+    kept::{self, Keep, Kept},
     line::{Kind, Line, Tag},
     tally::{Reason, Tally},
 };
+use crate::collector::export::graphite::spool::Entries;
 
 /// Distinct values that one set keeps of an interval.
 const MAX_SET_VALUES: usize = 100_000;
@@ -32,6 +34,8 @@ pub(super) struct Aggregate {
     /// Distinct values in all sets.
     set_values: usize,
     families: Table<Family>,
+    /// What an earlier process kept of series, and this one is to keep; nothing without a spool.
+    kept: Option<Kept>,
     /// Hashes the values of sets, with a key of its own so that no sender can make two of them meet.
     hasher: RandomState,
     /// The identity of the line in hand among the series of its name; kept for its capacity.
@@ -48,10 +52,39 @@ impl Aggregate {
             series: 0,
             set_values: 0,
             families: Table::default(),
+            kept: None,
             hasher: RandomState::new(),
             key: String::new(),
             numbers: Vec::new(),
         }
+    }
+
+    /// The same with what an earlier process kept; series go on from there when they are heard of.
+    pub(super) fn with_kept(mut self, kept: Option<Kept>) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// What a later process needs to go on, at time `now`.
+    pub(super) fn state(&mut self, now: u64) -> Entries {
+        let mut state = Entries::default();
+        let Some(kept) = &mut self.kept else { return state };
+        kept.expire(now, &mut state);
+        for (name, family) in self.families.rows() {
+            match family {
+                Family::Counters { series, .. } => {
+                    keep(Kind::Counter, name, series, &self.bounds, &mut state)
+                }
+                Family::Gauges(series) => keep(Kind::Gauge, name, series, &self.bounds, &mut state),
+                Family::Timers(series) => keep(Kind::Timer, name, series, &self.bounds, &mut state),
+                Family::Distributions(series) => {
+                    keep(Kind::Distribution, name, series, &self.bounds, &mut state);
+                }
+                // They are of one interval.
+                Family::Sets(_) => {}
+            }
+        }
+        state
     }
 
     /// Adds every line of a datagram that arrived at `now` (nanoseconds of the Unix epoch).
@@ -116,7 +149,16 @@ impl Aggregate {
             None if self.series < self.max_series => self.families.insert(line.name, Family::new(line.kind)),
             None => return Err(Reason::MaxSeries),
         };
-        let mut shelf = Shelf { key: &self.key, now, series: &mut self.series, max_series: self.max_series };
+        let (kept, bounds) = (&mut self.kept, &self.bounds);
+        let mut shelf = Shelf {
+            key: &self.key,
+            line,
+            now,
+            series: &mut self.series,
+            max_series: self.max_series,
+            kept,
+            bounds,
+        };
         let (_, family) = &mut self.families.rows[family];
         match (family, line.kind) {
             (Family::Counters { monotonic, series }, Kind::Counter) => {
@@ -147,7 +189,7 @@ impl Aggregate {
                 }
             }
             (Family::Sets(series), Kind::Set) => {
-                let set = shelf.state(series, HashSet::default)?;
+                let set = shelf.fresh(series, HashSet::default)?;
                 for value in line.values() {
                     let hash = self.hasher.hash_one(value);
                     let full = set.len() >= MAX_SET_VALUES || self.set_values >= MAX_VALUES_OF_ALL_SETS;
@@ -297,25 +339,57 @@ pub(super) fn tags_of_key(key: &str) -> impl Iterator<Item = Tag<'_>> {
     key.split(',').filter_map(|tag| tag.split_once(':'))
 }
 
+fn keep<T: Keep>(kind: Kind, name: &str, table: &Table<Series<T>>, bounds: &[f64], state: &mut Entries) {
+    for (key, series) in table.rows() {
+        state.put(kept::identity(kind, name, key, bounds), &kept::encoded(series));
+    }
+}
+
 /// Where the series in hand stands, or is put if there is room.
 struct Shelf<'a> {
     key: &'a str,
+    line: Line<'a>,
     now: u64,
     series: &'a mut usize,
     max_series: usize,
+    kept: &'a mut Option<Kept>,
+    bounds: &'a [f64],
 }
 
 impl Shelf<'_> {
-    fn state<'a, T>(
+    /// Goes on from what an earlier process kept of a series that is new to this one.
+    fn state<'a, T: Keep>(
         &mut self,
         table: &'a mut Table<Series<T>>,
         new: impl FnOnce() -> T,
+    ) -> Result<&'a mut T, Reason> {
+        self.find(table, |shelf| {
+            let (kind, name, key) = (shelf.line.kind, shelf.line.name, shelf.key);
+            let kept = shelf.kept.as_mut().and_then(|kept| kept.claim(kind, name, key, shelf.bounds));
+            kept.unwrap_or_else(|| Series { start: shelf.now, state: new() })
+        })
+    }
+
+    /// Of what nothing is kept.
+    fn fresh<'a, T>(
+        &mut self,
+        table: &'a mut Table<Series<T>>,
+        new: impl FnOnce() -> T,
+    ) -> Result<&'a mut T, Reason> {
+        self.find(table, |shelf| Series { start: shelf.now, state: new() })
+    }
+
+    fn find<'a, T>(
+        &mut self,
+        table: &'a mut Table<Series<T>>,
+        series: impl FnOnce(&mut Self) -> Series<T>,
     ) -> Result<&'a mut T, Reason> {
         let row = match table.find(self.key) {
             Some(row) => row,
             None if *self.series < self.max_series => {
                 *self.series += 1;
-                table.insert(self.key, Series { start: self.now, state: new() })
+                let series = series(self);
+                table.insert(self.key, series)
             }
             None => return Err(Reason::MaxSeries),
         };

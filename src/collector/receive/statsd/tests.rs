@@ -22,7 +22,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn settings(flush: Duration) -> Settings {
-    Settings { flush, histogram_bounds: vec![0.1, 1.0], max_series: 100, names: None }
+    Settings { flush, histogram_bounds: vec![0.1, 1.0], max_series: 100, names: None, kept: None }
 }
 
 /// A receiver's socket on a free port, and a client that sends to it.
@@ -77,7 +77,7 @@ async fn what_the_system_holds_at_the_stop_is_read_and_flushed_once() {
     let stop = Stop::default();
     stop.drain();
     let (stats, batches) = (Stats::default(), Mutex::new(Vec::new()));
-    let accept = |batch: Batch<'_>| {
+    let accept = |batch: Batch<'_>, _: &Entries| {
         batches.lock().expect("no panic").push(numbers(&batch));
         Ok(Accepted::default())
     };
@@ -99,7 +99,7 @@ async fn flushes_follow_each_other_and_a_refused_one_loses_nothing() {
     let receiver = tokio::spawn({
         let (stop, stats, room) = (stop.clone(), stats.clone(), room.clone());
         async move {
-            let accept = move |batch: Batch<'_>| {
+            let accept = move |batch: Batch<'_>, _: &Entries| {
                 let taken = room.load(Ordering::SeqCst);
                 sender.send((numbers(&batch), taken)).expect("the test listens");
                 if taken { Ok(Accepted::default()) } else { Err(refused()) }
@@ -148,7 +148,15 @@ async fn points_that_are_refused_at_the_end_or_for_good_are_counted() {
         client.send(b"gorets:3|c\nusers:x|s").expect("sent");
         let (stats, stop) = (Stats::default(), Stop::default());
         stop.drain();
-        receive(server, |_: Batch<'_>| answer.clone(), |_| Ok(()), &stats, settings(NEVER), stop).await;
+        receive(
+            server,
+            |_: Batch<'_>, _: &Entries| answer.clone(),
+            |_| Ok(()),
+            &stats,
+            settings(NEVER),
+            stop,
+        )
+        .await;
         assert_eq!(counts(&stats), [(Event::Accepted, "", 2), expected]);
     }
 }
@@ -164,7 +172,7 @@ async fn the_longest_datagram_is_read_whole() {
     let (stats, stop) = (Stats::default(), Stop::default());
     stop.drain();
     let heard = Mutex::new(BTreeMap::new());
-    let accept = |batch: Batch<'_>| {
+    let accept = |batch: Batch<'_>, _: &Entries| {
         *heard.lock().expect("no panic") = numbers(&batch);
         Ok(Accepted::default())
     };
@@ -179,7 +187,7 @@ async fn nothing_heard_is_nothing_flushed() {
     let (server, _client) = sockets();
     let (stats, stop) = (Stats::default(), Stop::default());
     stop.drain();
-    let accept = |_: Batch<'_>| panic!("there is nothing to accept");
+    let accept = |_: Batch<'_>, _: &Entries| panic!("there is nothing to accept");
     receive(server, accept, |_| Ok(()), &stats, settings(Duration::ZERO), stop).await;
     assert_eq!(counts(&stats), []);
 }

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use super::record::{self, Found};
 
 /// The name of that file.
@@ -36,6 +38,17 @@ impl Entries {
         self.0.extend_from_slice(value);
     }
 
+    /// Adds all of `others`.
+    pub fn append(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+
+    /// The bytes that a value of that many bytes becomes.
+    #[must_use]
+    pub const fn bytes_of(value: usize) -> usize {
+        BESIDE_VALUE + value
+    }
+
     /// Their bytes, to reserve room for.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -51,6 +64,15 @@ impl Entries {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// What values are put under: the first half of a SHA-256 over these parts, since a sender chooses what goes into it.
+/// All parts but the last are to have a length of their own.
+#[must_use]
+pub fn identity(parts: &[&[u8]]) -> u128 {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finalize().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
 }
 
 /// Values by the hash that they were put under.
