@@ -103,6 +103,8 @@ impl Pipeline {
     /// [`Refused`] where Graphite's queue has no room for them.
     pub fn accept_lines(&self, lines: &Lines) -> Result<(), Refused> {
         let Some(backlog) = &self.inner.graphite else { return Ok(()) };
+        // A backlog has one reservation at a time, which whoever holds the table may have.
+        let _table = self.inner.table.lock();
         let room = backlog.reserve(lines.text.len()).ok_or_else(|| no_room(graphite::PLACE))?;
         room.commit(lines.text.to_vec(), lines.points, &Entries::default());
         Ok(())

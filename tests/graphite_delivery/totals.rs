@@ -288,8 +288,7 @@ fn newest(carbon: &Carbon, path: &str) -> Option<String> {
 fn what_statsd_added_up_goes_on_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let carbon = Carbon::listen();
-    let flags =
-        format!("{} --statsd-flush 1s", spooling(folder.path(), carbon.address()));
+    let flags = format!("{} --statsd-flush 1s", spooling(folder.path(), carbon.address()));
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let counts = [("gorets", 5, 8, 11), ("fuel", 10, 11, 12), ("glork.count", 1, 2, 3)];
     let mut sent = "gorets:5|c\nfuel:10|g\nglork:250|ms";
