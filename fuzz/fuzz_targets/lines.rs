@@ -2,7 +2,7 @@
 #![no_main]
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -78,29 +78,28 @@ fuzz_target!(|input: Input| {
     for stream in input.streams.into_iter().take(20) {
         let wire = Bytes::from(request(&stream, input.histogram, now).encode_to_vec());
         let metrics = Metrics::read(&wire, &mut |_| true).expect("what prost wrote");
+        let identity = identity(&metrics);
         let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
         bridge.pipeline.accept(batch).expect("room");
         let lines = bridge.lines();
         carbon::keeps_all(&lines);
         for line in String::from_utf8(lines).expect("UTF-8").lines() {
             let path = line.split(' ').next().expect("a path").to_owned();
-            let other = paths.entry(path.clone()).or_insert_with(|| identity(&stream));
-            assert_eq!(*other, identity(&stream), "two streams share {path:?}");
+            let other = paths.entry(path.clone()).or_insert_with(|| identity.clone());
+            assert_eq!(*other, identity, "two streams share {path:?}");
         }
     }
 });
 
-/// What tells a stream from others: its attributes as a set, the last of equal keys, without those that say nothing.
-fn identity(stream: &Stream) -> (String, Vec<(String, Value)>) {
-    let mut attributes: Vec<(String, Value)> = Vec::new();
-    for (key, value) in stream.attributes.iter().rev() {
-        if attributes.iter().all(|(known, _)| known != key) {
-            attributes.push((key.clone(), value.clone()));
-        }
-    }
-    attributes.retain(|(_, value)| !matches!(value, Value::Text(text) if text.is_empty()));
-    attributes.sort_by(|(a, _), (b, _)| a.cmp(b));
-    (stream.name.clone(), attributes)
+/// What tells a stream from others: its attributes as a set of texts, the last of equal keys, without those that say
+/// nothing. A number and the text that reads the same are one value to whoever has texts only.
+fn identity(metrics: &Metrics<'_>) -> (String, BTreeMap<String, String>) {
+    let metric = &metrics.metrics[0];
+    let attributes = metrics.attributes(metrics.points(metric)[0].attributes).iter();
+    let mut attributes: BTreeMap<_, _> =
+        attributes.map(|attribute| (attribute.key.to_owned(), attribute.value.text().into_owned())).collect();
+    attributes.retain(|_, value| !value.is_empty());
+    (metric.name.to_owned(), attributes)
 }
 
 fn request(stream: &Stream, histogram: bool, now: u64) -> ExportMetricsServiceRequest {

@@ -39,7 +39,12 @@ fn keeps(line: &[u8]) -> Result<(), &'static str> {
         return Err("read as OpenMetrics");
     }
     let mut parts = path.split(';');
-    is_part(parts.next().unwrap_or_default())?;
+    let name = parts.next().unwrap_or_default();
+    // A path without tags is not indexed; carbon makes folders of its dots, and leaves out what is empty between them.
+    if name == path {
+        return if name.is_empty() { Err("no path") } else { Ok(()) };
+    }
+    is_part(name)?;
     let mut keys = HashSet::new();
     let mut tags = Vec::new();
     for tag in parts {
