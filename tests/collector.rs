@@ -3,6 +3,9 @@
 #![cfg(feature = "cli")]
 
 #[cfg(test)]
+#[path = "support/away.rs"]
+mod away;
+#[cfg(test)]
 #[path = "collector/support.rs"]
 mod support;
 

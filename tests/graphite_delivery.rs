@@ -4,6 +4,9 @@
 #![cfg(feature = "cli")]
 
 #[cfg(test)]
+#[path = "support/away.rs"]
+mod away;
+#[cfg(test)]
 #[path = "graphite_delivery/carbon.rs"]
 mod carbon;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod peers {
     mod faults;
     mod graphite;
     mod graphite_names;
+    mod graphite_queries;
     mod installed;
     mod otlp;
     mod postgres;

@@ -39,10 +39,7 @@ struct Row {
 
 pub(crate) fn side_by_side() {
     program::move_to_second_core();
-    let variants: Vec<_> = Variant::ALL
-        .into_iter()
-        .filter(|variant| variant.is_here() && *variant != Variant::LinesWithSpool)
-        .collect();
+    let variants: Vec<_> = Variant::ALL.into_iter().filter(|variant| variant.is_here()).collect();
     let mut rows = Vec::new();
     for kind in [Kind::Counter, Kind::Histogram] {
         for variant in &variants {

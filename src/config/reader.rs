@@ -124,9 +124,7 @@ impl<'a> Reader<'a> {
         if found.is_empty() {
             found = self.by_variable(flag).into_iter().flat_map(split).collect();
         }
-        // All are parsed before the first bad one ends it, so that each bad one is noted.
-        let parsed: Vec<Option<T>> = found.iter().map(|found| self.parsed(found, &parse)).collect();
-        parsed.into_iter().collect()
+        self.all_parsed(found, parse)
     }
 
     /// A setting of which each value is a list with commas.
@@ -144,8 +142,7 @@ impl<'a> Reader<'a> {
             true => vec![found],
             false => split(found),
         });
-        let parsed: Vec<Option<T>> = found.map(|found| self.parsed(&found, &parse)).collect();
-        parsed.into_iter().collect()
+        self.all_parsed(found, parse)
     }
 
     /// The URL of `health`.
@@ -182,6 +179,16 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(found.pop().or_else(|| self.by_variable(flag)))
+    }
+
+    fn all_parsed<T>(
+        &mut self,
+        found: impl IntoIterator<Item = Found>,
+        parse: impl Fn(&Given<'_>) -> Result<T, Fault>,
+    ) -> Option<Vec<T>> {
+        // All are parsed before the first bad one ends it, so that each bad one is noted.
+        let parsed: Vec<Option<T>> = found.into_iter().map(|found| self.parsed(&found, &parse)).collect();
+        parsed.into_iter().collect()
     }
 
     fn parsed<T>(&mut self, found: &Found, parse: impl FnOnce(&Given<'_>) -> Result<T, Fault>) -> Option<T> {

@@ -35,7 +35,7 @@ use pushpull::{
     net::{Stop, serve},
 };
 
-use crate::support::*;
+use crate::{away::Away, support::*};
 
 fn resource() -> Option<Resource> {
     Some(Resource { attributes: attributes(SHOP), ..Resource::default() })

@@ -8,7 +8,7 @@ use std::{
 use pushpull::collector::stats::Event;
 use tokio::net::TcpListener;
 
-use crate::{carbon::Carbon, support::*};
+use crate::{away::Away, carbon::Carbon, support::*};
 
 #[tokio::test]
 async fn healthy_ready_and_counted() {

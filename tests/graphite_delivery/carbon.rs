@@ -11,26 +11,6 @@ use std::{
 
 use crate::points::{PATIENCE, eventually};
 
-/// A port that is taken and refuses connections until it [listens](Self::listen).
-pub(crate) struct Away(socket2::Socket);
-
-impl Away {
-    pub(crate) fn new() -> Self {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        Self(socket)
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap().as_socket().unwrap()
-    }
-
-    pub(crate) fn listen(self) -> TcpListener {
-        self.0.listen(128).unwrap();
-        self.0.into()
-    }
-}
-
 /// Reads every connection to its end, and keeps its whole lines.
 pub(crate) struct Carbon {
     address: SocketAddr,

@@ -9,7 +9,8 @@ use std::{
 };
 
 use crate::{
-    carbon::{Away, Carbon},
+    away::Away,
+    carbon::Carbon,
     collect::{Collect, spooling, without_file_signal},
     points::{Batch, eventually, lines_of},
 };

@@ -10,7 +10,8 @@ use std::{
 };
 
 use crate::{
-    carbon::{Away, Carbon, assert_in_order},
+    away::Away,
+    carbon::{Carbon, assert_in_order},
     collect::{Collect, spooling},
     points::Batch,
 };

@@ -63,19 +63,7 @@ impl Batch {
             ..NumberDataPoint::default()
         };
         let data = Data::Gauge(Gauge { data_points: self.names().map(point).collect() });
-        let metrics = vec![Metric { name: "level".to_owned(), data: Some(data), ..Metric::default() }];
-        let resource = Resource {
-            attributes: vec![attribute("service.name", "shop".to_owned())],
-            ..Resource::default()
-        };
-        ExportMetricsServiceRequest {
-            resource_metrics: vec![ResourceMetrics {
-                resource: Some(resource),
-                scope_metrics: vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }],
-                ..ResourceMetrics::default()
-            }],
-        }
-        .encode_to_vec()
+        request(vec![Metric { name: "level".to_owned(), data: Some(data), ..Metric::default() }])
     }
 
     /// The lines, without their newlines.
@@ -93,4 +81,23 @@ pub(crate) fn lines_of(numbers: impl IntoIterator<Item = u64>, series: usize) ->
 pub(crate) fn attribute(key: &str, value: String) -> KeyValue {
     let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value)) });
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}
+
+/// The body of a request from the service `shop`.
+pub(crate) fn request(metrics: Vec<Metric>) -> Vec<u8> {
+    let resource = Resource {
+        attributes: vec![
+            attribute("service.name", "shop".to_owned()),
+            attribute("service.instance.id", "one".to_owned()),
+        ],
+        ..Resource::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(resource),
+            scope_metrics: vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }],
+            ..ResourceMetrics::default()
+        }],
+    }
+    .encode_to_vec()
 }

@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::{
-    carbon::{Away, Carbon, assert_in_order},
+    away::Away,
+    carbon::{Carbon, assert_in_order},
     collect::{Collect, spooling},
     points::{Batch, eventually, lines_of},
 };

@@ -9,21 +9,17 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    metrics::v1::{
-        AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
-        ScopeMetrics, Sum, metric::Data, number_data_point,
-    },
-    resource::v1::Resource,
+use opentelemetry_proto::tonic::metrics::v1::{
+    AggregationTemporality, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum, metric::Data,
+    number_data_point,
 };
-use prost::Message as _;
 
 use crate::{
-    carbon::{Away, Carbon},
+    away::Away,
+    carbon::Carbon,
     collect::{Collect, spooling},
     kills::{Chance, kills},
-    points::{T, attribute, eventually},
+    points::{T, attribute, eventually, request},
 };
 
 const SENDERS: usize = 3;
@@ -77,24 +73,6 @@ const fn second(number: u64) -> u64 {
 
 fn keys(sender: usize) -> impl Iterator<Item = String> {
     (0..SERIES).map(move |series| format!("{sender}-{series}"))
-}
-
-fn request(metrics: Vec<Metric>) -> Vec<u8> {
-    let resource = Resource {
-        attributes: vec![
-            attribute("service.name", "shop".to_owned()),
-            attribute("service.instance.id", "one".to_owned()),
-        ],
-        ..Resource::default()
-    };
-    ExportMetricsServiceRequest {
-        resource_metrics: vec![ResourceMetrics {
-            resource: Some(resource),
-            scope_metrics: vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }],
-            ..ResourceMetrics::default()
-        }],
-    }
-    .encode_to_vec()
 }
 
 fn counter(name: &str, temporality: AggregationTemporality, data_points: Vec<NumberDataPoint>) -> Metric {

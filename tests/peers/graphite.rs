@@ -17,7 +17,8 @@ use super::process::{PATIENCE, Running, eventually, run};
 use super::product::Product;
 use super::web;
 
-/// carbon-cache and graphite-web on ports of their own, one point a second kept for an hour as it was sent.
+/// carbon-cache and graphite-web on ports of their own; what is sent is kept as it is, by default a point a second for an
+/// hour.
 pub(super) struct Graphite {
     pub(super) carbon: Running,
     web: Running,
@@ -98,26 +99,31 @@ impl Ports {
 
 impl Graphite {
     pub(super) fn start() -> Self {
-        Self::start_with(&TagDatabase::Sqlite, Some(1))
+        Self::start_with(&TagDatabase::Sqlite, Some(1), "1s:1h")
     }
 
-    /// With this many updates between two of a series' tags, or as many as carbon has by default.
-    pub(super) fn start_with(database: &TagDatabase, tag_update_interval: Option<u32>) -> Self {
+    /// With this many updates between two of a series' tags, or as many as carbon has by default, and with these
+    /// retentions.
+    pub(super) fn start_with(
+        database: &TagDatabase,
+        tag_update_interval: Option<u32>,
+        retentions: &str,
+    ) -> Self {
         // Another process may take a free port before Graphite does; then one of its processes ends at once.
         for _ in 0..3 {
-            if let Some(graphite) = Self::try_start(database, tag_update_interval) {
+            if let Some(graphite) = Self::try_start(database, tag_update_interval, retentions) {
                 return graphite;
             }
         }
         panic!("Graphite does not start: three times a process of it ended at once");
     }
 
-    fn try_start(database: &TagDatabase, tag_update_interval: Option<u32>) -> Option<Self> {
+    fn try_start(database: &TagDatabase, tag_update_interval: Option<u32>, retentions: &str) -> Option<Self> {
         let bin = peer("graphite").join("bin");
         let folder = TempDir::new().expect("a temporary folder");
         let root = folder.path();
         let ports = Ports::free();
-        write_configuration(root, ports, database, tag_update_interval);
+        write_configuration(root, ports, database, tag_update_interval, retentions);
 
         run(graphite_command(&bin.join("django-admin"), root).args(["migrate", "--run-syncdb"]), "")
             .unwrap_or_else(|error| panic!("graphite-web's database cannot be made: {error}"));
@@ -235,7 +241,13 @@ fn graphite_command(program: &Path, root: &Path) -> Command {
     command
 }
 
-fn write_configuration(root: &Path, ports: Ports, database: &TagDatabase, tag_update_interval: Option<u32>) {
+fn write_configuration(
+    root: &Path,
+    ports: Ports,
+    database: &TagDatabase,
+    tag_update_interval: Option<u32>,
+    retentions: &str,
+) {
     let Ports { lines, cache_queries, web } = ports;
     let storage = root.join("storage");
     let conf = root.join("conf");
@@ -261,7 +273,7 @@ fn write_configuration(root: &Path, ports: Ports, database: &TagDatabase, tag_up
              ENABLE_TAGS = True\n{interval}GRAPHITE_URL = http://127.0.0.1:{web}\n"
         ),
     );
-    write("storage-schemas.conf", "[every]\npattern = .*\nretentions = 1s:1h\n".to_owned());
+    write("storage-schemas.conf", format!("[every]\npattern = .*\nretentions = {retentions}\n"));
     // What was sent last in a second stands: an average of a counter is no count.
     write(
         "storage-aggregation.conf",

@@ -199,7 +199,7 @@ fn carbon_itself_takes_every_path_as_it_was_sent() {
 
 /// With carbon's own interval of updates, one series that cannot be indexed keeps those behind it out for good.
 fn is_indexed_and_shown(database: &TagDatabase) {
-    let graphite = Graphite::start_with(database, None);
+    let graphite = Graphite::start_with(database, None, "1s:1h");
     let seconds = seconds_now();
     let request = hostile(seconds);
     let product = Product::collect(&["--graphite", &graphite.lines()]);

@@ -78,7 +78,8 @@ impl Collector {
                 flags.extend(["--graphite", &carbon]);
             }
             if variant == Variant::LinesWithSpool {
-                flags.extend(["--spool", &spool]);
+                // At these rates the default window of a minute would fill any spool, and a full one slows its senders.
+                flags.extend(["--spool", &spool, "--spool-limit", "8GiB", "--graphite-replay", "1s"]);
             }
             let process = Program::collect(Cores::First, &flags);
             return Self { address: process.address("OTLP/HTTP"), process, _folder: folder };
