@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Builder;
+
 use super::{
     Failure, logs,
     signals::Signals,
@@ -24,8 +26,11 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     let Some((sockets, addresses)) = sockets else { return Ok(()) };
     let sockets = Sockets { tls, ..sockets };
     logs::install(log, None)?;
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().thread_name("collector").enable_all().build()?;
+    let runtime = Builder::new_multi_thread()
+        .thread_name("collector")
+        .event_interval(TASKS_BETWEEN_EVENTS)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let signals = Signals::listen()?;
         let collector = Collector::start(&settings.collector, sockets).map_err(startup::failed)?;
@@ -55,3 +60,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
 
 /// The collector's share of the time to stop; the rest is for the process to end.
 const STOP_SHARE: f64 = 0.9;
+
+/// A task here may take milliseconds, to read a large request and write its lines. With tokio's 61 of them between two
+/// looks at the sockets, senders that never pause would leave carbon's connection hardly a turn.
+const TASKS_BETWEEN_EVENTS: u32 = 8;

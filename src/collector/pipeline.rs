@@ -15,7 +15,7 @@ use super::{
     batch::{Accepted, Batch, Refused, Request, Signal},
     export::{
         graphite::{
-            self, Backlog, Lines, Room,
+            self, Backlog, Buffers, Lines, Room,
             spool::{Entries, Held},
         },
         otlp::Export,
@@ -44,6 +44,8 @@ struct Inner {
     table: Mutex<Table>,
     recent: Recent,
     graphite: Option<Backlog>,
+    /// What lines are written into.
+    buffers: Arc<Buffers>,
     forwards: Vec<Forward>,
     stats: Arc<Stats>,
 }
@@ -65,7 +67,8 @@ impl Pipeline {
     #[must_use]
     pub fn new(table: Table, graphite: Option<Backlog>, forwards: Vec<Forward>, stats: Arc<Stats>) -> Self {
         let table = Mutex::new(table);
-        Self { inner: Arc::new(Inner { table, recent: Recent::default(), graphite, forwards, stats }) }
+        let (recent, buffers) = (Recent::default(), Arc::default());
+        Self { inner: Arc::new(Inner { table, recent, graphite, buffers, forwards, stats }) }
     }
 
     /// Takes a batch into every sink, or into none.
@@ -106,7 +109,7 @@ impl Pipeline {
         // A backlog has one reservation at a time, which whoever holds the table may have.
         let _table = self.inner.table.lock();
         let room = backlog.reserve(lines.text.len()).ok_or_else(|| no_room(graphite::PLACE))?;
-        room.commit(lines.text.to_vec(), lines.points, &Entries::default());
+        room.commit(lines.clone(), &Entries::default());
         Ok(())
     }
 
@@ -148,7 +151,7 @@ impl Pipeline {
         let Some(backlog) = self.inner.graphite.as_ref().filter(|backlog| !backlog.is_full()) else { return };
         table.forget_kept(|entries| match backlog.reserve(entries.len()) {
             Some(room) => {
-                room.commit(Vec::new(), 0, entries);
+                room.commit(Lines::default(), entries);
                 true
             }
             None => false,
@@ -200,10 +203,12 @@ impl Pipeline {
                 return Err(refused);
             }
         };
-        let mut applied = table.apply(metrics, &plan, inner.graphite.is_some(), SystemTime::now());
+        let lines = inner.graphite.is_some().then(|| inner.buffers.take(plan.line_bytes));
+        let mut applied = table.apply(metrics, &plan, lines, SystemTime::now());
         applied.state.append(state);
         if let Some(room) = room.filter(|_| !applied.lines.is_empty() || !applied.state.is_empty()) {
-            room.commit(applied.lines, applied.points, &applied.state);
+            let lines = Lines { text: inner.buffers.lend(applied.lines), points: applied.points };
+            room.commit(lines, &applied.state);
         }
         drop(table);
         commit(forwards);

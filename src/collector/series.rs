@@ -192,38 +192,42 @@ impl Table {
         }
     }
 
-    /// Takes the points of `metrics` as `plan` says; writes carbon lines if `lines` asks for them.
+    /// Takes the points of `metrics` as `plan` says; writes carbon lines into `lines` where it is given.
     #[must_use]
-    pub fn apply(&mut self, metrics: &Metrics<'_>, plan: &Plan, lines: bool, now: SystemTime) -> Applied {
+    pub fn apply(
+        &mut self,
+        metrics: &Metrics<'_>,
+        plan: &Plan,
+        lines: Option<Vec<u8>>,
+        now: SystemTime,
+    ) -> Applied {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
         let times = Times::at(now, self.graphite.max_age);
         let mut rendered = Rendered::new(self.names.style());
-        let mut applied = Applied::default();
-        if lines {
-            applied.lines.reserve_exact(plan.line_bytes);
-        }
+        let writes = lines.is_some();
+        let mut applied = Applied { lines: lines.unwrap_or_default(), ..Applied::default() };
         let mut totals = Vec::new();
         let mut slots = plan.slots.iter();
         for metric in &metrics.metrics {
             let delta = point::is_delta(metric);
             for point in metrics.points(metric) {
                 let Some(slot) = slots.next().copied().flatten() else { continue };
-                if lines {
+                if writes {
                     self.note_sharing(slot, point, &mut applied);
                 }
                 if delta && self.kept.is_some() {
                     self.claim(slot, metrics.attributes(point.attributes));
                     totals.push(slot);
                 }
-                let most_bytes = if lines { self.most_bytes(slot, point, delta) } else { 0 };
+                let most_bytes = if writes { self.most_bytes(slot, point, delta) } else { 0 };
                 let Some(stream) = self.streams.get_mut(slot) else { continue };
                 if point::no_recorded_value(point) {
                     stream.state.end();
                     continue;
                 }
                 let mut ready = Ready::of(stream, point, delta, &self.histogram_bounds);
-                if lines && stream.path.is_some() {
+                if writes && stream.path.is_some() {
                     ready.beside(stream, point, &self.graphite.quantiles);
                 }
                 let (rendered, beginnings, kept) = (&mut rendered, &mut self.beginnings, self.kept.as_mut());

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
 use pushpull::collector::{batch::Signal, stats::Event};
 use tonic_types::StatusExt as _;
 
-use crate::{carbon::Carbon, support::*};
+use crate::{away::Away, carbon::Carbon, support::*};
 
 /// Gauges of many paths at one second, as metrics and as the lines that they become.
 fn many(paths: usize, time: u64) -> (Vec<Metric>, BTreeSet<String>) {

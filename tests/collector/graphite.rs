@@ -13,7 +13,10 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use prost::Message as _;
 use pushpull::{
     collector::{
-        export::graphite::spool::{Spool, Values},
+        export::graphite::{
+            Lines,
+            spool::{Spool, Values},
+        },
         series::{STALE_AFTER, Table},
         stats::Event,
         wire::Metrics,
@@ -358,7 +361,7 @@ fn the_beginning_of_a_stream_that_comes_back_is_not_written_again() {
         let wire = request.encode_to_vec();
         let request = Metrics::read(&wire, &mut |_| true).unwrap();
         let plan = table.plan(&request, now, SystemTime::now());
-        let lines = table.apply(&request, &plan, true, SystemTime::now()).lines;
+        let lines = table.apply(&request, &plan, Some(Vec::new()), SystemTime::now()).lines;
         assert!(lines.len() <= plan.line_bytes);
         String::from_utf8(lines).unwrap()
     };
@@ -395,17 +398,18 @@ impl Keeping {
         let wire = request(SHOP, vec![metric]).encode_to_vec();
         let metrics = Metrics::read(&wire, &mut |_| true).unwrap();
         let plan = self.table.plan(&metrics, now, SystemTime::now());
-        let applied = self.table.apply(&metrics, &plan, true, SystemTime::now());
+        let applied = self.table.apply(&metrics, &plan, Some(Vec::new()), SystemTime::now());
         assert!(applied.lines.len() <= plan.line_bytes && applied.state.len() <= plan.state_bytes);
         let room = self.spool.reserve(plan.line_bytes + plan.state_bytes).unwrap();
-        room.commit(&applied.lines, applied.points, &applied.state);
-        String::from_utf8(applied.lines).unwrap()
+        let lines = Lines { text: applied.lines.into(), points: applied.points };
+        room.commit(lines.clone(), &applied.state);
+        String::from_utf8(lines.text.into()).unwrap()
     }
 
     fn sweep(&mut self, now: Instant) {
         self.table.sweep(now);
         self.table.forget_kept(|entries| {
-            self.spool.reserve(entries.len()).unwrap().commit(&[], 0, entries);
+            self.spool.reserve(entries.len()).unwrap().commit(Lines::default(), entries);
             true
         });
     }

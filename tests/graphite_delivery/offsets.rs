@@ -8,7 +8,7 @@ use pushpull::{
         export::{
             State,
             graphite::{
-                Backlog, Outgoing, PLACE, connection,
+                Backlog, Lines, Outgoing, PLACE, connection,
                 spool::{Entries, Spool},
             },
         },
@@ -48,7 +48,10 @@ fn on_disk(folder: &Path) -> (Backlog, Outgoing) {
 }
 
 fn put(backlog: &Backlog, text: &str) {
-    backlog.reserve(text.len()).unwrap().commit(text.into(), 1, &Entries::default());
+    backlog
+        .reserve(text.len())
+        .unwrap()
+        .commit(Lines { text: text.to_owned().into(), points: 1 }, &Entries::default());
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {

@@ -1,5 +1,6 @@
 //! Graphite: carbon lines, what waits for carbon in memory or on disk, and the connection that writes it.
 
+mod buffers;
 pub mod connection;
 pub mod lines;
 mod replay;
@@ -9,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+pub use self::buffers::Buffers;
 pub use self::replay::Outgoing;
 use self::spool::{Entries, Held, Spool};
 use crate::{
@@ -32,7 +34,7 @@ pub fn names(settings: &GraphiteLines) -> Names {
 }
 
 /// Lines that were acknowledged together.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Lines {
     /// Whole lines, each with its newline.
     pub text: Bytes,
@@ -146,13 +148,13 @@ impl Backlog {
 
 impl Room {
     /// Keeps the lines of a batch, and on disk `state` with them: they may be acknowledged when this returns.
-    pub fn commit(self, text: Vec<u8>, points: u64, state: &Entries) {
+    pub fn commit(self, lines: Lines, state: &Entries) {
         match self {
             Self::Memory(room) => {
-                let bytes = text.len();
-                room.commit(Lines { text: text.into(), points }, bytes);
+                let bytes = lines.text.len();
+                room.commit(lines, bytes);
             }
-            Self::Spool(room) => room.commit(&text, points, state),
+            Self::Spool(room) => room.commit(lines, state),
         }
     }
 }

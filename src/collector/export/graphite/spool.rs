@@ -10,6 +10,7 @@
 //! does not give back; both are counted.
 
 mod folder;
+mod fresh;
 mod log;
 mod reader;
 mod record;
@@ -42,7 +43,7 @@ pub use self::{
     reader::Reader,
     state::{Entries, Values, identity},
 };
-use super::PLACE;
+use super::{Lines, PLACE};
 use crate::{
     collector::{
         batch::Signal,
@@ -317,11 +318,11 @@ pub struct Room {
 impl Room {
     /// Writes the lines of a batch, and the values that it changed, into the reserved room. When this returns, a
     /// kill does not lose them.
-    pub fn commit(self, lines: &[u8], points: u64, state: &Entries) {
-        let points = u32::try_from(points).unwrap_or(u32::MAX);
+    pub fn commit(self, lines: Lines, state: &Entries) {
+        let points = u32::try_from(lines.points).unwrap_or(u32::MAX);
         let mut log = self.spool.log.lock();
         let position = log.end();
-        log.append(Head { position, received_unix_milli: unix_millis(), points }, state.bytes(), lines);
+        log.append(Head { position, received_unix_milli: unix_millis(), points }, state.bytes(), lines.text);
         drop(log);
         self.spool.arrived.notify_one();
     }

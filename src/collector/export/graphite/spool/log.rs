@@ -12,14 +12,18 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
+
 use super::{
     folder::{Position, segment_name},
+    fresh::{self, Fresh},
     reader::Part,
     record::{self, HEADER, Head},
     segment::Segment,
     state::{Place, SNAPSHOT},
     window::{LEAST, Window},
 };
+use crate::collector::export::graphite::Piece;
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +43,7 @@ pub(super) struct Log {
     pub(super) covered: u64,
     /// When the first record was acknowledged that was never written to carbon, as far as it is known.
     pub(super) oldest: Option<u64>,
+    fresh: Fresh,
     reserved: bool,
     /// A record that the disk did not take although it had room for it.
     stuck: Option<Vec<u8>>,
@@ -67,6 +72,7 @@ impl Log {
             window,
             covered: 0,
             oldest: None,
+            fresh: Fresh::default(),
             reserved: false,
             stuck: None,
             refusal: None,
@@ -185,25 +191,28 @@ impl Log {
     }
 
     /// Appends a record to the room that is reserved.
-    pub(super) fn append(&mut self, head: Head, state: &[u8], lines: &[u8]) {
+    pub(super) fn append(&mut self, head: Head, state: &[u8], lines: Bytes) {
         // The folder may be another process's by now; who sent this gets no answer any more.
         if self.closed {
             return;
         }
         // What one request may become is far below what the length of a record can tell.
-        let Ok(header) = record::header(head, state, lines) else { return };
+        let Ok(header) = record::header(head, state, &lines) else { return };
         if self.waiting() == 0 {
             self.oldest = Some(head.received_unix_milli);
         }
         let appended = match self.segments.back_mut() {
-            Some(last) => last.append([&header, state, lines]),
+            Some(last) => last.append([&header, state, &lines]),
             None => Err(io::ErrorKind::NotFound.into()),
         };
         match appended {
-            Ok(()) => self.appended(!state.is_empty()),
+            Ok(()) => {
+                self.appended(!state.is_empty());
+                self.fresh.push(fresh::Record { head, end: self.end, lines });
+            }
             Err(error) => {
                 tracing::warn!(%error, "the spool could not be written to; the batch is kept in memory until it can");
-                self.stuck = Some([&header, state, lines].concat());
+                self.stuck = Some([&header, state, &lines].concat());
             }
         }
     }
@@ -251,6 +260,17 @@ impl Log {
         }
     }
 
+    /// What is to be written next, where it is still in memory and was acknowledged at `oldest` or later.
+    pub(super) fn fresh(&mut self, oldest: u64) -> Option<Piece> {
+        let record = self.fresh.at(self.window.cursor())?;
+        let fresh::Record { head, end, lines } = record;
+        if head.received_unix_milli < oldest {
+            return None;
+        }
+        self.oldest = Some(head.received_unix_milli);
+        Some(Piece { text: lines.clone(), points: head.points.into(), end: *end, ..Piece::default() })
+    }
+
     /// What is to be read next; `None` where everything was.
     pub(super) fn unread(&self) -> Option<Part> {
         let from = self.window.cursor();
@@ -262,6 +282,7 @@ impl Log {
     /// Carbon has taken everything up to `to`.
     pub(super) fn advance(&mut self, to: u64) {
         self.window.advance(to, Instant::now());
+        self.fresh.written(to);
     }
 
     /// Removes what the replay window has left.

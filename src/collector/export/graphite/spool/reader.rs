@@ -4,12 +4,14 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind},
-    os::unix::fs::FileExt as _,
+    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
+    ops::Range,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+use bytes::Bytes;
 
 use super::{
     Spool,
@@ -68,7 +70,13 @@ impl Reader {
     pub async fn next(&self) -> Piece {
         loop {
             let arrived = self.spool.arrived.notified();
-            let part = self.spool.log.lock().unread();
+            let (fresh, part) = {
+                let mut log = self.spool.log.lock();
+                (log.fresh(oldest_taken(self.age)), log.unread())
+            };
+            if let Some(piece) = fresh {
+                return piece;
+            }
             match part {
                 Some(part) => {
                     if let Some(piece) = self.read(part).await {
@@ -149,56 +157,71 @@ fn read(part: &Part, age: Option<Duration>) -> io::Result<(Piece, Option<u64>)> 
         Err(error) => return Err(error),
     };
     let mut length = (part.end - part.from).min(READ);
+    let mut bytes = Vec::new();
     loop {
-        let bytes = match bytes_of(&file, part, length) {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok((skipped(part, part.end, &error), None)),
-        };
-        let (piece, oldest, stopped) = parse(&bytes, part, age);
-        if piece.end > part.from {
-            return Ok((piece, oldest));
+        if let Err(error) = read_up_to(length, &file, part, &mut bytes) {
+            return Ok((skipped(part, part.end, &error), None));
         }
-        match stopped {
+        let Parsed { piece, lines, oldest, stopped_at } = parse(&bytes, part, age);
+        if piece.end > part.from {
+            let text = joined(bytes, &lines);
+            return Ok((Piece { text, ..piece }, oldest));
+        }
+        match stopped_at {
             // Only once: a file that ends early does not become longer by asking for more of it.
             Found::Longer(size) if part.from + size as u64 <= part.end && length < size as u64 => {
                 length = size as u64;
             }
-            _ => return Ok((behind_damage(&file, part), None)),
+            _ => return Ok((behind_damage(&file, part, bytes), None)),
         }
     }
 }
 
-fn bytes_of(file: &File, part: &Part, length: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], part.from - part.base + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
+/// Adds what `bytes` lack of the part's first `length` bytes.
+fn read_up_to(length: u64, mut file: &File, part: &Part, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let more = length - bytes.len() as u64;
+    bytes.reserve_exact(usize::try_from(more).map_err(io::Error::other)?);
+    file.seek(SeekFrom::Start(part.from - part.base + bytes.len() as u64))?;
+    file.take(more).read_to_end(bytes)?;
+    Ok(())
 }
 
-/// The whole records at the front of `bytes`, and what stopped it.
-fn parse<'a>(bytes: &'a [u8], part: &Part, age: Option<Duration>) -> (Piece, Option<u64>, Found<'a>) {
-    let oldest_taken = age.map_or(0, |age| unix_millis().saturating_sub(millis(age)));
+/// The lines of one record after the other, where the first of them stands.
+fn joined(mut bytes: Vec<u8>, lines: &[Range<usize>]) -> Bytes {
+    let Some((first, others)) = lines.split_first() else { return Bytes::new() };
+    let mut end = first.end;
+    for other in others {
+        bytes.copy_within(other.clone(), end);
+        end += other.len();
+    }
+    Bytes::from(bytes).slice(first.start..end)
+}
+
+/// What whole records are made into.
+struct Parsed<'a> {
+    /// Without its text.
+    piece: Piece,
+    /// Where its lines stand.
+    lines: Vec<Range<usize>>,
+    /// When the first of them was acknowledged that was never written.
+    oldest: Option<u64>,
+    stopped_at: Found<'a>,
+}
+
+/// The whole records at the front of `bytes`, which stand where the part begins.
+fn parse<'a>(bytes: &'a [u8], part: &Part, age: Option<Duration>) -> Parsed<'a> {
+    let oldest_taken = oldest_taken(age);
     let mut piece = Piece { end: part.from, ..Piece::default() };
-    let mut oldest = None;
-    let mut text = Vec::new();
-    let mut rest = bytes;
-    let stopped = loop {
-        let record = match record::read(rest, piece.end) {
+    let (mut lines, mut oldest, mut at) = (Vec::new(), None, 0);
+    let stopped_at = loop {
+        let record = match record::read(&bytes[at..], piece.end) {
             Found::Record(record) => record,
             stopped => break stopped,
         };
         let again = record.head.position < part.written;
         let expired = record.head.received_unix_milli < oldest_taken;
         // One piece is either all to be written or all too old.
-        if piece.end > part.from && expired != text.is_empty() {
+        if piece.end > part.from && expired != lines.is_empty() {
             break Found::Nothing;
         }
         let points = u64::from(record.head.points);
@@ -208,25 +231,23 @@ fn parse<'a>(bytes: &'a [u8], part: &Part, age: Option<Duration>) -> (Piece, Opt
             (false, false) => piece.points += points,
             (false, true) => piece.again += points,
         }
+        at += record.size;
         if !expired {
-            text.extend_from_slice(record.lines);
+            lines.push(at - record.lines.len()..at);
         }
         if !again && oldest.is_none() {
             oldest = Some(record.head.received_unix_milli);
         }
         piece.end += record.size as u64;
-        rest = &rest[record.size..];
     };
-    piece.text = text.into();
-    (piece, oldest, stopped)
+    Parsed { piece, lines, oldest, stopped_at }
 }
 
 /// Where the part begins with damage: skips to the next whole record, or to the end of the segment.
-fn behind_damage(file: &File, part: &Part) -> Piece {
-    let rest = match bytes_of(file, part, part.end - part.from) {
-        Ok(rest) => rest,
-        Err(error) => return skipped(part, part.end, &error),
-    };
+fn behind_damage(file: &File, part: &Part, mut rest: Vec<u8>) -> Piece {
+    if let Err(error) = read_up_to(part.end - part.from, file, part, &mut rest) {
+        return skipped(part, part.end, &error);
+    }
     match record::next_after_damage(&rest, part.from) {
         Some(further) => skipped(part, part.from + further as u64, &"its checksum does not fit"),
         // Room that was reserved and never written to, in a segment that a power cut left unsealed.
@@ -243,6 +264,8 @@ fn skipped(part: &Part, to: u64, why: &dyn std::fmt::Display) -> Piece {
     Piece { end: to, damage: Some(damage), ..Piece::default() }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// When the oldest record was acknowledged that is not too old, in milliseconds since 1970.
+fn oldest_taken(age: Option<Duration>) -> u64 {
+    let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    age.map_or(0, |age| unix_millis().saturating_sub(millis(age)))
 }

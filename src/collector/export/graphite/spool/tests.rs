@@ -22,9 +22,13 @@ fn line(number: usize, bytes: usize) -> String {
     format!("path{} {number} 1700000000\n", "x".repeat(bytes))
 }
 
+fn lines(text: &str) -> Lines {
+    Lines { text: text.to_owned().into(), points: 1 }
+}
+
 fn put(spool: &Arc<Spool>, line: &str) -> bool {
     let Some(room) = spool.reserve(line.len()) else { return false };
-    room.commit(line.as_bytes(), 1, &Entries::default());
+    room.commit(lines(line), &Entries::default());
     true
 }
 
@@ -210,7 +214,7 @@ fn entries(values: &[(u128, &str)]) -> Entries {
 fn put_state(spool: &Arc<Spool>, line: &str, values: &[(u128, &str)]) -> bool {
     let entries = entries(values);
     let Some(room) = spool.reserve(line.len() + entries.len()) else { return false };
-    room.commit(line.as_bytes(), 1, &entries);
+    room.commit(lines(line), &entries);
     true
 }
 
