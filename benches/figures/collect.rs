@@ -73,11 +73,12 @@ pub(crate) fn side_by_side() {
 /// What a point costs once its series is known, and what the series take.
 pub(crate) fn by_series() {
     program::move_to_second_core();
-    println!("\n| counter series | processor time a point | resident memory |");
-    println!("|---|---|---|");
-    for series in [1_000, 10_000, 100_000, 1_000_000] {
+    println!("\n| collector | counter series | processor time a point | resident memory |");
+    println!("|---|---|---|---|");
+    let each = [1_000, 10_000, 100_000, 1_000_000];
+    for (variant, series) in [Variant::Exposition, Variant::Lines].map(|v| each.map(|s| (v, s))).concat() {
         let carbon = Carbon::listen();
-        let collector = Collector::start(Variant::Exposition, carbon.address());
+        let collector = Collector::start(variant, carbon.address());
         let bodies = || {
             (0..CONNECTIONS)
                 .map(|sender| {
@@ -89,7 +90,8 @@ pub(crate) fn by_series() {
         load::each_once(&collector, bodies());
         let sent = load::run(&collector, bodies(), ROUND, None);
         println!(
-            "| {series} | {:.2} µs | {:.1} MB |",
+            "| {} | {series} | {:.2} µs | {:.1} MB |",
+            variant.name(),
             sent.microseconds_per_point(),
             collector.process().resident_megabytes()
         );

@@ -27,7 +27,7 @@ use slab::Slab;
 pub(crate) use self::identity::text;
 use self::{
     beginning::Written,
-    identity::{Descriptor, NamedType, attribute_key},
+    identity::{Descriptor, Key, Keys, NamedType, attribute_key},
     kept::Kept,
     paths::{Paths, Turn},
     state::State,
@@ -66,7 +66,8 @@ pub struct Table {
     resources: HashMap<Vec<u8>, Arc<Resource>>,
     descriptors: HashMap<Vec<u8>, Arc<Descriptor>>,
     types: HashMap<Vec<u8>, Arc<NamedType>>,
-    index: HashMap<Box<[u8]>, usize, RandomState>,
+    keys: Keys,
+    index: HashMap<Key, usize, RandomState>,
     streams: Slab<Stream>,
     paths: Paths,
     beginnings: Written,
@@ -106,6 +107,7 @@ impl Table {
             resources: HashMap::new(),
             descriptors: HashMap::new(),
             types: HashMap::new(),
+            keys: Keys::default(),
             index: HashMap::default(),
             streams: Slab::new(),
             paths: Paths::default(),
@@ -186,7 +188,7 @@ impl Table {
     /// Forgets the streams that were made for `plan`: its points are not taken.
     pub fn abandon(&mut self, plan: Plan) {
         for key in plan.made {
-            if let Some(slot) = self.index.remove(key.as_slice()) {
+            if let Some(slot) = self.index.remove(&key) {
                 forget(&self.streams.remove(slot), &mut self.paths);
             }
         }
@@ -326,10 +328,11 @@ impl Table {
         descriptor: &Arc<Descriptor>,
         attributes: &[Attribute<'_>],
         now: Instant,
-        made: &mut Vec<Vec<u8>>,
+        made: &mut Vec<Key>,
     ) -> Result<usize, &'static str> {
         attribute_key(descriptor.id, attributes, &mut self.key)?;
-        if let Some(slot) = self.index.get(self.key.as_slice()) {
+        let key = self.keys.of(&self.key);
+        if let Some(slot) = self.index.get(&key) {
             self.streams[*slot].heard = now;
             return Ok(*slot);
         }
@@ -349,11 +352,11 @@ impl Table {
             identity: None,
         };
         let slot = self.streams.insert(stream);
-        self.index.insert(self.key.as_slice().into(), slot);
+        self.index.insert(key, slot);
         if self.written {
             self.join(slot);
         }
-        made.push(self.key.clone());
+        made.push(key);
         Ok(slot)
     }
 

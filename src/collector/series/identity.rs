@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +14,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
+use siphasher::sip128::SipHasher13;
 
 use crate::{
     collector::{
@@ -250,6 +252,27 @@ pub(super) fn attribute_key(
 ) -> Result<(), &'static str> {
     write_key(id, attributes, key);
     within(key, MAX_KEY)
+}
+
+/// What a series is found by: 128 bits of what it is told by, so that this is not kept a second time.
+pub(super) type Key = [u8; 16];
+
+/// Makes the [`Key`]s of one table. Nobody else knows by which secrets, so that no sender can make two series that are
+/// taken for one, and none are by chance.
+#[derive(Debug)]
+pub(super) struct Keys(SipHasher13);
+
+impl Default for Keys {
+    fn default() -> Self {
+        let [first, second] = [(); 2].map(|()| RandomState::new().hash_one(()));
+        Self(SipHasher13::new_with_keys(first, second))
+    }
+}
+
+impl Keys {
+    pub(super) fn of(&self, key: &[u8]) -> Key {
+        self.0.hash(key).as_bytes()
+    }
 }
 
 /// What a key without its id, under something of the identity `under`, is known by beyond this process.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
 
-use super::point;
+use super::{identity::Key, point};
 
 /// Characters of a name that go into an answer or a log line.
 const NAME_LENGTH: usize = 80;
@@ -16,7 +16,7 @@ const NAME_LENGTH: usize = 80;
 pub struct Plan {
     pub(super) slots: Vec<Option<usize>>,
     /// The keys of streams that were made for it.
-    pub(super) made: Vec<Vec<u8>>,
+    pub(super) made: Vec<Key>,
     /// At most so many bytes of carbon lines.
     pub line_bytes: usize,
     /// At most so many bytes of what is kept of its series beside their lines.

@@ -11,6 +11,8 @@ use std::{
 
 /// A series beyond this is none that was sent.
 const MOST_SERIES: usize = 10_000_000;
+/// The beginning of the lines that the collector tells of itself.
+const OWN: &[u8] = b"pushpull.collector.";
 
 /// Numbers, as ranges that neither overlap nor touch, ascending.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +70,9 @@ impl Store {
             self.flush();
         }
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            if line.starts_with(OWN) {
+                continue;
+            }
             self.lines += 1;
             let Some((series, number)) = std::str::from_utf8(line).ok().and_then(point) else {
                 self.wrong(format!("no line of what was sent: {:?}", String::from_utf8_lossy(line)));
