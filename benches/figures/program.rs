@@ -113,7 +113,7 @@ impl Program {
     fn megabytes(&self, what: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
-        line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1_024.0
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1_024.0 / 1e6
     }
 
     /// Processor time that it used so far, in user and in kernel mode.

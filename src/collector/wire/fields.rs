@@ -24,6 +24,7 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
+    #[inline(always)]
     fn read(&mut self) -> Read<(u32, Field<'a>)> {
         let key = u32::try_from(self.varint()?).map_err(|_| Unusual)?;
         let number = key >> 3;

@@ -284,17 +284,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn attribute(&mut self, message: &'a [u8]) -> Read<()> {
-        let (mut key, mut value) = ("", None);
-        for field in Fields::of(message) {
-            match field? {
-                (1, field) => key = text(field)?,
-                (2, Field::Bytes(any)) => once(&mut value, Value::read(any)?)?,
-                (3, Field::Varint(_)) | (4.., _) => {}
-                _ => return Err(Unusual),
+        let attribute = match short_text(message) {
+            Some([key, value]) => {
+                Attribute { key: text(Field::Bytes(key))?, value: Value::Text(text(Field::Bytes(value))?) }
             }
-        }
-        let value = value.unwrap_or(Value::Empty);
-        self.push(|metrics| &mut metrics.attributes, Attribute { key, value })
+            None => Attribute::read(message)?,
+        };
+        self.push(|metrics| &mut metrics.attributes, attribute)
     }
 
     fn ended(&self, mut point: Point<'a>) -> Read<Point<'a>> {
@@ -314,6 +310,33 @@ impl Point<'_> {
         let start = u32::try_from(attributes).unwrap_or(u32::MAX);
         let attributes = Attributes { start, end: start };
         Self { attributes, start: 0, time: 0, flags: 0, content: Content::Number(None) }
+    }
+}
+
+/// Key and value of an attribute as nearly all are written: the key, then a text, both short. Field by field, these
+/// would be most of what there is to read of a request.
+fn short_text(attribute: &[u8]) -> Option<[&[u8]; 2]> {
+    const KEY: u8 = 1 << 3 | 2;
+    const VALUE: u8 = 2 << 3 | 2;
+    const TEXT: u8 = 1 << 3 | 2;
+    let [KEY, length @ ..0x80, rest @ ..] = attribute else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(*length))?;
+    let [VALUE, whole @ ..0x80, TEXT, length @ ..0x80, text @ ..] = rest else { return None };
+    (usize::from(*length) == text.len() && usize::from(*whole) == text.len() + 2).then_some([key, text])
+}
+
+impl<'a> Attribute<'a> {
+    fn read(message: &'a [u8]) -> Read<Self> {
+        let (mut key, mut value) = ("", None);
+        for field in Fields::of(message) {
+            match field? {
+                (1, field) => key = text(field)?,
+                (2, Field::Bytes(any)) => once(&mut value, Value::read(any)?)?,
+                (3, Field::Varint(_)) | (4.., _) => {}
+                _ => return Err(Unusual),
+            }
+        }
+        Ok(Self { key, value: value.unwrap_or(Value::Empty) })
     }
 }
 
