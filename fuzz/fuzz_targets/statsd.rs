@@ -14,11 +14,12 @@ use pushpull_fuzz::{Bridge, carbon, run};
 fuzz_target!(|input: &[u8]| {
     let [choice, datagrams @ ..] = input else { return };
     let bridge = Bridge::new(GraphiteNames::Tagged);
+    let names = [None, Some(StatsdNames::Legacy), Some(StatsdNames::New)][usize::from(*choice) % 3];
     let settings = Settings {
         flush: Duration::from_secs(3_600),
         histogram_bounds: vec![0.1, 1.0],
         max_series: 100,
-        names: [None, Some(StatsdNames::Legacy), Some(StatsdNames::New)][usize::from(*choice) % 3],
+        names,
         kept: None,
     };
     run(async {
@@ -34,5 +35,9 @@ fuzz_target!(|input: &[u8]| {
         let server = tokio::net::UdpSocket::from_std(server).expect("a socket");
         statsd::serve(server, bridge.pipeline.clone(), settings, stop).await;
     });
-    carbon::keeps_all(&bridge.lines());
+    let lines = bridge.lines();
+    carbon::keeps_all(&lines);
+    if names.is_none() {
+        carbon::keeps_every_tag(&lines);
+    }
 });
