@@ -54,16 +54,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn resource(&mut self, message: &'a [u8]) -> Read<()> {
-        let mut found = None;
-        for field in Fields::of(message) {
-            match field? {
-                (1, Field::Bytes(resource)) => once(&mut found, resource)?,
-                (3, field) => drop(text(field)?),
-                (2, Field::Bytes(_)) | (4.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
-        let attributes = self.resource_attributes(found.unwrap_or_default())?;
+        let attributes = self.resource_attributes(whose(message)?)?;
         self.push(|metrics| &mut metrics.resources, attributes)?;
         for field in Fields::of(message) {
             if let (2, Field::Bytes(scope)) = field? {
@@ -87,18 +78,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn scope(&mut self, message: &'a [u8]) -> Read<()> {
-        let mut found = None;
-        for field in Fields::of(message) {
-            match field? {
-                (1, Field::Bytes(scope)) => once(&mut found, scope)?,
-                (3, field) => drop(text(field)?),
-                (2, Field::Bytes(_)) | (4.., _) => {}
-                _ => return Err(Unusual),
-            }
-        }
+        let whose = whose(message)?;
         let mut scope = Scope::default();
         let start = self.metrics.attributes.len();
-        for field in Fields::of(found.unwrap_or_default()) {
+        for field in Fields::of(whose) {
             match field? {
                 (1, field) => scope.name = text(field)?,
                 (2, field) => scope.version = text(field)?,
@@ -311,6 +294,21 @@ impl Point<'_> {
         let attributes = Attributes { start, end: start };
         Self { attributes, start: 0, time: 0, flags: 0, content: Content::Number(None) }
     }
+}
+
+/// The resource of a `ResourceMetrics`, or the scope of a `ScopeMetrics`: its first field, before the lists in its second.
+/// Of the third, its schema's URL, it matters only that it is a text.
+fn whose(message: &[u8]) -> Read<&[u8]> {
+    let mut found = None;
+    for field in Fields::of(message) {
+        match field? {
+            (1, Field::Bytes(whose)) => once(&mut found, whose)?,
+            (3, field) => drop(text(field)?),
+            (2, Field::Bytes(_)) | (4.., _) => {}
+            _ => return Err(Unusual),
+        }
+    }
+    Ok(found.unwrap_or_default())
 }
 
 /// Key and value of an attribute as nearly all are written: the key, then a text, both short. Field by field, these

@@ -70,13 +70,13 @@ impl Reader {
     pub async fn next(&self) -> Piece {
         loop {
             let arrived = self.spool.arrived.notified();
-            let (fresh, part) = {
+            let part = {
                 let mut log = self.spool.log.lock();
-                (log.fresh(oldest_taken(self.age)), log.unread())
+                if let Some(piece) = log.fresh(oldest_taken(self.age)) {
+                    return piece;
+                }
+                log.unread()
             };
-            if let Some(piece) = fresh {
-                return piece;
-            }
             match part {
                 Some(part) => {
                     if let Some(piece) = self.read(part).await {
