@@ -35,9 +35,8 @@ fuzz_target!(|input: &[u8]| {
         let server = tokio::net::UdpSocket::from_std(server).expect("a socket");
         statsd::serve(server, bridge.pipeline.clone(), settings, stop).await;
     });
-    let lines = bridge.lines();
-    carbon::keeps_all(&lines);
-    if names.is_none() {
-        carbon::keeps_every_tag(&lines);
+    match names {
+        None => carbon::keeps_all(&bridge.lines()),
+        Some(_) => carbon::keeps_lines(&bridge.lines()),
     }
 });

@@ -7,21 +7,12 @@ const LONGEST_LINE: usize = 16_384;
 /// What the tag database's columns hold, in characters.
 const LONGEST_PART: usize = 191;
 
-/// Judges every line of a text.
+/// Judges every line of a text, and that carbon keeps all of its tags: of two with one key it keeps the last.
 ///
 /// # Panics
 /// At the first one that carbon would not keep, saying why.
 pub fn keeps_all(text: &[u8]) {
-    assert!(text.is_empty() || text.ends_with(b"\n"), "the last line is half a one");
-    judge(text, keeps);
-}
-
-/// Judges whether carbon keeps every tag too: of two with one key it keeps the last. Lines as statsd's daemon writes them
-/// have what its clients sent.
-///
-/// # Panics
-/// At the first line of which it does not.
-pub fn keeps_every_tag(text: &[u8]) {
+    keeps_lines(text);
     judge(text, |line| {
         let mut keys = HashSet::new();
         let path = line.split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -29,6 +20,16 @@ pub fn keeps_every_tag(text: &[u8]) {
         let once = tags.map(|tag| tag.split(|byte| *byte == b'=').next()).all(|key| keys.insert(key));
         if once { Ok(()) } else { Err("a key twice") }
     });
+}
+
+/// Judges every line of a text, but not its tags together: lines as statsd's daemon writes them have what its clients
+/// sent.
+///
+/// # Panics
+/// Likewise.
+pub fn keeps_lines(text: &[u8]) {
+    assert!(text.is_empty() || text.ends_with(b"\n"), "the last line is half a one");
+    judge(text, keeps);
 }
 
 fn judge(text: &[u8], keeps: impl Fn(&[u8]) -> Result<(), &'static str>) {
