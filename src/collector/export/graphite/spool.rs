@@ -251,6 +251,7 @@ impl Spool {
         let Some(folder) = &*folder else { return false };
         self.log.lock().forget(Instant::now());
         self.take_over_state();
+        self.log.lock().trim();
         self.sync(folder);
         true
     }

@@ -33,6 +33,11 @@ pub(super) struct Log {
     /// Oldest first; the last one is appended to where `open` says so.
     segments: VecDeque<Segment>,
     open: bool,
+    /// Segments that are not needed any more, oldest first, whose files are used for new ones: to remove and to
+    /// allocate them costs as much as to write to them.
+    spare: VecDeque<Segment>,
+    /// How many segments were begun since files were given back last.
+    begun: usize,
     /// Where the next record begins.
     end: u64,
     /// How large a segment becomes.
@@ -66,6 +71,8 @@ impl Log {
             closed: false,
             segments: segments.into(),
             open: false,
+            spare: VecDeque::new(),
+            begun: 0,
             end,
             segment,
             limit,
@@ -96,7 +103,7 @@ impl Log {
 
     /// Bytes on the disk.
     pub(super) fn on_disk(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.allocated).sum()
+        self.segments.iter().chain(&self.spare).map(|segment| segment.allocated).sum()
     }
 
     pub(super) const fn is_refusing(&self) -> bool {
@@ -141,11 +148,25 @@ impl Log {
         }
         // Sealed also where it cannot grow: only a sealed one can make way later.
         self.seal();
-        let path = self.folder.join(segment_name(self.end));
-        self.segments.push_back(Segment::create(path, self.end)?);
+        let begun = self.begin()?;
+        self.segments.push_back(begun);
         self.open = true;
         self.names_changed = true;
+        self.begun += 1;
         self.extend(bytes, now)
+    }
+
+    /// A new segment, in a file that there is where there is one.
+    fn begin(&mut self) -> io::Result<Segment> {
+        let path = self.folder.join(segment_name(self.end));
+        if let Some(spare) = self.spare.pop_front() {
+            let before = spare.path.clone();
+            match spare.again(path.clone(), self.end) {
+                Ok(segment) => return Ok(segment),
+                Err(_) => drop(std::fs::remove_file(before)),
+            }
+        }
+        Segment::create(path, self.end)
     }
 
     /// Room in the last segment.
@@ -165,8 +186,7 @@ impl Log {
         }
         let wanted = |log: &Self| log.on_disk() - allocated + to;
         if wanted(self) > self.limit {
-            self.window.forget(now, 0);
-            self.remove();
+            self.make_way(now);
         }
         // A batch that is larger than the whole spool would never fit, so it is let in where nothing waits.
         let oversized = to > self.limit && self.waiting() == 0;
@@ -180,10 +200,16 @@ impl Log {
         if self.allocate(to).is_ok() {
             return Ok(());
         }
-        // The disk is full: what is kept beyond the replay time makes way.
+        // The disk is full.
+        self.make_way(now);
+        self.allocate(to)
+    }
+
+    /// Gives the disk back what is kept beyond the replay time.
+    fn make_way(&mut self, now: Instant) {
         self.window.forget(now, 0);
         self.remove();
-        self.allocate(to)
+        self.give_back(0);
     }
 
     fn allocate(&mut self, to: u64) -> io::Result<()> {
@@ -242,6 +268,7 @@ impl Log {
         }
         self.closed = true;
         self.seal();
+        self.give_back(0);
     }
 
     /// Nothing more is appended to the last segment.
@@ -295,16 +322,30 @@ impl Log {
         self.remove();
     }
 
+    /// Takes out the segments that are not needed any more.
     fn remove(&mut self) {
         let start = self.window.start();
         let appended = usize::from(self.open);
         let covered = self.covered;
         let may_go = |first: &Segment| first.end() <= start && (!first.has_state || first.end() <= covered);
         while self.segments.len() > appended && self.segments.front().is_some_and(may_go) {
-            let Some(first) = self.segments.pop_front() else { return };
+            self.spare.extend(self.segments.pop_front());
+        }
+    }
+
+    /// Once a second: keeps the files of as many spare segments as were begun since, and removes the others.
+    pub(super) fn trim(&mut self) {
+        let begun = mem::take(&mut self.begun);
+        self.give_back(begun);
+    }
+
+    /// Removes the files of all spare segments but the last `kept`.
+    fn give_back(&mut self, kept: usize) {
+        let surplus = self.spare.len().saturating_sub(kept);
+        for segment in self.spare.drain(..surplus) {
             self.names_changed = true;
-            if let Err(error) = std::fs::remove_file(&first.path) {
-                tracing::warn!(%error, path = %first.path.display(), "a segment of the spool cannot be removed");
+            if let Err(error) = std::fs::remove_file(&segment.path) {
+                tracing::warn!(%error, path = %segment.path.display(), "a segment of the spool cannot be removed");
             }
         }
     }

@@ -16,8 +16,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::record::{self, Found};
+use super::record::{self, Found, HEADER};
 
+/// What stands behind the last record, where there is room: in a file that is used again, something else would.
+const END: [u8; HEADER] = [0; HEADER];
 /// What is written at once where a file system cannot reserve room.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
@@ -61,6 +63,19 @@ impl Segment {
         })
     }
 
+    /// A new one in the file of this one, which is not needed any more: there is room in it, and it is in the system's
+    /// memory. What it holds is never taken for a record of the new one, whose positions are behind it.
+    ///
+    /// # Errors
+    /// Where the file cannot be used; it may have the new name by then.
+    pub(super) fn again(self, path: PathBuf, base: u64) -> io::Result<Self> {
+        std::fs::rename(&self.path, &path)?;
+        let file = File::options().read(true).write(true).open(&path)?;
+        file.write_all_at(&END, 0)?;
+        let allocated = self.allocated;
+        Ok(Self { base, path, data: 0, allocated, has_state: false, file: Some(Arc::new(file)), synced: 0 })
+    }
+
     /// One that an earlier process left, of `data` bytes.
     pub(super) const fn left(path: PathBuf, base: u64, data: u64, allocated: u64) -> Self {
         Self { base, path, data, allocated, has_state: true, file: None, synced: data }
@@ -90,6 +105,9 @@ impl Segment {
     /// Appends a record. Where that fails, what was written of it is cut off or lies behind the end.
     pub(super) fn append(&mut self, parts: [&[u8]; 3]) -> io::Result<()> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let end = self.data + parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        let behind = usize::try_from(self.allocated.saturating_sub(end)).unwrap_or(HEADER).min(HEADER);
+        file.write_all_at(&END[..behind], end)?;
         let mut at = self.data;
         for part in parts {
             if let Err(error) = file.write_all_at(part, at) {
@@ -161,7 +179,8 @@ pub(super) fn recover(path: &Path, base: u64) -> io::Result<Recovered> {
             },
         }
     }
-    let torn = bytes[data..].iter().any(|byte| *byte != 0);
+    let behind = &bytes[data..];
+    let torn = behind[..behind.len().min(HEADER)] != END[..behind.len().min(HEADER)];
     File::options().write(true).open(path)?.set_len(data as u64)?;
     Ok(Recovered { data: data as u64, torn })
 }

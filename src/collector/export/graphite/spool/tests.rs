@@ -91,6 +91,39 @@ fn filled(lines: &[String]) -> TempDir {
     folder
 }
 
+/// Fills a spool with other records until carbon has them and their segments are spare.
+fn make_spare(spool: &Arc<Spool>, reader: &Reader) {
+    assert!((0..60).all(|number| put(spool, &line(number, 5_000))));
+    drain(spool, reader);
+    forget_written(spool);
+}
+
+/// Gives the folder up as a kill does.
+fn abandon(spool: &Spool) {
+    spool.folder.lock().take();
+}
+
+/// As the keeper does, only that nothing is too little to be forgotten.
+fn forget_written(spool: &Spool) {
+    let mut log = spool.log.lock();
+    log.window.forget(Instant::now(), 0);
+    log.forget(Instant::now());
+}
+
+/// The same in files that held other records before.
+fn filled_again(lines: &[String]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
+    make_spare(&spool, &reader);
+    // So large that the next record begins a segment.
+    assert!(put(&spool, &line(0, SMALL / 16)));
+    drain(&spool, &reader);
+    assert!(lines.iter().all(|line| put(&spool, line)));
+    forget_written(&spool);
+    spool.close();
+    folder
+}
+
 #[test]
 fn records_come_back_in_order_over_segments_and_starts() {
     let lines: Vec<String> = (0..40).map(|number| line(number, number * 300)).collect();
@@ -291,6 +324,51 @@ fn state_that_is_damaged_is_counted_and_what_the_segments_hold_is_kept() {
     assert_eq!(values(&spool).get(&2).map(String::as_str), Some("new"));
 }
 
+#[test]
+fn files_are_used_again_and_what_they_held_is_not_taken_for_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
+    let keeper = spool.folder.lock();
+    make_spare(&spool, &reader);
+    let before = segments(folder.path());
+    assert!(before.len() > 4);
+    let lines: Vec<String> = (0..30).map(|number| line(number, 5_000)).collect();
+    assert!(lines.iter().all(|line| put(&spool, line)));
+    drop(keeper);
+    assert_eq!(segments(folder.path()).len(), before.len(), "no file is new");
+    assert!(!segments(folder.path()).contains(&before[0]));
+    // As a kill leaves it: the last segment has all of its room, with what stood there before.
+    abandon(&spool);
+    let last = fs::read(segments(folder.path()).last().unwrap()).unwrap();
+    assert!(last.len() == SMALL / 16 && last.iter().rev().take(10_000).any(|byte| *byte != 0));
+    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
+    let sent = drain(&spool, &reader);
+    assert_eq!(sent[sent.len() - lines.len()..], lines);
+    assert_eq!(damaged(&stats), BTreeMap::new());
+
+    abandon(&spool);
+    // A part of one more record, as a kill within its write leaves it.
+    let path = segments(folder.path()).pop().unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    let again = bytes[..record::HEADER].to_vec();
+    bytes.extend(&again);
+    fs::write(&path, &bytes).unwrap();
+    let (_, _, stats) = open(folder.path(), SMALL, Duration::ZERO);
+    assert_eq!(damaged(&stats), [("torn", 1)].into());
+}
+
+#[test]
+fn files_that_a_second_did_not_need_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
+    make_spare(&spool, &reader);
+    spool.log.lock().trim();
+    spool.log.lock().trim();
+    assert_eq!(segments(folder.path()).len(), 1, "the one that is appended to");
+    let on_disk = fs::metadata(&segments(folder.path())[0]).unwrap().len();
+    assert_eq!(spool.held().on_disk, on_disk);
+}
+
 /// As after a power cut: the file has its room, and not all of what was written to it.
 #[test]
 fn room_without_records_is_no_damage() {
@@ -330,9 +408,10 @@ proptest! {
         sizes in proptest::collection::vec(0..6_000_usize, 1..40),
         harm in harm(),
         at in any::<prop::sample::Index>(),
+        again: bool,
     ) {
         let lines: Vec<String> = sizes.iter().enumerate().map(|(number, size)| line(number, *size)).collect();
-        let folder = filled(&lines);
+        let folder = if again { filled_again(&lines) } else { filled(&lines) };
         let places = places(folder.path(), &lines);
         let total: usize = lines.iter().map(|line| record::HEADER + line.len()).sum();
         let mut at = at.index(total);
