@@ -2,7 +2,7 @@
 //!
 //! It must not know a transport: each receiver maps a refusal to its own codes.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
 use axum::{Router, body::Body, extract, http::Response, routing::any};
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::collector::{
     trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
 use prost::Message as _;
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -32,7 +33,8 @@ use body::{Room, Share};
 use check::{Findings, Missing};
 
 /// A body of up to this many bytes is decoded where it was read; a larger one on a thread of its own, so
-/// that it does not hold up the connections beside it.
+/// that it does not hold up the connections beside it. No more of these at once than there are processors: they would
+/// take memory, and each other's turns.
 const DECODED_IN_PLACE: usize = 256 * 1024;
 /// How much larger gzip is expected to become, for that choice only.
 const USUAL_INFLATION: usize = 16;
@@ -168,6 +170,7 @@ pub(super) struct Intake {
     limits: Limits,
     bodies: Room,
     decoded: Room,
+    threads: Arc<Semaphore>,
 }
 
 /// A body with the room that it holds.
@@ -180,7 +183,8 @@ impl Intake {
     /// `place` is the receiver's name in the counts.
     pub(super) fn new(place: &'static str, limits: Limits, accept: Accept, stats: Arc<Stats>) -> Arc<Self> {
         let (bodies, decoded) = (Room::new(limits.bodies), Room::new(limits.decoded));
-        Arc::new(Self { place, accept, stats, limits, bodies, decoded })
+        let threads = Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)));
+        Arc::new(Self { place, accept, stats, limits, bodies, decoded, threads })
     }
 
     /// One route for each signal, answered by `answer` whatever the method.
@@ -228,9 +232,13 @@ impl Intake {
             return self.take_now(signal, encoding, gzip, received);
         }
         let intake = Arc::clone(self);
-        tokio::task::spawn_blocking(move || intake.take_now(signal, encoding, gzip, received))
-            .await
-            .unwrap_or(Err(Refusal::Internal))
+        let turn = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| Refusal::Internal)?;
+        let take = move || {
+            // Kept until the end, also where the sender goes away meanwhile.
+            let _turn = turn;
+            intake.take_now(signal, encoding, gzip, received)
+        };
+        tokio::task::spawn_blocking(take).await.unwrap_or(Err(Refusal::Internal))
     }
 
     fn take_now(

@@ -4,7 +4,7 @@
 
 use std::{io::Read as _, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt as _;
@@ -17,6 +17,8 @@ use super::{Limits, Refusal};
 
 /// Room is taken in units of this many bytes.
 const UNIT: usize = 4096;
+/// The most room that a body gets because its sender says that it is that long.
+const RESERVED: usize = 1024 * 1024;
 const INFLATE_STEP: usize = 32 * 1024;
 /// When to try again where the bodies of others take all the room: they are read within this, most times.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -95,7 +97,8 @@ pub(super) async fn read(
 }
 
 async fn read_all(body: &mut Body, extra: usize, limit: usize, share: &mut Share) -> Result<Bytes, Refusal> {
-    let mut whole = Vec::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut whole = Vec::with_capacity(announced.min(RESERVED));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::Aborted(error.to_string()))?;
         let Some(data) = frame.data_ref() else { continue };

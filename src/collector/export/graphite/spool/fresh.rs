@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::record::Head;
 
 /// The most bytes of lines; records that are pushed out are read from the disk.
-const LIMIT: usize = 8 * 1024 * 1024;
+const LIMIT: usize = 4 * 1024 * 1024;
 
 /// Records that were never written to carbon, oldest first.
 #[derive(Debug, Default)]
