@@ -23,7 +23,7 @@ use self::{
 use crate::{median, program};
 
 /// How long each collector is loaded, once for each round; the rounds of all alternate.
-const ROUND: Duration = Duration::from_secs(4);
+const ROUND: Duration = Duration::from_secs(8);
 const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 4;
 /// Data points in a body.

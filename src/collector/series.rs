@@ -155,9 +155,13 @@ impl Table {
             for (point, (key, known)) in metrics.points(metric).iter().zip(known.by_ref()) {
                 let slot = match (descriptor, key, known) {
                     (_, _, Some(slot)) => Ok(slot),
-                    (Ok(descriptor), Ok(key), None) => {
-                        self.stream(descriptor, *key, metrics.attributes(point.attributes), now, &mut plan.made)
-                    }
+                    (Ok(descriptor), Ok(key), None) => self.stream(
+                        descriptor,
+                        *key,
+                        metrics.attributes(point.attributes),
+                        now,
+                        &mut plan.made,
+                    ),
                     (Err(reason), ..) | (_, Err(reason), _) => Err(*reason),
                 };
                 match slot {
@@ -203,8 +207,7 @@ impl Table {
     /// The streams that are there already. They are looked up one behind the other with nothing between them, so that
     /// among a million of them the processor waits for the memory of many at a time.
     fn known(&mut self, keys: &[Result<Key, &'static str>], now: Instant) -> Vec<Option<usize>> {
-        let known: Vec<_> =
-            keys.iter().map(|key| self.index.get(key.as_ref().ok()?).copied()).collect();
+        let known: Vec<_> = keys.iter().map(|key| self.index.get(key.as_ref().ok()?).copied()).collect();
         for slot in known.iter().flatten() {
             self.streams[*slot].heard = now;
         }

@@ -1,7 +1,10 @@
 //! A carbon that only counts the lines it is sent.
+//!
+//! It never sleeps while it is connected: to wake it would be at the cost of the collector that writes to it, and at
+//! these rates a real carbon would have no time to.
 
 use std::{
-    io::Read as _,
+    io::{ErrorKind, Read as _},
     net::{SocketAddr, TcpListener},
     sync::{
         Arc,
@@ -26,7 +29,17 @@ impl Carbon {
                 let (mut stream, counted) = (stream.unwrap(), Arc::clone(&counted));
                 thread::spawn(move || {
                     let mut buffer = vec![0; 256 * 1024];
-                    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    stream.set_nonblocking(true).unwrap();
+                    loop {
+                        let read = match stream.read(&mut buffer) {
+                            Ok(0) => return,
+                            Ok(read) => read,
+                            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                                thread::yield_now();
+                                continue;
+                            }
+                            Err(_) => return,
+                        };
                         let ends = buffer[..read].iter().filter(|byte| **byte == b'\n').count();
                         counted.fetch_add(ends as u64, Ordering::Relaxed);
                     }

@@ -7,9 +7,9 @@ use http_bench::{layers::Layer, pipeline::Spans};
 
 use crate::{child::Child, cores::Core, load::Load, median, sink::Sink, table::Table};
 
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 44;
 const WARM_UP: Load = Load { connections: 32, duration: Duration::from_secs(1) };
-const ROUND: Load = Load { connections: 32, duration: Duration::from_secs(1) };
+const ROUND: Load = Load { connections: 32, duration: Duration::from_millis(250) };
 /// The spans of the last requests are exported by then: half a second more than a batch waits.
 const LAST_EXPORT: Duration = Duration::from_millis(5_500);
 

@@ -4,7 +4,8 @@
 //! An append-only log in segments, one record for each batch that was acknowledged. Room is reserved on the disk
 //! before a batch is admitted, so that a full disk refuses it while its sender still has it; a record is written
 //! before the batch is acknowledged (a kill loses nothing), and brought to the disk every second (a power cut
-//! loses at most that). A segment goes when the replay window has left it.
+//! loses at most that). A segment goes when the replay window has left it; while others are begun, its file becomes
+//! one of them.
 //!
 //! It must not drop what was acknowledged, except for what is older than `--spool-age`, and what the disk
 //! does not give back; both are counted.
