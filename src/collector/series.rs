@@ -55,6 +55,12 @@ use crate::{config::GraphiteLines, exposition::family::Kind, naming::graphite::N
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
 
+/// How many points' streams are looked up together.
+const TOGETHER: usize = 1_024;
+
+/// A metric's descriptor, or why its points are refused.
+type Described = Result<Arc<Descriptor>, &'static str>;
+
 /// All streams that points were heard of in the last [`STALE_AFTER`].
 #[derive(Debug)]
 pub struct Table {
@@ -67,7 +73,7 @@ pub struct Table {
     resources: HashMap<Vec<u8>, Arc<Resource>>,
     descriptors: HashMap<Vec<u8>, Arc<Descriptor>>,
     types: HashMap<Vec<u8>, Arc<NamedType>>,
-    hash: Keys,
+    keys: Keys,
     index: HashMap<Key, usize, RandomState>,
     streams: Slab<Stream>,
     paths: Paths,
@@ -108,7 +114,7 @@ impl Table {
             resources: HashMap::new(),
             descriptors: HashMap::new(),
             types: HashMap::new(),
-            hash: Keys::default(),
+            keys: Keys::default(),
             index: HashMap::default(),
             streams: Slab::new(),
             paths: Paths::default(),
@@ -145,27 +151,37 @@ impl Table {
     #[must_use]
     pub fn plan(&mut self, metrics: &Metrics<'_>, now: Instant, clock: SystemTime) -> Plan {
         let mut plan = Plan::default();
+        plan.slots.reserve_exact(metrics.len());
+        let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
         let descriptor = |metric| self.descriptor(metrics, metric, &mut plan);
         let descriptors: Vec<_> = metrics.metrics.iter().map(descriptor).collect();
-        let keys = self.keys(metrics, &descriptors, clock);
-        let mut known = keys.iter().zip(self.known(&keys, now));
-        plan.slots.reserve_exact(metrics.len());
-        for (metric, descriptor) in metrics.metrics.iter().zip(&descriptors) {
-            let delta = point::is_delta(metric);
-            for (point, (key, known)) in metrics.points(metric).iter().zip(known.by_ref()) {
-                let slot = match (descriptor, key, known) {
-                    (_, _, Some(slot)) => Ok(slot),
-                    (Ok(descriptor), Ok(key), None) => self.stream(
-                        descriptor,
-                        *key,
-                        metrics.attributes(point.attributes),
-                        now,
-                        &mut plan.made,
-                    ),
-                    (Err(reason), ..) | (_, Err(reason), _) => Err(*reason),
+        let mut points = metrics.metrics.iter().zip(&descriptors).flat_map(|(metric, descriptor)| {
+            metrics.points(metric).iter().map(move |point| (metric, descriptor, point))
+        });
+        loop {
+            let batch: Vec<_> = points.by_ref().take(TOGETHER).collect();
+            if batch.is_empty() {
+                break;
+            }
+            let key = |(metric, descriptor, point): &(&Metric<'_>, &Described, &Point<'_>)| {
+                let descriptor = descriptor.as_ref().map_err(|reason| *reason)?;
+                self.key(metrics, metric, descriptor, point, times)
+            };
+            let keys: Vec<_> = batch.iter().map(key).collect();
+            let known = self.known(&keys, now);
+            for (((metric, descriptor, point), key), known) in batch.into_iter().zip(keys).zip(known) {
+                let slot = match (known, key, descriptor) {
+                    (Some(slot), ..) => Ok(slot),
+                    (None, Ok(key), Ok(descriptor)) => {
+                        let attributes = metrics.attributes(point.attributes);
+                        self.stream(descriptor, key, attributes, now, &mut plan.made)
+                    }
+                    (None, Err(reason), _) => Err(reason),
+                    (None, _, Err(reason)) => Err(*reason),
                 };
                 match slot {
                     Ok(slot) => {
+                        let delta = point::is_delta(metric);
                         plan.line_bytes += self.most_bytes(slot, point, delta);
                         plan.state_bytes += self.most_state(slot, point, delta);
                         plan.slots.push(Some(slot));
@@ -180,28 +196,21 @@ impl Table {
         plan
     }
 
-    /// The key of each point's stream, or why the point is refused.
-    fn keys(
+    /// The key of a point's stream, or why the point is refused.
+    fn key(
         &mut self,
         metrics: &Metrics<'_>,
-        descriptors: &[Result<Arc<Descriptor>, &'static str>],
-        clock: SystemTime,
-    ) -> Vec<Result<Key, &'static str>> {
-        let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
-        let mut keys = Vec::with_capacity(metrics.len());
-        for (metric, descriptor) in metrics.metrics.iter().zip(descriptors) {
-            let times = times.filter(|_| descriptor.as_ref().is_ok_and(|descriptor| descriptor.written));
-            keys.extend(metrics.points(metric).iter().map(|point| {
-                let descriptor = descriptor.as_ref().map_err(|reason| *reason)?;
-                point::check(point, metric)?;
-                if let Some(times) = times.filter(|_| !point::no_recorded_value(point)) {
-                    times.second(point.time)?;
-                }
-                attribute_key(descriptor.id, metrics.attributes(point.attributes), &mut self.key)?;
-                Ok(self.hash.of(&self.key))
-            }));
+        metric: &Metric<'_>,
+        descriptor: &Descriptor,
+        point: &Point<'_>,
+        times: Option<Times>,
+    ) -> Result<Key, &'static str> {
+        point::check(point, metric)?;
+        if let Some(times) = times.filter(|_| descriptor.written && !point::no_recorded_value(point)) {
+            times.second(point.time)?;
         }
-        keys
+        attribute_key(descriptor.id, metrics.attributes(point.attributes), &mut self.key)?;
+        Ok(self.keys.of(&self.key))
     }
 
     /// The streams that are there already. They are looked up one behind the other with nothing between them, so that
@@ -326,12 +335,7 @@ impl Table {
         self.types.retain(|_, named| Arc::strong_count(named) > 1);
     }
 
-    fn descriptor(
-        &mut self,
-        metrics: &Metrics<'_>,
-        metric: &Metric<'_>,
-        plan: &mut Plan,
-    ) -> Result<Arc<Descriptor>, &'static str> {
+    fn descriptor(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>, plan: &mut Plan) -> Described {
         if metric.name.is_empty() {
             return Err("no_name");
         }

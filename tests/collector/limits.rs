@@ -90,6 +90,31 @@ async fn what_names_a_series_is_bounded_and_the_points_beside_it_are_kept() {
     assert!(collector.get("/metrics").await.1.len() < 10_000);
 }
 
+#[tokio::test]
+async fn thousands_of_points_in_one_request_each_go_to_their_series() {
+    let collector = Running::start("");
+    let series: Vec<String> = (0..1_500).map(|series| series.to_string()).collect();
+    // Each series twice, all over two metrics, and a point without a time among them.
+    let points = |turn: i64| -> Vec<_> {
+        let times = series.iter().map(|key| (key, T)).chain([(&series[7], 0)]);
+        let times = times.chain(series.iter().map(|key| (key, T + 1)));
+        times.map(|(key, time)| int(&[("k", key)], time, turn + key.parse::<i64>().unwrap())).collect()
+    };
+    for turn in [10_000, 20_000] {
+        let metrics = vec![gauge("level", points(turn)), counter("hits", DELTA, points(1))];
+        let request = request(SHOP, metrics);
+        assert_eq!(collector.send(&request).await.0, 0);
+    }
+    let scrape = collector.scrape().await;
+    assert_eq!(scrape.of_senders().len(), 2 * series.len() + 1, "with target_info");
+    for key in ["0", "7", "1023", "1024", "1499"] {
+        let number = key.parse::<f64>().unwrap();
+        let hits = 4.0 * (number + 1.0) + if key == "7" { 2.0 * (number + 1.0) } else { 0.0 };
+        assert_eq!(scrape.shop(&format!("hits_total{{k={key}}}")), Some(hits), "{key}");
+        assert_eq!(scrape.shop(&format!("level{{k={key}}}")), Some(20_000.0 + number), "{key}");
+    }
+}
+
 #[test]
 fn a_series_that_is_silent_for_long_is_forgotten() {
     let mut table = Table::new(2, &[1.0]);
