@@ -170,14 +170,13 @@ impl Table {
             let keys: Vec<_> = batch.iter().map(key).collect();
             let known = self.known(&keys, now);
             for (((metric, descriptor, point), key), known) in batch.into_iter().zip(keys).zip(known) {
-                let slot = match (known, key, descriptor) {
-                    (Some(slot), ..) => Ok(slot),
-                    (None, Ok(key), Ok(descriptor)) => {
+                let slot = match (known, descriptor) {
+                    (Some(slot), _) => Ok(slot),
+                    (None, Ok(descriptor)) => key.and_then(|key| {
                         let attributes = metrics.attributes(point.attributes);
                         self.stream(descriptor, key, attributes, now, &mut plan.made)
-                    }
-                    (None, Err(reason), _) => Err(reason),
-                    (None, _, Err(reason)) => Err(*reason),
+                    }),
+                    (None, Err(reason)) => Err(*reason),
                 };
                 match slot {
                     Ok(slot) => {

@@ -33,8 +33,8 @@ use body::{Room, Share};
 use check::{Findings, Missing};
 
 /// A body of up to this many bytes is decoded where it was read; a larger one on a thread of its own, so
-/// that it does not hold up the connections beside it. No more of these at once than there are processors: they would
-/// take memory, and each other's turns.
+/// that it does not hold up the connections beside it. A receiver has no more of these at once than there are
+/// processors: they would take memory, and each other's turns.
 const DECODED_IN_PLACE: usize = 256 * 1024;
 /// How much larger gzip is expected to become, for that choice only.
 const USUAL_INFLATION: usize = 16;

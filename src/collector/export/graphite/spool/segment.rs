@@ -18,8 +18,8 @@ use rustix::{
 
 use super::record::{self, Found, HEADER};
 
-/// What stands behind the last record, where there is room: in a file that is used again, something else would.
-const END: [u8; HEADER] = [0; HEADER];
+/// So many zeros stand behind the last record, where there is room: in a file that is used again, something else would.
+const END: u64 = HEADER as u64;
 /// What is written at once where a file system cannot reserve room.
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
@@ -52,15 +52,7 @@ impl Segment {
     /// A new one, without room.
     pub(super) fn create(path: PathBuf, base: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-        Ok(Self {
-            base,
-            path,
-            data: 0,
-            allocated: 0,
-            has_state: false,
-            file: Some(Arc::new(file)),
-            synced: 0,
-        })
+        Ok(Self::empty(path, base, file, 0))
     }
 
     /// A new one in the file of this one, which is not needed any more: there is room in it, and it is in the system's
@@ -71,9 +63,12 @@ impl Segment {
     pub(super) fn again(self, path: PathBuf, base: u64) -> io::Result<Self> {
         std::fs::rename(&self.path, &path)?;
         let file = File::options().read(true).write(true).open(&path)?;
-        file.write_all_at(&END, 0)?;
-        let allocated = self.allocated;
-        Ok(Self { base, path, data: 0, allocated, has_state: false, file: Some(Arc::new(file)), synced: 0 })
+        write_zeros(&file, 0, END)?;
+        Ok(Self::empty(path, base, file, self.allocated))
+    }
+
+    fn empty(path: PathBuf, base: u64, file: File, allocated: u64) -> Self {
+        Self { base, path, data: 0, allocated, has_state: false, file: Some(Arc::new(file)), synced: 0 }
     }
 
     /// One that an earlier process left, of `data` bytes.
@@ -106,8 +101,7 @@ impl Segment {
     pub(super) fn append(&mut self, parts: [&[u8]; 3]) -> io::Result<()> {
         let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let end = self.data + parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        let behind = usize::try_from(self.allocated.saturating_sub(end)).unwrap_or(HEADER).min(HEADER);
-        file.write_all_at(&END[..behind], end)?;
+        write_zeros(file, end, self.allocated.saturating_sub(end).min(END))?;
         let mut at = self.data;
         for part in parts {
             if let Err(error) = file.write_all_at(part, at) {
@@ -179,8 +173,7 @@ pub(super) fn recover(path: &Path, base: u64) -> io::Result<Recovered> {
             },
         }
     }
-    let behind = &bytes[data..];
-    let torn = behind[..behind.len().min(HEADER)] != END[..behind.len().min(HEADER)];
+    let torn = bytes[data..].iter().take(HEADER).any(|byte| *byte != 0);
     File::options().write(true).open(path)?.set_len(data as u64)?;
     Ok(Recovered { data: data as u64, torn })
 }
