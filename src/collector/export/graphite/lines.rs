@@ -4,11 +4,11 @@
 //! they were sent; ready quantiles, and those of a summary, are `NAME;quantile=…`. In a dotted path they are
 //! further components. What the Collector's exporter made of them is in `exporter`.
 
+mod digits;
 mod exporter;
 mod rendered;
 
-use std::io::Write as _;
-
+use self::digits::{push_first, push_number};
 pub use self::rendered::Rendered;
 use crate::{
     exposition::family::{Histogram, Number, Summary, Value},
@@ -120,18 +120,19 @@ impl<'a> Writer<'a> {
         bounds: &[f64],
         counts: impl Iterator<Item = u64>,
     ) {
-        let (start, length) = (self.lines.len(), beginning.iter().map(|part| part.len()).sum::<usize>());
         self.rendered.set_bounds(bounds);
-        let rendered = &*self.rendered;
-        for (at, (bound, count)) in rendered.bounds().zip(counts).enumerate() {
-            if at == 0 {
-                beginning.iter().for_each(|part| self.lines.extend_from_slice(part.as_bytes()));
-            } else {
-                self.lines.extend_from_within(start..start + length);
-            }
-            self.lines.extend_from_slice(bound);
-            self.lines.extend_from_slice(rest.as_bytes());
-            end_line(self.lines, Number::Uint(count), rendered.end());
+        self.rendered.set_around(beginning, rest);
+        let (before_first, before) = self.rendered.before_bound();
+        let behind = self.rendered.behind_bound();
+        let start = self.lines.len();
+        for (at, ((bound, length), count)) in self.rendered.bounds().zip(counts).enumerate() {
+            self.lines.extend_from_slice(if at == 0 { before_first } else { before });
+            push_first(self.lines, bound, length);
+            self.lines.extend_from_slice(behind);
+            push_number(self.lines, Number::Uint(count));
+        }
+        if self.lines.len() > start {
+            self.lines.extend_from_slice(self.rendered.end());
         }
     }
 
@@ -169,15 +170,10 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Behind a path: the value as it displays itself, and the `end` of the line.
+/// Behind a path: the value, and the `end` of the line.
 fn end_line(lines: &mut Vec<u8>, value: Number, end: &[u8]) {
     lines.push(b' ');
-    match value {
-        Number::Int(value) => lines.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-        Number::Uint(value) => lines.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
-        // Writing to a vector cannot fail.
-        Number::Float(_) => drop(write!(lines, "{value}")),
-    }
+    push_number(lines, value);
     lines.extend_from_slice(end);
 }
 

@@ -293,19 +293,19 @@ fn left(folder: &Folder) -> io::Result<(Vec<Segment>, Option<u64>)> {
     for (at, &base) in bases.iter().enumerate() {
         let path = folder.path().join(segment_name(base));
         let length = std::fs::metadata(&path)?.len();
-        let data = match bases.get(at + 1) {
+        let (data, allocated) = match bases.get(at + 1) {
             // What is missing of it is found, and counted, where it is read.
-            Some(next) => next - base,
+            Some(next) => (next - base, length),
             None => {
                 let recovered = segment::recover(&path, base)?;
                 torn = recovered.torn.then(|| length - recovered.data);
-                recovered.data
+                (recovered.data, recovered.data)
             }
         };
         if data == 0 {
             std::fs::remove_file(path)?;
         } else {
-            segments.push(Segment::left(path, base, data, length.min(data)));
+            segments.push(Segment::left(path, base, data, allocated));
         }
     }
     Ok((segments, torn))

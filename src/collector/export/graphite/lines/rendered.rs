@@ -15,14 +15,25 @@ pub struct Rendered {
     /// The bounds behind one another, infinity the last, and where each of them ends.
     bounds_text: Vec<u8>,
     bounds_ends: Vec<usize>,
+    /// What stands between a count and the next bound, and between a bound and its count, in the lines of one point.
+    before_bound: Vec<u8>,
+    behind_bound: Vec<u8>,
 }
 
 impl Rendered {
     /// Nothing yet.
     #[must_use]
     pub fn new(style: Style) -> Self {
-        let (bounds, bounds_text, bounds_ends) = Default::default();
-        let mut rendered = Self { style, seconds: None, end: Vec::new(), bounds, bounds_text, bounds_ends };
+        let mut rendered = Self {
+            style,
+            seconds: None,
+            end: Vec::new(),
+            bounds: Vec::new(),
+            bounds_text: Vec::new(),
+            bounds_ends: Vec::new(),
+            before_bound: Vec::new(),
+            behind_bound: Vec::new(),
+        };
         rendered.render(&[]);
         rendered
     }
@@ -55,10 +66,31 @@ impl Rendered {
         }
     }
 
-    /// The bounds, and infinity.
-    pub(super) fn bounds(&self) -> impl Iterator<Item = &[u8]> {
+    /// The bounds, and infinity: each the first bytes of a text, and how many.
+    pub(super) fn bounds(&self) -> impl Iterator<Item = (&[u8], usize)> {
         let starts = [0].iter().chain(&self.bounds_ends);
-        starts.zip(&self.bounds_ends).map(|(start, end)| &self.bounds_text[*start..*end])
+        starts.zip(&self.bounds_ends).map(|(start, end)| (&self.bounds_text[*start..], end - start))
+    }
+
+    /// What the lines of a histogram's buckets have in common: the `beginning` of each, and the `rest` of its path.
+    pub(super) fn set_around(&mut self, beginning: [&str; 4], rest: &str) {
+        self.before_bound.clear();
+        self.before_bound.extend_from_slice(&self.end);
+        beginning.iter().for_each(|part| self.before_bound.extend_from_slice(part.as_bytes()));
+        self.behind_bound.clear();
+        self.behind_bound.extend_from_slice(rest.as_bytes());
+        self.behind_bound.push(b' ');
+    }
+
+    /// What stands before the bound of a point's first bucket; and before those of the others, with the end of the line
+    /// before it.
+    pub(super) fn before_bound(&self) -> (&[u8], &[u8]) {
+        (&self.before_bound[self.end.len()..], &self.before_bound)
+    }
+
+    /// What stands between a bound and the count.
+    pub(super) fn behind_bound(&self) -> &[u8] {
+        &self.behind_bound
     }
 
     fn render(&mut self, bounds: &[f64]) {

@@ -185,8 +185,9 @@ impl Log {
             return Ok(());
         }
         let wanted = |log: &Self| log.on_disk() - allocated + to;
-        if wanted(self) > self.limit {
-            self.make_way(now);
+        let fits = |log: &mut Self| wanted(log) <= log.limit;
+        if !fits(self) {
+            self.make_way(now, fits);
         }
         // A batch that is larger than the whole spool would never fit, so it is let in where nothing waits.
         let oversized = to > self.limit && self.waiting() == 0;
@@ -201,15 +202,23 @@ impl Log {
             return Ok(());
         }
         // The disk is full.
-        self.make_way(now);
+        self.make_way(now, |log| log.allocate(to).is_ok());
         self.allocate(to)
     }
 
-    /// Gives the disk back what is kept beyond the replay time.
-    fn make_way(&mut self, now: Instant) {
+    /// Gives the disk back what is kept beyond the replay time, and then, until it is `enough`, the room behind the
+    /// records of segments that nothing is appended to.
+    fn make_way(&mut self, now: Instant, mut enough: impl FnMut(&mut Self) -> bool) {
         self.window.forget(now, 0);
         self.remove();
         self.give_back(0);
+        for at in 0..self.segments.len() - usize::from(self.open) {
+            if self.segments[at].has_room() && enough(self) {
+                return;
+            }
+            // Where that fails, the segment takes room that it does not need, until it goes.
+            let _ = self.segments[at].cut();
+        }
     }
 
     fn allocate(&mut self, to: u64) -> io::Result<()> {
@@ -269,6 +278,7 @@ impl Log {
         self.closed = true;
         self.seal();
         self.give_back(0);
+        self.segments.iter_mut().for_each(|segment| drop(segment.cut()));
     }
 
     /// Nothing more is appended to the last segment.
@@ -276,14 +286,9 @@ impl Log {
         if !mem::take(&mut self.open) {
             return;
         }
-        if let Some(last) = self.segments.back_mut() {
-            // Where that fails, the segment takes room that it does not need, until it goes.
-            let _ = last.seal();
-            if last.data == 0 {
-                let _ = std::fs::remove_file(&last.path);
-                self.segments.pop_back();
-                self.names_changed = true;
-            }
+        if let Some(empty) = self.segments.pop_back_if(|last| last.data == 0) {
+            let _ = std::fs::remove_file(&empty.path);
+            self.names_changed = true;
         }
     }
 

@@ -115,10 +115,18 @@ impl Segment {
         Ok(())
     }
 
-    /// Nothing more is appended: room behind the records is given back.
-    pub(super) fn seal(&mut self) -> io::Result<()> {
-        if let Some(file) = &self.file {
-            file.set_len(self.data)?;
+    /// Whether there is room behind the records.
+    pub(super) const fn has_room(&self) -> bool {
+        self.allocated > self.data
+    }
+
+    /// Gives that room back.
+    pub(super) fn cut(&mut self) -> io::Result<()> {
+        if self.has_room() {
+            match &self.file {
+                Some(file) => file.set_len(self.data)?,
+                None => File::options().write(true).open(&self.path)?.set_len(self.data)?,
+            }
             self.allocated = self.data;
         }
         Ok(())
