@@ -9,7 +9,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Level;
 
 use crate::{
-    older,
+    least, older,
     pipeline::{self, Metrics, Spans},
     usual,
 };
@@ -33,11 +33,13 @@ pub enum Layer {
     AxumPrometheus,
     /// What is put together by hand where no layer is used: `TraceLayer`, tracing-opentelemetry, and two readers.
     Usual,
+    /// The least that any layer can do with the SDK in its path; none that one could use.
+    Least,
 }
 
 impl Layer {
     /// All, in the order of the table; each is its own index here.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Bare,
         Self::Pushpull,
         Self::InstrumentationTower,
@@ -46,6 +48,7 @@ impl Layer {
         Self::AxumTracingOpentelemetry,
         Self::AxumPrometheus,
         Self::Usual,
+        Self::Least,
     ];
 
     /// As a person calls it, and as a word.
@@ -63,6 +66,7 @@ impl Layer {
             }
             Self::AxumPrometheus => ("axum-prometheus 0.10", "axum-prometheus"),
             Self::Usual => ("the usual set", "usual"),
+            Self::Least => ("the least with the SDK in the path", "least"),
         }
     }
 
@@ -79,7 +83,9 @@ impl Layer {
             Self::Bare => "",
             Self::AxumOtelMetrics | Self::AxumPrometheus => "metrics",
             Self::AxumTracingOpentelemetry => "traces",
-            Self::Pushpull | Self::InstrumentationTower | Self::TowerOtel | Self::Usual => "metrics, traces",
+            Self::Pushpull | Self::InstrumentationTower | Self::TowerOtel | Self::Usual | Self::Least => {
+                "metrics, traces"
+            }
         }
     }
 
@@ -122,6 +128,9 @@ impl Layer {
                 app.layer(axum_tracing_opentelemetry::middleware::OtelAxumLayer::default())
             }
             (Self::Usual, Some(tracers)) => usual::around(app, &tracers, sink),
+            (Self::Least, Some(tracers)) => {
+                least::around(app, &Metrics::start(sink).meter("http"), tracers.tracer("http"))
+            }
             (Self::AxumOtelMetrics, _) => {
                 let layer = axum_otel_metrics::HttpMetricsLayerBuilder::new();
                 app.layer(layer.with_provider(older::metrics(sink)).build())

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that fails is to stop")]
 
 pub mod layers;
+mod least;
 mod older;
 pub mod pipeline;
 pub mod requests;
