@@ -174,6 +174,29 @@ fn a_full_spool_refuses_until_carbon_has_what_it_holds() {
     assert!(spool.held().on_disk <= SMALL as u64);
 }
 
+/// What a batch may become is reserved, most of it is less, and what is behind the last record of a segment stays there.
+#[test]
+fn room_behind_records_is_given_back_where_the_spool_would_be_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
+    let mut put = Vec::new();
+    while let Some(room) = spool.reserve(30_000) {
+        put.push(line(put.len(), 5_000));
+        room.commit(lines(&put[put.len() - 1]), &Entries::default());
+        assert!(spool.held().on_disk <= SMALL as u64);
+    }
+    let sizes = segments(folder.path()).into_iter().map(|path| fs::metadata(path).unwrap().len());
+    assert_eq!(spool.held().on_disk, sizes.sum::<u64>());
+    let bytes: usize = put.iter().map(String::len).sum();
+    assert!(bytes > SMALL / 10 * 9, "{bytes} of {SMALL}");
+    // A kill leaves what is there.
+    abandon(&spool);
+    drop((spool, reader));
+    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
+    assert_eq!(drain(&spool, &reader), put);
+    assert_eq!(damaged(&stats), BTreeMap::new());
+}
+
 #[test]
 fn what_is_kept_to_be_written_again_makes_no_way_before_its_time() {
     let folder = tempfile::tempdir().unwrap();
