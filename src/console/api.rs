@@ -58,7 +58,7 @@ async fn begin(
     State(controls): State<Arc<Controls>>,
     name: Result<Path<String>, PathRejection>,
     request: Request,
-) -> Result<Response, Refusal> {
+) -> Result<Response, FaultRefusal> {
     let name = named(name)?;
     let fields = Fields::of(request, &["value", "seconds"], Needs::Nothing).await?;
     let (value, seconds) = (fields.number("value")?, fields.number("seconds")?);
@@ -69,7 +69,7 @@ async fn begin(
 async fn end(
     State(controls): State<Arc<Controls>>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Response, Refusal> {
+) -> Result<Response, FaultRefusal> {
     controls.faults.end(named(name)?).await;
     Ok(answer(&json!({ "active": active(&controls.faults) })))
 }
@@ -164,8 +164,26 @@ impl From<Problem> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = json!({ "error": self.error, "possible": possible() });
-        (self.status, answer(&body)).into_response()
+        (self.status, answer(&json!({ "error": self.error }))).into_response()
+    }
+}
+
+/// Why a fault was not changed, told with all that there are.
+struct FaultRefusal(Refusal);
+
+impl<E> From<E> for FaultRefusal
+where
+    Refusal: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for FaultRefusal {
+    fn into_response(self) -> Response {
+        let Refusal { status, error } = self.0;
+        (status, answer(&json!({ "error": error, "possible": possible() }))).into_response()
     }
 }
 

@@ -150,6 +150,7 @@ fn load_can_be_changed_and_no_rate_is_its_end() {
     ] {
         let answer = change(&program, "PUT /api/load", body);
         assert!(answer.status == 400 && answer.body.contains(reason), "{body}: {answer:?}");
+        assert!(!answer.body.contains("truncate"), "faults are no part of it: {answer:?}");
     }
     let sent = || {
         let told: Value = serde_json::from_str(&change(&program, "GET /api/load", "").body).unwrap();
