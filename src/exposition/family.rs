@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    ops::Range,
     sync::Arc,
 };
 
@@ -78,6 +79,9 @@ pub enum Number {
 }
 
 impl Number {
+    /// The magnitudes of doubles that are displayed without an exponent, as zero is.
+    pub(crate) const PLAIN: Range<f64> = 1e-5..1e17;
+
     /// As Prometheus and Graphite will read it.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "both hold doubles only")]
@@ -99,7 +103,7 @@ impl fmt::Display for Number {
             Self::Float(value) if value == f64::INFINITY => f.write_str("+Inf"),
             Self::Float(value) if value.is_nan() => f.write_str("NaN"),
             Self::Float(value) if value == f64::NEG_INFINITY => f.write_str("-Inf"),
-            Self::Float(value) if value != 0.0 && !(1e-5..1e17).contains(&value.abs()) => {
+            Self::Float(value) if value != 0.0 && !Self::PLAIN.contains(&value.abs()) => {
                 write!(f, "{value:e}")
             }
             Self::Float(value) => write!(f, "{value}"),

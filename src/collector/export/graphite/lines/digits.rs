@@ -22,7 +22,7 @@ pub(super) fn push_number(lines: &mut Vec<u8>, value: Number) {
             }
             push_integer(lines, value.unsigned_abs());
         }
-        Number::Float(float) if (1e-5..1e17).contains(&float.abs()) => {
+        Number::Float(float) if Number::PLAIN.contains(&float.abs()) => {
             lines.extend_from_slice(ryu_js::Buffer::new().format_finite(float).as_bytes());
         }
         // Writing to a vector cannot fail.
