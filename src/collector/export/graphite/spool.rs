@@ -90,7 +90,7 @@ pub enum OpenError {
 /// What is in a folder, shared by the pipeline that appends and the connection that reads.
 #[derive(Debug)]
 pub struct Spool {
-    /// Gone once the spool is closed; locked while it is brought to the disk.
+    /// Gone once the spool is closed; locked while it is brought to the disk, and while its state is read.
     folder: Mutex<Option<Folder>>,
     limit: u64,
     log: Mutex<Log>,
@@ -188,6 +188,8 @@ impl Spool {
     /// # Errors
     /// [`OpenError`] where a file cannot be read.
     pub fn load_state(&self) -> Result<Values, OpenError> {
+        // The keeper would take over, and remove, what is being read.
+        let _kept = self.folder.lock();
         let (folder, segments) = self.log.lock().places();
         let loaded = state::load(&folder, &segments);
         let (values, damaged) = loaded.map_err(|source| OpenError::Folder { folder, source })?;
@@ -251,16 +253,16 @@ impl Spool {
         let folder = self.folder.lock();
         let Some(folder) = &*folder else { return false };
         self.log.lock().forget(Instant::now());
-        self.take_over_state();
+        self.take_over_state(folder);
         self.log.lock().trim();
         self.sync(folder);
         true
     }
 
     /// Lets segments go that only their state still holds.
-    fn take_over_state(&self) {
-        let Some((folder, segments)) = self.log.lock().held_by_state() else { return };
-        match state::take_over(&folder, &segments) {
+    fn take_over_state(&self, folder: &Folder) {
+        let Some(segments) = self.log.lock().held_by_state() else { return };
+        match state::take_over(folder.path(), &segments) {
             Ok(covered) => {
                 let mut log = self.log.lock();
                 log.covered = covered;

@@ -360,16 +360,16 @@ impl Log {
         (self.folder.clone(), self.segments.iter().map(place).collect())
     }
 
-    /// The segments that only their state still holds, with the folder; none where there are few, unless the room
-    /// is needed: taking them over writes all of the state anew.
-    pub(super) fn held_by_state(&self) -> Option<(PathBuf, Vec<Place>)> {
+    /// The segments that only their state still holds; none where there are few, unless the room is needed: taking
+    /// them over writes all of the state anew.
+    pub(super) fn held_by_state(&self) -> Option<Vec<Place>> {
         let start = self.window.start();
         let sealed = self.segments.len() - usize::from(self.open);
         let held: Vec<Place> =
             self.segments.iter().take(sealed).take_while(|held| held.end() <= start).map(place).collect();
         let bytes: u64 = held.iter().map(|held| held.end - held.base).sum();
         let state = std::fs::metadata(self.folder.join(SNAPSHOT)).map_or(0, |file| file.len());
-        (!held.is_empty() && (bytes >= state || self.is_refusing())).then(|| (self.folder.clone(), held))
+        (!held.is_empty() && (bytes >= state || self.is_refusing())).then_some(held)
     }
 
     /// Finds out how long the oldest has been waiting that an earlier process left.

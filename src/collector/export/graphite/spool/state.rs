@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, BufReader, BufWriter, ErrorKind, Read, Write},
+    io::{self, BufReader, BufWriter, ErrorKind, Read, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -173,7 +173,7 @@ fn write(path: &Path, position: u64, snapshot: Option<Snapshot>, newer: Values) 
     checksum.update(&head);
     file.write_all(&checksum.finalize().to_le_bytes())?;
     let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    io::Seek::rewind(&mut file)?;
+    file.rewind()?;
     file.write_all(&head)?;
     file.sync_all()
 }
@@ -241,8 +241,7 @@ struct Snapshot {
 
 impl Snapshot {
     fn open(folder: &Path) -> io::Result<Option<Self>> {
-        let path = folder.join(SNAPSHOT);
-        let mut file = match File::open(&path) {
+        let mut file = match File::open(folder.join(SNAPSHOT)) {
             Ok(file) => BufReader::new(file),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -275,8 +274,7 @@ impl Snapshot {
         if checksum.finalize().to_le_bytes() != told {
             return Err(damaged());
         }
-        let mut file = BufReader::new(File::open(path)?);
-        file.read_exact(&mut head)?;
+        file.seek(SeekFrom::Start(HEAD as u64))?;
         Ok(Some(Self { position, entries: file.take(length) }))
     }
 

@@ -274,6 +274,11 @@ fn put_state(spool: &Arc<Spool>, line: &str, values: &[(u128, &str)]) -> bool {
     true
 }
 
+/// As the keeper does.
+fn take_over_state(spool: &Spool) {
+    spool.take_over_state(spool.folder.lock().as_ref().unwrap());
+}
+
 fn values(spool: &Spool) -> BTreeMap<u128, String> {
     let values = spool.load_state().unwrap().into_iter();
     values.map(|(hash, value)| (hash, String::from_utf8(value.into()).unwrap())).collect()
@@ -294,7 +299,7 @@ fn state_outlives_the_segments_that_it_came_with() {
             if number % 13 == 0 {
                 drain(&spool, &reader);
                 spool.log.lock().window.forget(Instant::now(), 0);
-                spool.take_over_state();
+                take_over_state(&spool);
             }
         }
         assert_eq!(values(&spool), wanted);
@@ -307,6 +312,31 @@ fn state_outlives_the_segments_that_it_came_with() {
 }
 
 #[test]
+fn state_is_whole_while_the_keeper_takes_it_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
+    let hashes: Vec<u128> = (0..500).collect();
+    let state: Vec<(u128, &str)> = hashes.iter().map(|hash| (*hash, "total")).collect();
+    assert!(put_state(&spool, &line(0, 1), &state));
+    thread::scope(|scope| {
+        let keeper = scope.spawn(|| {
+            for _ in 0..40 {
+                assert!((0..14).all(|number| put_state(&spool, &line(number, 5_000), &state)));
+                drain(&spool, &reader);
+                forget_written(&spool);
+                take_over_state(&spool);
+                spool.log.lock().trim();
+            }
+        });
+        while !keeper.is_finished() {
+            assert!(values(&spool).into_keys().eq(hashes.iter().copied()));
+        }
+    });
+    assert!(spool.log.lock().covered > 0);
+    assert_eq!(damaged(&stats), BTreeMap::new());
+}
+
+#[test]
 fn a_full_spool_makes_room_although_it_holds_state() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
@@ -315,7 +345,7 @@ fn a_full_spool_makes_room_although_it_holds_state() {
     // Refused at first, unless the keeper came in between: it is the refusal that says that room is needed.
     let made = (0..2).any(|_| {
         let taken = put_state(&spool, &line(1, 50_000), &[]);
-        spool.take_over_state();
+        take_over_state(&spool);
         taken
     });
     assert!(made);
@@ -329,7 +359,7 @@ fn state_that_is_damaged_is_counted_and_what_the_segments_hold_is_kept() {
     assert!((0..40).all(|_| put_state(&spool, &line(1, 5_000), &[(1, "old")])));
     drain(&spool, &reader);
     spool.log.lock().window.forget(Instant::now(), 0);
-    spool.take_over_state();
+    take_over_state(&spool);
     assert!(put_state(&spool, "a 1 1\n", &[(2, "new")]));
     spool.close();
     let file = folder.path().join("state");
@@ -343,7 +373,7 @@ fn state_that_is_damaged_is_counted_and_what_the_segments_hold_is_kept() {
     assert_eq!(damaged(&stats), [("state", 1)].into());
     drain(&spool, &reader);
     spool.log.lock().window.forget(Instant::now(), 0);
-    spool.take_over_state();
+    take_over_state(&spool);
     assert_eq!(values(&spool).get(&2).map(String::as_str), Some("new"));
 }
 
