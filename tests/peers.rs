@@ -14,6 +14,7 @@ mod peers {
     mod graphite_queries;
     mod installed;
     mod otlp;
+    mod ports;
     mod postgres;
     mod process;
     mod product;

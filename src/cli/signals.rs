@@ -78,9 +78,11 @@ impl Streams {
         let one_wish = tokio::time::sleep(ONE_WISH);
         tokio::pin!(one_wish);
         loop {
+            // A runtime that stood still meanwhile finds both.
             tokio::select! {
-                () = &mut one_wish => break,
+                biased;
                 _ = self.next() => {}
+                () = &mut one_wish => break,
             }
         }
         let signal = self.next().await;

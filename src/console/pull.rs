@@ -8,7 +8,8 @@ use axum::{
     body::{Body, Bytes},
     http::{Request, StatusCode, header},
 };
-use http_body_util::{BodyExt, Limited};
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use url::{Host, Position, Url};
@@ -54,7 +55,9 @@ pub(super) enum Error {
     Request(#[from] axum::http::Error),
     #[error("it answered {0}")]
     Status(StatusCode),
-    #[error("the answer broke off or is larger than {limit} MiB: {0}", limit = MAX_BYTES >> 20)]
+    #[error("the answer is larger than {} MiB", MAX_BYTES >> 20)]
+    TooLarge,
+    #[error("the answer broke off: {0}")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the answer is not UTF-8")]
     Encoding,
@@ -104,9 +107,16 @@ async fn fetch(url: &Url) -> Result<Bytes, Error> {
     if response.status() != StatusCode::OK {
         return Err(Error::Status(response.status()));
     }
+    // Where it says how long it is, nothing of it has to be read to refuse it.
+    if response.body().size_hint().lower() > MAX_BYTES as u64 {
+        return Err(Error::TooLarge);
+    }
     // Dropping the set at the end, or at the deadline, ends the connection too.
-    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(Error::Body)?;
-    Ok(body.to_bytes())
+    match Limited::new(response.into_body(), MAX_BYTES).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
+        Err(error) => Err(Error::Body(error)),
+    }
 }
 
 fn exposition(body: &[u8]) -> Result<Exposition, Error> {

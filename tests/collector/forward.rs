@@ -192,7 +192,9 @@ async fn a_connection_that_breaks_costs_nothing() {
                 stream.write_all(&settings).await.unwrap();
                 let mut read = 0;
                 while read < 200 {
-                    read += stream.read(&mut request).await.unwrap();
+                    let length = stream.read(&mut request).await.unwrap();
+                    assert_ne!(length, 0, "the collector closed the connection");
+                    read += length;
                 }
             } else {
                 assert!(stream.read(&mut request).await.unwrap() > 0);

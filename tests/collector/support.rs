@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     net::{SocketAddr, TcpListener, UdpSocket},
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,7 @@ use pushpull::{
     config::{self, CollectorSettings, Command, Outcome},
     exposition::parse::{self, Kind, Line},
 };
+use tracing::Dispatch;
 
 /// What any single wait in these tests may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -260,6 +261,10 @@ pub(crate) struct Logs(Arc<Mutex<Vec<u8>>>);
 
 impl Logs {
     pub(crate) fn capture() -> (Self, tracing::subscriber::DefaultGuard) {
+        // While there is but one subscriber, a place in the code that a thread without one comes to first counts as
+        // one that nobody listens to, on every thread. So there is always another one.
+        static LISTENS: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&LISTENS);
         let logs = Self::default();
         let writer = logs.clone();
         let subscriber = tracing_subscriber::fmt()

@@ -74,7 +74,7 @@ async fn a_database_in_memory_outlives_a_refusal() {
 
 #[tokio::test]
 async fn slow_is_time_within_the_database_and_not_before_it() {
-    const DELAY: Duration = Duration::from_millis(120);
+    const DELAY: Duration = Duration::from_secs(1);
     let measured = Measured::open(&settings()).await.unwrap();
     measured.database.slow(Some(DELAY));
     for _ in 0..2 {

@@ -103,7 +103,7 @@ async fn without_a_queue_the_second_is_shed() {
 #[tokio::test]
 async fn a_time_out_in_the_queue_is_one_of_the_pool() {
     let spans = Spans::capture();
-    let short = Settings { timeout: Duration::from_millis(50), ..settings() };
+    let short = Settings { timeout: Duration::from_secs(2), ..settings() };
     let measured = Measured::open(&short).await.unwrap();
     measured.database.hold(Some(0));
     measured.reaches(State { idle: 0, used: 1, pending: 0 }).await;
@@ -123,7 +123,7 @@ async fn a_time_out_in_the_queue_is_one_of_the_pool() {
 #[tokio::test]
 async fn a_query_that_takes_too_long_is_interrupted_and_its_span_ends_with_its_answer() {
     let spans = Spans::capture();
-    let endless = Settings { timeout: Duration::from_millis(100), work: ENDLESS, ..settings() };
+    let endless = Settings { timeout: Duration::from_secs(2), work: ENDLESS, ..settings() };
     let measured = Measured::open(&endless).await.unwrap();
     let late = measured.database.expensive_operation().await.unwrap_err();
     assert!(matches!(late, OperationError::TimedOut), "{late}");
@@ -131,7 +131,7 @@ async fn a_query_that_takes_too_long_is_interrupted_and_its_span_ends_with_its_a
     let told = spans.take();
     let [span] = &told[..] else { panic!("not one: {told:?}") };
     assert_eq!((span.attribute("error.type"), span.is_error), (Some("timeout"), true));
-    assert!((0.1..10.0).contains(&span.seconds), "{span:?}");
+    assert!((2.0..30.0).contains(&span.seconds), "{span:?}");
 
     assert_eq!((measured.failures("timeout"), measured.failed_there("timeout")), (1, 1));
     assert_eq!(measured.count("db.client.connection.timeouts", &[]), 0);

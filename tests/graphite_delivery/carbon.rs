@@ -11,7 +11,12 @@ use std::{
 
 use crate::points::{PATIENCE, eventually};
 
-/// Reads every connection to its end, and keeps its whole lines.
+/// Whether the collector says this of itself, which it does every ten seconds.
+fn is_its_own(line: &str) -> bool {
+    line.contains("pushpull.collector.")
+}
+
+/// Reads every connection to its end, and keeps its whole lines, but for the collector's own.
 pub(crate) struct Carbon {
     address: SocketAddr,
     taken: Arc<Mutex<Taken>>,
@@ -43,6 +48,10 @@ impl Carbon {
                     let mut line = String::new();
                     while stream.read_line(&mut line).is_ok_and(|length| length > 0) && line.ends_with('\n') {
                         line.pop();
+                        if is_its_own(&line) {
+                            line.clear();
+                            continue;
+                        }
                         let mut taken = shared.lock().unwrap();
                         taken.seen.insert(line.clone());
                         taken.connections[place].push(std::mem::take(&mut line));
@@ -142,10 +151,11 @@ impl Connection {
     }
 }
 
-/// The lines of what was read, without a half one at its end.
+/// The lines of what was read, without the collector's own, and without a half one at its end.
 pub(crate) fn whole_lines(read: &[u8]) -> Vec<String> {
     let end = read.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    std::str::from_utf8(&read[..end]).unwrap().lines().map(str::to_owned).collect()
+    let lines = std::str::from_utf8(&read[..end]).unwrap().lines();
+    lines.filter(|line| !is_its_own(line)).map(str::to_owned).collect()
 }
 
 /// Holds that these lines of one connection are whole, are among those that were sent, and that each series

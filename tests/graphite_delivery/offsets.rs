@@ -105,6 +105,10 @@ async fn everything_is_written_again_in_order_whatever_the_byte_that_a_connectio
             let folder = folder.path().join(format!("{bytes}{end:?}"));
             cases.spawn(ends_after(bytes, end, on_disk(&folder)));
         }
+        // Each has some files open.
+        while cases.len() > 64 {
+            cases.join_next().await.unwrap().unwrap();
+        }
     }
-    assert_eq!(cases.join_all().await.len(), 4 * (FIRST.len() + SECOND.len() + 1));
+    cases.join_all().await;
 }

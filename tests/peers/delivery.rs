@@ -2,7 +2,7 @@
 //! where Graphite is away for longer than the spool lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::exposition::Exposition;
 use super::graphite::Graphite;
 use super::installed::peer;
+use super::ports::free_ports;
 use super::process::{PATIENCE, Running, eventually};
 use super::product::Product;
 use super::stock::shipped;
@@ -141,9 +142,7 @@ struct Stock {
 
 impl Stock {
     fn start(folder: &TempDir, bridge: &str) -> Self {
-        let held = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let ports = held.each_ref().map(|port| port.local_addr().expect("an address"));
-        drop(held);
+        let ports = free_ports().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let [grpc, http, statsd, exposition, metrics, health] = ports;
         let mut command = Command::new(peer("otelcol").join("bin/otelcol"));
         command.arg("--config").arg(shipped("otel-collector.yaml")).env_clear().current_dir(folder.path());

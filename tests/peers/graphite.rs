@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 
 use super::installed::peer;
+use super::ports::free_ports;
 use super::postgres::server::{PASSWORD, USER};
 use super::process::{PATIENCE, Running, eventually, run};
 use super::product::Product;
@@ -88,11 +89,8 @@ struct Ports {
 }
 
 impl Ports {
-    /// Three that were free a moment ago, all different since they are held together.
     fn free() -> Self {
-        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        let [lines, cache_queries, web] =
-            held.map(|listener| listener.local_addr().expect("an address").port());
+        let [lines, cache_queries, web] = free_ports();
         Self { lines, cache_queries, web }
     }
 }

@@ -386,7 +386,7 @@ impl Lines {
 fn the_lines_are_those_of_the_collectors_exporter_wherever_carbon_keeps_them() {
     let folder = TempDir::new().expect("a temporary folder");
     let theirs = Lines::listen();
-    let [port] = super::stock::peer::free_ports();
+    let [port] = super::ports::free_ports();
     let configuration = folder.path().join("collector.yaml");
     std::fs::write(
         &configuration,

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     installed::peer,
+    ports::free_ports,
     process::{PATIENCE, Running, eventually},
     product::Product,
 };
@@ -100,13 +101,11 @@ impl Sink {
 
 /// statsd's daemon, which flushes each second.
 fn daemon(folder: &TempDir, sink: &Sink, legacy: bool) -> (Running, SocketAddr) {
-    // Free until the daemon takes them, a moment later.
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
-    let management = TcpListener::bind("127.0.0.1:0").and_then(|held| held.local_addr()).expect("a port");
+    let [port, management] = free_ports();
     let package = peer("statsd").join("node_modules/statsd");
     let configuration = serde_json::json!({
-        "address": "127.0.0.1", "port": udp.port(),
-        "mgmt_address": "127.0.0.1", "mgmt_port": management.port(),
+        "address": "127.0.0.1", "port": port,
+        "mgmt_address": "127.0.0.1", "mgmt_port": management,
         "graphiteHost": "127.0.0.1", "graphitePort": sink.address.port(),
         "graphite": { "legacyNamespace": legacy },
         "backends": ["./backends/graphite"], "flushInterval": 1000,
@@ -115,7 +114,7 @@ fn daemon(folder: &TempDir, sink: &Sink, legacy: bool) -> (Running, SocketAddr) 
     fs::write(&file, configuration.to_string()).expect("a file");
     let mut command = Command::new("node");
     command.arg(package.join("stats.js")).arg(&file).current_dir(&package);
-    (Running::start("statsd", &mut command, folder.path()), udp)
+    (Running::start("statsd", &mut command, folder.path()), SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 fn writes_the_same(names: &str) {

@@ -37,8 +37,10 @@ fn lines_of_requests(launch: Launch, filter: &str) -> (Vec<String>, BTreeSet<(St
     assert_eq!((traces.len(), &traces), (2, &logged), "a trace for each request");
     let ids: BTreeSet<_> = pushed.iter().map(|log| (log.trace_id.clone(), log.span_id.clone())).collect();
     for (trace_id, span_id) in &ids {
-        let spans = watcher.spans();
-        let span = spans.iter().find(|span| span.span_id == *span_id).unwrap();
+        // It ends behind its query's, and may be in a later batch.
+        let span = eventually("the request's span", || {
+            watcher.spans().into_iter().find(|span| span.span_id == *span_id)
+        });
         assert_eq!((&span.trace_id, span.kind), (trace_id, "server"));
     }
     // Exports must not become exports themselves, whatever the filter lets through.

@@ -65,7 +65,7 @@ impl Guarded {
             .quick_database()
             .variable("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
-            .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
+            .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")
             .arguments(&["--stop-within", "1s"]);
         let named = |launch: Launch, (what, file): &(&str, &str)| {
             launch.variable(&format!("OTEL_EXPORTER_OTLP_{what}"), &self.files.path(file))

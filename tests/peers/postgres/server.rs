@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
@@ -18,6 +17,7 @@ use tempfile::TempDir;
 
 use super::super::{
     installed::peer,
+    ports::free_ports,
     process::{PATIENCE, Running, eventually, run},
 };
 
@@ -34,9 +34,7 @@ pub(in super::super) struct Server {
 
 impl Server {
     pub(in super::super) async fn start() -> Self {
-        // Free until the server takes it, a moment later.
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|held| held.local_addr()).expect("a port").port();
+        let [port] = free_ports();
         let folder = TempDir::new().expect("a temporary folder");
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");

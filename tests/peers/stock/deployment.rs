@@ -8,11 +8,12 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::super::installed::peer;
+use super::super::ports::free_ports;
 use super::super::process::run;
 use super::super::product::Product;
 use super::super::prometheus::Prometheus;
 use super::super::web;
-use super::peer::{Peer, free_ports};
+use super::peer::Peer;
 use super::views::Jaeger;
 
 /// A shipped file.

@@ -1,34 +1,11 @@
-//! A peer that can be stopped and started again on the same ports, and free ports that stay free meanwhile.
+//! A peer that can be stopped and started again on the same ports.
 
 use std::env;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use super::super::process::{PATIENCE, Running, eventually};
-
-/// Below the ports that systems give to outgoing connections, so that none of those takes a port whose peer is stopped.
-const PORTS: std::ops::Range<u16> = 15_000..30_000;
-
-/// `COUNT` ports that were free a moment ago for TCP and UDP, all different since they are held together.
-pub(in super::super) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    // Other runs on this machine begin elsewhere.
-    let offset = u16::try_from(process::id() % u32::try_from(PORTS.len()).expect("a small number"));
-    let start = PORTS.start + offset.expect("less than the ports there are");
-    let mut candidates = (start..PORTS.end).chain(PORTS.start..start);
-    let mut held = Vec::new();
-    [(); COUNT].map(|()| {
-        candidates
-            .find(|port| {
-                let free = TcpListener::bind(("127.0.0.1", *port))
-                    .ok()
-                    .zip(UdpSocket::bind(("127.0.0.1", *port)).ok());
-                free.map(|sockets| held.push(sockets)).is_some()
-            })
-            .expect("a free port")
-    })
-}
 
 /// A program with what it is started with, whether it runs or not.
 pub(super) struct Peer {

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_double_between_two_texts() {
-        let between = Number::Float(-767_688_832_615_988.25);
+        let between = Number::Float(767_688_832_615_988.0 + 0.25);
         assert!(is_as_displayed(between), "{}", pushed(between));
     }
 
