@@ -115,6 +115,8 @@ fn pool_makes_requests_wait_for_a_database_that_is_as_quick_as_before() {
     };
     trial.holds(&View::ALL, free);
     trial.begin("pool", "{\"value\":1,\"seconds\":600}", &View::ALL);
+    // From then on whoever waits does so behind a whole queue.
+    trial.moves(&["failures shed"]);
     trial.reaches(PENDING, 2.0..=4.0);
     trial.holds(&View::ALL, |window| {
         traffic(window)?;
