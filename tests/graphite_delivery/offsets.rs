@@ -99,6 +99,7 @@ async fn ends_after(bytes: usize, end: End, (backlog, outgoing): (Backlog, Outgo
 async fn everything_is_written_again_in_order_whatever_the_byte_that_a_connection_ends_after() {
     let folder = tempfile::tempdir().unwrap();
     let mut cases = JoinSet::new();
+    let mut ended = 0;
     for bytes in 0..=FIRST.len() + SECOND.len() {
         for end in [End::Close, End::Reset] {
             cases.spawn(ends_after(bytes, end, in_memory()));
@@ -108,7 +109,9 @@ async fn everything_is_written_again_in_order_whatever_the_byte_that_a_connectio
         // Each has some files open.
         while cases.len() > 64 {
             cases.join_next().await.unwrap().unwrap();
+            ended += 1;
         }
     }
-    cases.join_all().await;
+    ended += cases.join_all().await.len();
+    assert_eq!(ended, 4 * (FIRST.len() + SECOND.len() + 1));
 }

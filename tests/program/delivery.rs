@@ -85,7 +85,7 @@ fn is_named_and_counted(protocol: &str, answer: fn(&Batch<'_>) -> Answer, reason
         .exporting_often()
         .quick_database()
         .pushing_to(protocol, &receiver.address.to_string())
-        .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "500")
+        .variable("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")
         .start();
     eventually(reason, || {
         assert_eq!(service.get("/database/").status, 200);
@@ -102,7 +102,7 @@ fn is_named_and_counted(protocol: &str, answer: fn(&Batch<'_>) -> Answer, reason
     receiver.answers(takes);
     eventually("delivery again", || {
         service.get("/database/");
-        (changes(&service).len() >= 6).then_some(())
+        (changes(&service).len() == 6).then_some(())
     });
     service.stop().assert_orderly();
 }
