@@ -44,6 +44,10 @@ fuzz SECONDS="60":
 peers:
     .ci/run peers
 
+# docker-compose.yml in a Docker engine: the whole system, each container killed, each fault.
+compose:
+    .ci/run compose
+
 # The figures: start, memory, requests beside a bare server, points through the collector (see benches/README.md).
 figures *WHICH:
     cargo bench --bench figures -- {{WHICH}}

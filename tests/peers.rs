@@ -10,9 +10,11 @@ mod peers {
     mod exposition;
     mod faults;
     mod graphite;
+    mod graphite_api;
     mod graphite_names;
     mod graphite_queries;
     mod installed;
+    mod jaeger;
     mod otlp;
     mod ports;
     mod postgres;

@@ -6,7 +6,8 @@ from pathlib import Path
 GRAPHITE_ROOT = os.environ["GRAPHITE_ROOT"]
 CONF_DIR = os.environ["GRAPHITE_CONF_DIR"]
 STORAGE_DIR = os.environ["GRAPHITE_STORAGE_DIR"]
-STATIC_ROOT = os.path.join(GRAPHITE_ROOT, "static")
+# The scripts and styles of the page; graphite-web serves them by whitenoise where that is installed.
+STATIC_ROOT = os.path.join(GRAPHITE_ROOT, "webapp", "content")
 WHISPER_DIR = os.path.join(STORAGE_DIR, "whisper")
 STANDARD_DIRS = [WHISPER_DIR]
 LOG_DIR = os.path.join(STORAGE_DIR, "log", "webapp")

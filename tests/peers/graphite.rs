@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::graphite_api::{Series, render};
 use super::installed::peer;
 use super::ports::free_ports;
 use super::postgres::server::{PASSWORD, USER};
@@ -64,20 +64,6 @@ impl TagDatabase {
                  django.db.backends.postgresql.utils.utc_tzinfo_factory = lambda offset: utc\n"
             }
         }
-    }
-}
-
-/// A series as the render API shows it, without the empty slots.
-#[derive(Debug, Deserialize)]
-pub(super) struct Series {
-    pub(super) target: String,
-    pub(super) tags: BTreeMap<String, String>,
-    pub(super) datapoints: Vec<(f64, u64)>,
-}
-
-impl Series {
-    pub(super) fn values(&self) -> Vec<f64> {
-        self.datapoints.iter().map(|(value, _)| *value).collect()
     }
 }
 
@@ -202,20 +188,6 @@ impl Graphite {
             Ok(only)
         })
     }
-}
-
-/// The series of the last ten minutes that `target` names, of the graphite-web at `base`.
-pub(super) fn render(base: &str, target: &str) -> Result<Vec<Series>, String> {
-    render_all(base, &[target.to_owned()], "now")
-}
-
-/// The series of the last ten minutes until a time that all of the targets name, of the graphite-web at `base`.
-pub(super) fn render_all(base: &str, targets: &[String], until: &str) -> Result<Vec<Series>, String> {
-    let mut form: Vec<_> = targets.iter().map(|target| ("target", target.as_str())).collect();
-    form.extend([("from", "-10min"), ("until", until), ("format", "json"), ("noNullPoints", "true")]);
-    // Many targets are longer than a request line may be.
-    let body = web::post_form(&format!("{base}/render"), &form)?;
-    serde_json::from_str(&body).map_err(|error| format!("{error} in {body}"))
 }
 
 fn start_carbon(root: &Path) -> Running {

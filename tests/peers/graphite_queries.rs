@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::graphite::{Graphite, Series, TagDatabase};
+use super::graphite::{Graphite, TagDatabase};
+use super::graphite_api::Series;
 use super::process::{PATIENCE, eventually};
 use super::product::Product;
 use super::web;

@@ -4,7 +4,6 @@
 mod deployment;
 mod load;
 pub(super) mod peer;
-mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
@@ -17,10 +16,10 @@ pub(super) use self::deployment::shipped;
 
 use self::deployment::Deployment;
 use self::load::Load;
-use self::views::Span;
 use super::exposition::Exposition;
-use super::graphite::render;
+use super::graphite_api::render;
 use super::installed::peer;
+use super::jaeger::Span;
 use super::process::{eventually, run};
 use super::prometheus::Labels;
 

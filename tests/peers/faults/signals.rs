@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pushpull::signals::{Objective, Scope, Signal, signals};
 
-use super::super::graphite::render_all;
+use super::super::graphite_api::render_all;
 use super::super::process::{PATIENCE, eventually};
 use super::trial::Trial;
 use super::views::View;

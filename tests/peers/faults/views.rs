@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::super::graphite::{Graphite, render, render_all};
+use super::super::graphite::Graphite;
+use super::super::graphite_api::{render, render_all};
 use super::super::prometheus::Prometheus;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::super::installed::peer;
+use super::super::jaeger::Jaeger;
 use super::super::ports::free_ports;
 use super::super::process::run;
 use super::super::product::Product;
 use super::super::prometheus::Prometheus;
 use super::super::web;
 use super::peer::Peer;
-use super::views::Jaeger;
 
 /// A shipped file.
 pub(in super::super) fn shipped(path: &str) -> PathBuf {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::prometheus::Labels;
-use super::super::web;
+use super::prometheus::Labels;
+use super::web;
 
 /// A Jaeger, by the base of its URL.
 pub(super) struct Jaeger(pub(super) String);
