@@ -42,19 +42,30 @@ pub(super) fn open(stack: &Stack) {
         let logs = page.split("id=\"logs\"").nth(1).unwrap_or_default();
         if logs.contains("<table") { Ok(()) } else { Err(format!("no logs: {logs}")) }
     });
-    let page = web::get(GRAPHITE).expect("Graphite's page");
-    let files: Vec<_> = page.split('"').filter(|text| text.starts_with("/static/")).collect();
-    assert!(files.len() > 5, "{files:?} in {page}");
-    for file in files {
-        web::get(&format!("{GRAPHITE}{file}"))
-            .unwrap_or_else(|error| panic!("Graphite's page is blank: {error}"));
-    }
+    graphite_has_its_scripts_and_styles();
     for (name, url) in [
         ("Prometheus", format!("{PROMETHEUS}/api/v1/rules")),
         ("Jaeger", format!("{JAEGER}/api/v3/services")),
         ("Grafana", format!("{GRAFANA}/api/health")),
     ] {
         eventually(name, PATIENCE, || web::get(&url));
+    }
+}
+
+/// The page is a frame around two others, whose scripts and styles are files of the image.
+fn graphite_has_its_scripts_and_styles() {
+    let page = web::get(GRAPHITE).expect("Graphite's page");
+    let frames: Vec<_> = page.split("src=\"").skip(1).filter_map(|text| text.split('"').next()).collect();
+    assert_eq!(frames.len(), 2, "{page}");
+    let mut files = Vec::new();
+    for frame in frames {
+        let page = web::get(&format!("{GRAPHITE}{frame}")).expect("a frame of Graphite's page");
+        files.extend(page.split(['"', '\'']).filter(|text| text.contains("/static/")).map(str::to_owned));
+    }
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        let path = &file[file.find("/static/").expect("a path")..];
+        web::get(&format!("{GRAPHITE}{path}")).unwrap_or_else(|error| panic!("Graphite's page is blank: {error}"));
     }
 }
 
