@@ -9,6 +9,7 @@ mod flags;
 mod invalid;
 mod lines;
 mod listen;
+mod pages;
 mod program;
 mod reader;
 mod targets;
@@ -38,7 +39,8 @@ use reader::{Reader, Variables};
 pub enum Outcome {
     /// Run a command with these settings.
     Run(Settings),
-    /// `--help` or `--version`: print this text on standard output and exit with 0.
+    /// `--help`, `--version` and the commands that explain the program: print this text on standard output and
+    /// exit with 0.
     Print(String),
 }
 
@@ -206,19 +208,22 @@ pub fn from_args(
     let variables = Variables::of(environment);
     let mut problems = Vec::new();
     let request = arguments::parse(arguments.into_iter().skip(1).collect(), &mut problems);
-    let settings = match request {
+    let outcome = match request {
         Some(Request::Print(text)) => return Ok(Outcome::Print(text)),
         Some(Request::Run(arguments)) => {
             let mut reader = Reader::new(&arguments, &variables);
-            let settings = reader.settings(arguments.command);
+            let outcome = reader.outcome(arguments.command);
             problems.append(&mut reader.problems);
-            settings
+            outcome
         }
         None => None,
     };
-    problems.extend(variables.unknown());
-    match settings {
-        Some(settings) if problems.is_empty() => Ok(Outcome::Run(settings)),
+    // What only explains the program is printed in any environment.
+    if !matches!(outcome, Some(Outcome::Print(_))) {
+        problems.extend(variables.unknown());
+    }
+    match outcome {
+        Some(outcome) if problems.is_empty() => Ok(outcome),
         _ => Err(Invalid(problems)),
     }
 }
@@ -246,18 +251,34 @@ const LONGEST_OBJECTIVE: Duration = Duration::from_secs(10);
 
 // Each function reads all of its settings before a bad one ends it, so that every bad one is noted.
 impl Reader<'_> {
-    fn settings(&mut self, name: Name) -> Option<Settings> {
+    fn outcome(&mut self, name: Name) -> Option<Outcome> {
+        match name {
+            Name::Serve => self.run(|reader| reader.serve().map(Command::Serve)),
+            Name::Collect => self.run(|reader| reader.collect().map(Command::Collect)),
+            Name::Health => self.run(|reader| {
+                let url = reader.read_positional(&program::HEALTH_URL, |given| targets::health(given.text));
+                url.map(|url| Command::Health(Health { url }))
+            }),
+            Name::Completions => {
+                let shell = self.read_positional(&program::SHELL, |given| pages::shell(given.text));
+                shell.map(|shell| Outcome::Print(pages::completions(shell)))
+            }
+            Name::Man => Some(Outcome::Print(pages::man())),
+            Name::Help if self.is_given(program::TOPIC.name) => {
+                let topic = self.read_positional(&program::TOPIC, |given| pages::topic(given.text));
+                topic.map(|topic| Outcome::Print(pages::help(Some(topic))))
+            }
+            Name::Help => Some(Outcome::Print(pages::help(None))),
+        }
+    }
+
+    /// A command that runs, with the settings that each such command has.
+    fn run(&mut self, command: impl FnOnce(&mut Self) -> Option<Command>) -> Option<Outcome> {
         let log = self.read(&flags::LOG, |given| {
             values::word(given.text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
         });
-        let command = match name {
-            Name::Serve => self.serve().map(Command::Serve),
-            Name::Collect => self.collect().map(Command::Collect),
-            Name::Health => self
-                .read_health_url(|given| targets::health(given.text))
-                .map(|url| Command::Health(Health { url })),
-        };
-        Some(Settings { log: log?, command: command? })
+        let command = command(self);
+        Some(Outcome::Run(Settings { log: log?, command: command? }))
     }
 
     fn serve(&mut self) -> Option<Serve> {
@@ -318,7 +339,7 @@ impl Reader<'_> {
             self.read_if_given(&flags::COLLECT_CONSOLE_TOKEN_FILE, |given| Ok(PathBuf::from(given.text)));
         let stop_within = self.stop_within(&flags::COLLECT_STOP_WITHIN);
         let tls = self.tls();
-        let check = self.is_on(&flags::CHECK);
+        let check = self.is_given(flags::CHECK.name());
         let collector = self.collector(|_| true, [console.as_ref().and_then(Option::as_ref), None]);
         Some(Collect {
             collector: collector?,

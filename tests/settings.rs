@@ -75,6 +75,60 @@ fn help_of_health() {
 }
 
 #[test]
+fn the_command_help_prints_what_the_flag_does() {
+    assert_eq!(printed("help"), printed("--help"));
+    for name in ["serve", "collect", "health", "completions", "man", "help"] {
+        assert_eq!(printed(&format!("help {name}")), printed(&format!("{name} --help")));
+    }
+    // What only explains the program needs no good environment.
+    let variables = [("PUSHPULL_LISTN", "x"), ("PUSHPULL_LOG", "xml")];
+    assert_eq!(outcome("help man", &variables), Ok(Outcome::Print(printed("man --help"))));
+    assert_eq!(
+        problems("help colect", &[]),
+        [
+            "COMMAND \"colect\": unknown command; give serve or collect or health or completions or man or help"
+        ]
+    );
+    assert_eq!(problems("help serve collect", &[]).len(), 1);
+}
+
+#[test]
+fn every_shell_completes_every_command_and_flag() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = printed(&format!("completions {shell}"));
+        for word in ["collect", "completions", "listen", "graphite-quantiles", "tls-client-ca"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(problems("completions", &[]), ["SHELL: missing; give bash, elvish, fish, powershell or zsh"]);
+    assert_eq!(
+        problems("completions tcsh --log xml", &[]),
+        [
+            "--log: `pushpull completions` has no such flag; it belongs to `pushpull serve` and `pushpull collect` and \
+             `pushpull health`",
+            "SHELL \"tcsh\": unknown; give bash or elvish or fish or powershell or zsh",
+        ]
+    );
+}
+
+/// Its lines are roff: a macro of `man`'s, or text that is none.
+#[test]
+fn the_manual_page_has_every_command_and_flag() {
+    let page = printed("man");
+    assert!(page.contains("\n.TH PUSHPULL 1 "), "{page}");
+    for section in ["NAME", "SYNOPSIS", "COMMANDS", "\"PUSHPULL SERVE\"", "\"PUSHPULL HELP\"", "VERSION"] {
+        assert_eq!(page.matches(&format!("\n.SH {section}\n")).count(), 1, "{section}");
+    }
+    for flag in ["listen", "tls\\-client\\-ca", "graphite\\-quantiles"] {
+        assert!(page.contains(&format!("\\-\\-{flag}\\fR")), "{flag}: {page}");
+    }
+    let macros = [".TH", ".SH", ".SS", ".TP", ".ad", ".br", ".ie", ".el"];
+    for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
+        assert!(macros.contains(&line.split(' ').next().unwrap_or(line)), "{line}");
+    }
+}
+
+#[test]
 fn help_fits_a_terminal_and_holds_nothing_of_the_environment() {
     for line in ["--help", "collect --help", "health --help"] {
         let wide: Vec<_> =

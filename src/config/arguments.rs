@@ -109,7 +109,8 @@ fn offender(error: &Error) -> String {
 fn text(error: &Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => texts.first().cloned(),
+        // Of several suggestions the last is the likeliest.
+        ContextValue::Strings(texts) => texts.last().cloned(),
         _ => None,
     }
 }
@@ -131,7 +132,7 @@ fn position(arguments: &[OsString], bad: &str) -> Option<usize> {
 }
 
 fn command_in(arguments: &[OsString]) -> Option<Name> {
-    Name::ALL.into_iter().find(|name| arguments.iter().any(|argument| argument == name.text()))
+    arguments.iter().find_map(|argument| Name::ALL.into_iter().find(|name| argument == name.text()))
 }
 
 fn problem(error: &Error, bad: &str, command: Option<Name>) -> Problem {

@@ -8,10 +8,49 @@ use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
 use super::flags::{self, Flag, GENERAL, PREFIX};
 
-/// The id of `health`'s positional argument.
-pub(super) const HEALTH_URL: &str = "URL";
-/// What `health` asks where no URL is given.
-pub(super) const HEALTH_DEFAULT: &str = "http://127.0.0.1:5000/healthz";
+/// The program's name.
+pub(super) const NAME: &str = "pushpull";
+
+/// An argument that is no flag.
+#[derive(Debug)]
+pub(super) struct Positional {
+    /// Its name in the help, which is also its id in clap.
+    pub(super) name: &'static str,
+    /// What holds where it is not given.
+    pub(super) default: Option<&'static str>,
+    /// What to give, for messages where it is missing.
+    pub(super) remedy: &'static str,
+    help: &'static str,
+}
+
+pub(super) static HEALTH_URL: Positional = Positional {
+    name: "URL",
+    default: Some("http://127.0.0.1:5000/healthz"),
+    remedy: "",
+    help: "What to ask, http:// or https://; 200 is well",
+};
+pub(super) static SHELL: Positional = Positional {
+    name: "SHELL",
+    default: None,
+    remedy: "give bash, elvish, fish, powershell or zsh",
+    help: "bash, elvish, fish, powershell or zsh",
+};
+pub(super) static TOPIC: Positional = Positional {
+    name: "COMMAND",
+    default: None,
+    remedy: "",
+    help: "The command to explain; without one, the program",
+};
+
+impl Positional {
+    fn arg(&self) -> Arg {
+        let help = match self.default {
+            Some(default) => format!("{}\n[default: {default}]", self.help),
+            None => self.help.to_owned(),
+        };
+        Arg::new(self.name).value_name(self.name).value_parser(ValueParser::os_string()).help(help)
+    }
+}
 
 /// A command by its name, before its settings are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,16 +58,23 @@ pub(super) enum Name {
     Serve,
     Collect,
     Health,
+    Completions,
+    Man,
+    Help,
 }
 
 impl Name {
-    pub(super) const ALL: [Self; 3] = [Self::Serve, Self::Collect, Self::Health];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Serve, Self::Collect, Self::Health, Self::Completions, Self::Man, Self::Help];
 
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Serve => "serve",
             Self::Collect => "collect",
             Self::Health => "health",
+            Self::Completions => "completions",
+            Self::Man => "man",
+            Self::Help => "help",
         }
     }
 
@@ -37,29 +83,40 @@ impl Name {
             Self::Serve => flags::serve(),
             Self::Collect => flags::collect(),
             Self::Health => flags::health(),
+            Self::Completions | Self::Man | Self::Help => Vec::new(),
         }
     }
 
-    fn about(self) -> &'static str {
+    fn positional(self) -> Option<&'static Positional> {
+        match self {
+            Self::Health => Some(&HEALTH_URL),
+            Self::Completions => Some(&SHELL),
+            Self::Help => Some(&TOPIC),
+            Self::Serve | Self::Collect | Self::Man => None,
+        }
+    }
+
+    pub(super) fn about(self) -> &'static str {
         match self {
             Self::Serve => {
                 "The service, the default; with its own collector where no OTLP endpoint is configured"
             }
             Self::Collect => "The collector by itself: OTLP and StatsD in; Prometheus, Graphite and OTLP out",
             Self::Health => "Ask a running service whether it is well: exit code 0 if so, else 1",
+            Self::Completions => "Print the completions of commands and flags for a shell",
+            Self::Man => "Print the manual page, for `pushpull man | man -l -`",
+            Self::Help => "Print the help of the program or of a command",
         }
     }
 
-    fn command(self) -> Command {
-        let command = with_flags(Command::new(self.text()), &self.flags()).about(self.about());
+    pub(super) fn command(self) -> Command {
+        let command = with_flags(Command::new(self.text()), &self.flags())
+            .about(self.about())
+            .args(self.positional().map(Positional::arg));
         match self {
             Self::Serve => command.after_help(ENDPOINT_NOTE),
-            Self::Collect => command,
-            Self::Health => command.arg(
-                Arg::new(HEALTH_URL).value_name(HEALTH_URL).value_parser(ValueParser::os_string()).help(
-                    format!("What to ask, http:// or https://; 200 is well\n[default: {HEALTH_DEFAULT}]"),
-                ),
-            ),
+            Self::Completions => command.override_usage("pushpull completions [OPTIONS] <SHELL>"),
+            Self::Collect | Self::Health | Self::Man | Self::Help => command,
         }
     }
 }
@@ -75,17 +132,18 @@ collector of its own.";
 /// The flags that may stand before the command's name: all, those of `serve` first.
 pub(super) fn before_the_name() -> Vec<&'static Flag> {
     let mut flags = flags::serve();
-    let others =
-        flags::collect().into_iter().filter(|flag| flags.iter().all(|known| known.long != flag.long));
-    let others: Vec<_> = others.collect();
-    flags.extend(others);
+    for flag in flags::all() {
+        if flags.iter().all(|known| known.long != flag.long) {
+            flags.push(flag);
+        }
+    }
     flags
 }
 
 /// The program's command line. The flags of `serve` are shown beside the commands too, since it is the default.
 pub(super) fn command_line() -> Command {
-    let root = Command::new("pushpull")
-        .bin_name("pushpull")
+    let root = Command::new(NAME)
+        .bin_name(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about("One service watched by pull and by push at once, and the bridge from OTLP to Graphite")
         .override_usage("pushpull [serve] [OPTIONS]\n       pushpull <COMMAND> [OPTIONS]")
@@ -93,7 +151,7 @@ pub(super) fn command_line() -> Command {
         .no_binary_name(true)
         .propagate_version(true)
         .disable_help_subcommand(true)
-        .subcommands(Name::ALL.map(|name| name.command().display_name("pushpull")));
+        .subcommands(Name::ALL.map(|name| name.command().display_name(NAME)));
     let shown = flags::serve();
     let hidden = before_the_name().into_iter().skip(shown.len()).map(|flag| flag.arg().hide(true));
     with_flags(root, &shown).args(hidden)

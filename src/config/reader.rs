@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use super::arguments::Arguments;
 use super::flags::{self, Default, Flag, PREFIX};
 use super::invalid::{Fault, Problem, named, shown};
-use super::program::{HEALTH_DEFAULT, HEALTH_URL, similar_variable};
+use super::program::{Positional, similar_variable};
 
 /// The variables that concern the program, without those that are empty.
 pub(super) struct Variables(BTreeMap<String, OsString>);
@@ -109,9 +109,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a switch is on.
-    pub(super) fn is_on(&self, flag: &Flag) -> bool {
-        self.arguments.values(flag.name()).next().is_some()
+    /// Whether a switch is on, or an argument given.
+    pub(super) fn is_given(&self, id: &str) -> bool {
+        self.arguments.values(id).next().is_some()
     }
 
     /// A setting that can be given several times, or with commas in its variable.
@@ -145,14 +145,18 @@ impl<'a> Reader<'a> {
         self.all_parsed(found, parse)
     }
 
-    /// The URL of `health`.
-    pub(super) fn read_health_url<T>(
+    /// An argument that is no flag. One that is missing and has no default is noted.
+    pub(super) fn read_positional<T>(
         &mut self,
+        positional: &Positional,
         parse: impl FnOnce(&Given<'_>) -> Result<T, Fault>,
     ) -> Option<T> {
-        let text = self.arguments.values(HEALTH_URL).next().cloned();
-        let text = text.unwrap_or_else(|| HEALTH_DEFAULT.into());
-        self.parsed(&Found { setting: HEALTH_URL.to_owned(), text }, parse)
+        let given = self.arguments.values(positional.name).next().cloned();
+        let Some(text) = given.or_else(|| positional.default.map(OsString::from)) else {
+            self.problems.push(Fault::new("missing", positional.remedy).of(positional.name, None));
+            return None;
+        };
+        self.parsed(&Found { setting: positional.name.to_owned(), text }, parse)
     }
 
     fn by_flag(&self, flag: &Flag) -> Vec<Found> {
