@@ -7,6 +7,7 @@ mod collect;
 mod destinations;
 mod health;
 mod logs;
+mod mixin;
 mod serve;
 mod signals;
 mod sockets;
@@ -44,6 +45,7 @@ pub fn run(
         Command::Collect(collect) if collect.check => check::run(&collect),
         Command::Collect(collect) => collect::run(&collect, settings.log),
         Command::Health(health) => health::run(&health),
+        Command::Mixin(mixin) => mixin::run(&mixin),
     };
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }

@@ -71,6 +71,8 @@ pub enum Command {
     Collect(Collect),
     /// `pushpull health`: ask whether a service is well.
     Health(Health),
+    /// `pushpull mixin`: write rules, alerts and dashboards.
+    Mixin(Mixin),
 }
 
 /// Settings of `serve`.
@@ -187,6 +189,13 @@ pub struct SpoolSettings {
     pub age: Option<Duration>,
 }
 
+/// Settings of `mixin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mixin {
+    /// The mixin's folder, made where it is not there.
+    pub folder: PathBuf,
+}
+
 /// Settings of `health`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Health {
@@ -258,6 +267,11 @@ impl Reader<'_> {
             Name::Health => self.run(|reader| {
                 let url = reader.read_positional(&program::HEALTH_URL, |given| targets::health(given.text));
                 url.map(|url| Command::Health(Health { url }))
+            }),
+            Name::Mixin => self.run(|reader| {
+                let folder =
+                    reader.read_positional(&program::MIXIN_DIR, |given| Ok(PathBuf::from(given.text)));
+                folder.map(|folder| Command::Mixin(Mixin { folder }))
             }),
             Name::Completions => {
                 let shell = self.read_positional(&program::SHELL, |given| pages::shell(given.text));

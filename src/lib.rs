@@ -7,6 +7,7 @@
 //!
 //! - `cli`: one file per command; the only place that installs globals.
 //! - `console`: the web page that shows both views.
+//! - `mixin`: Prometheus rules, alerts and Grafana dashboards as files, from the signals.
 //! - `signals`: the four golden signals as queries.
 //! - `traffic`: the built-in clients of the service, a load and a probe.
 //! - `service`: the three routes and their database, an ordinary axum application.
@@ -30,6 +31,8 @@ pub mod console;
 pub mod exposition;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "cli")]
+pub mod mixin;
 #[cfg(any(feature = "exposition", feature = "cli"))]
 pub mod naming;
 #[cfg(feature = "cli")]

@@ -3,7 +3,15 @@
 //! The only place where such a query is written; pages, dashboards and rules are made from it. It must not ask anyone,
 //! and knows names only by way of `naming`.
 
+pub mod figures;
+mod objectives;
+pub mod pipeline;
 mod query;
+
+pub use self::{
+    objectives::{Goal, Saturation, broken_checks, goals, saturation_of},
+    query::{job, time},
+};
 
 use std::time::Duration;
 
@@ -107,7 +115,7 @@ pub struct Scope {
     /// The value of Prometheus's label `job`: of what was pushed the service's name, with its namespace and a slash before
     /// it where it has one; of what is pulled the name of the scrape configuration.
     pub job: String,
-    /// Rates are over this time. At least four scrapes or pushes, in whole seconds.
+    /// Rates are over this time. At least four scrapes or pushes; for Graphite in whole seconds.
     pub window: Duration,
     /// What a request may take.
     pub objective: Objective,
@@ -141,21 +149,36 @@ const MOST_CONNECTIONS: Instrument =
 const PENDING: Instrument =
     Instrument::new("db.client.connection.pending_requests", "{request}", Suffix::Gauge);
 const WAIT: Instrument = Instrument::new("db.client.connection.wait_time", "s", Suffix::Distribution);
+const UPTIME: Instrument = Instrument::new("process.uptime", "s", Suffix::Gauge);
 const TIMEOUTS: Instrument = Instrument::new("db.client.connection.timeouts", "{timeout}", Suffix::Total);
 
 /// All signals, in the order in which they are to be shown.
 #[must_use]
 pub fn signals(scope: &Scope) -> Vec<Signal> {
-    let (prometheus, graphite) = (Prometheus { scope }, Graphite { scope });
-    let mut signals = requests(scope, &prometheus, &graphite);
-    signals.extend(saturation(&prometheus, &graphite));
+    all(scope, &Prometheus::new(scope), &Graphite::new(scope))
+}
+
+/// The same for a dashboard, whose variables stand in the place of the scope's window: in Prometheus's range selectors, and
+/// as the length of Graphite's intervals.
+#[must_use]
+pub fn signals_over(scope: &Scope, range: &str, interval: &str) -> Vec<Signal> {
+    let prometheus = Prometheus { scope, range: range.to_owned() };
+    all(scope, &prometheus, &Graphite { scope, interval: interval.to_owned() })
+}
+
+fn all(scope: &Scope, prometheus: &Prometheus<'_>, graphite: &Graphite<'_>) -> Vec<Signal> {
+    let mut signals = requests(scope, prometheus, graphite);
+    signals.extend(saturation(prometheus, graphite));
     signals
 }
 
+/// An answer that says that it failed.
+const FAILED: Wanted<'_> = Wanted::like("http.response.status_code", "5..");
+/// A check that found a page without its end.
+const WRONG: Wanted<'_> = Wanted::is("reason", "text");
+
 /// Latency, traffic and errors: what users feel.
 fn requests(scope: &Scope, prometheus: &Prometheus<'_>, graphite: &Graphite<'_>) -> Vec<Signal> {
-    const FAILED: Wanted<'_> = Wanted::like("http.response.status_code", "5..");
-    const WRONG: Wanted<'_> = Wanted::is("reason", "text");
     let bound = scope.objective.bound();
     let within = (prometheus.within(DURATION, bound), graphite.within(DURATION, bound));
     vec![

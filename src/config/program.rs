@@ -35,6 +35,12 @@ pub(super) static SHELL: Positional = Positional {
     remedy: "give bash, elvish, fish, powershell or zsh",
     help: "bash, elvish, fish, powershell or zsh",
 };
+pub(super) static MIXIN_DIR: Positional = Positional {
+    name: "DIR",
+    default: None,
+    remedy: "give the mixin's folder: `pushpull mixin deploy/mixin`",
+    help: "Folder of the mixin: alerts, rules and dashboards are written below it, as its\nconfig.json says; the default config.json is written where there is none",
+};
 pub(super) static TOPIC: Positional = Positional {
     name: "COMMAND",
     default: None,
@@ -58,20 +64,29 @@ pub(super) enum Name {
     Serve,
     Collect,
     Health,
+    Mixin,
     Completions,
     Man,
     Help,
 }
 
 impl Name {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Serve, Self::Collect, Self::Health, Self::Completions, Self::Man, Self::Help];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Serve,
+        Self::Collect,
+        Self::Health,
+        Self::Mixin,
+        Self::Completions,
+        Self::Man,
+        Self::Help,
+    ];
 
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Serve => "serve",
             Self::Collect => "collect",
             Self::Health => "health",
+            Self::Mixin => "mixin",
             Self::Completions => "completions",
             Self::Man => "man",
             Self::Help => "help",
@@ -82,7 +97,7 @@ impl Name {
         match self {
             Self::Serve => flags::serve(),
             Self::Collect => flags::collect(),
-            Self::Health => flags::health(),
+            Self::Health | Self::Mixin => flags::health(),
             Self::Completions | Self::Man | Self::Help => Vec::new(),
         }
     }
@@ -90,6 +105,7 @@ impl Name {
     fn positional(self) -> Option<&'static Positional> {
         match self {
             Self::Health => Some(&HEALTH_URL),
+            Self::Mixin => Some(&MIXIN_DIR),
             Self::Completions => Some(&SHELL),
             Self::Help => Some(&TOPIC),
             Self::Serve | Self::Collect | Self::Man => None,
@@ -103,6 +119,7 @@ impl Name {
             }
             Self::Collect => "The collector by itself: OTLP and StatsD in; Prometheus, Graphite and OTLP out",
             Self::Health => "Ask a running service whether it is well: exit code 0 if so, else 1",
+            Self::Mixin => "Write Prometheus rules and alerts, and Grafana dashboards, for a service",
             Self::Completions => "Print the completions of commands and flags for a shell",
             Self::Man => "Print the manual page, for `pushpull man | man -l -`",
             Self::Help => "Print the help of the program or of a command",
@@ -116,7 +133,7 @@ impl Name {
         match self {
             Self::Serve => command.after_help(ENDPOINT_NOTE),
             Self::Completions => command.override_usage("pushpull completions [OPTIONS] <SHELL>"),
-            Self::Collect | Self::Health | Self::Man | Self::Help => command,
+            Self::Collect | Self::Health | Self::Mixin | Self::Man | Self::Help => command,
         }
     }
 }

@@ -29,37 +29,63 @@ impl<'a> Wanted<'a> {
 /// Prometheus's queries. Each gives one value without labels.
 pub(super) struct Prometheus<'a> {
     pub(super) scope: &'a Scope,
+    /// What a range selector has in its brackets.
+    pub(super) range: String,
 }
 
-impl Prometheus<'_> {
+/// A counter or a part of a histogram, of which only some series are wanted.
+pub(super) type Part<'a> = (Instrument, &'a str, &'a [Wanted<'a>]);
+
+impl<'a> Prometheus<'a> {
+    /// Asks over the window of the scope.
+    pub(super) fn new(scope: &'a Scope) -> Self {
+        Self { scope, range: time(scope.window) }
+    }
+
     pub(super) fn rate(&self, instrument: Instrument, part: &str) -> String {
         self.rate_of(instrument, part, &[])
     }
 
     pub(super) fn over_time(&self, function: &str, instrument: Instrument, wanted: &[Wanted<'_>]) -> String {
         let series = self.series(instrument, "", wanted);
-        format!("sum({function}_over_time({series}[{}]))", self.window())
+        format!("sum({function}_over_time({series}[{}]))", self.range)
     }
 
     pub(super) fn quantile(&self, quantile: f64, instrument: Instrument) -> String {
         let buckets = self.series(instrument, "_bucket", &[]);
-        format!("histogram_quantile({quantile}, sum by (le) (rate({buckets}[{}])))", self.window())
+        format!("histogram_quantile({quantile}, sum by (le) (rate({buckets}[{}])))", self.range)
     }
 
     /// The share of a histogram's values that are not above a bound of its buckets.
     pub(super) fn within(&self, instrument: Instrument, bound: f64) -> String {
+        let buckets = self.buckets(instrument, bound);
+        let all = self.rate(instrument, "_count");
+        format!("sum(rate({buckets}[{}])) / ({all} > 0)", self.range)
+    }
+
+    /// How many of a histogram's values are above a bound of its buckets.
+    pub(super) fn above(&self, instrument: Instrument, bound: f64) -> String {
+        let (buckets, range) = (self.buckets(instrument, bound), &self.range);
+        let all = self.series(instrument, "_count", &[]);
+        format!("sum(increase({all}[{range}])) - sum(increase({buckets}[{range}]))")
+    }
+
+    /// By how much a counter grew: 0 where there is none.
+    pub(super) fn increase(&self, (instrument, part, wanted): Part<'_>) -> String {
+        format!("sum(increase({}[{}]))", self.series(instrument, part, wanted), self.range)
+    }
+
+    fn buckets(&self, instrument: Instrument, bound: f64) -> String {
         // Prometheus 3 stores the bound 1 as "1.0", older ones as it is written.
         let le = match bound.fract() == 0.0 {
             true => format!("le=~\"{bound}|{bound}[.]0\""),
             false => format!("le=\"{bound}\""),
         };
-        let buckets = format!("{}_bucket{{{},{le}}}", instrument.family(), self.job());
-        let all = self.rate(instrument, "_count");
-        format!("sum(rate({buckets}[{}])) / ({all} > 0)", self.window())
+        format!("{}_bucket{{{},{le}}}", instrument.family(), self.job())
     }
 
     /// The share of what is wanted: 0 where there is none of it, nothing where there is nothing at all.
-    pub(super) fn share(&self, part: (Instrument, &str, &[Wanted<'_>]), all: (Instrument, &str)) -> String {
+    pub(super) fn share(&self, part: Part<'_>, all: (Instrument, &str)) -> String {
         let (part, all) = (self.rate_of(part.0, part.1, part.2), self.rate(all.0, all.1));
         format!("({part} or vector(0)) / ({all} > 0)")
     }
@@ -70,10 +96,11 @@ impl Prometheus<'_> {
     }
 
     fn rate_of(&self, instrument: Instrument, part: &str, wanted: &[Wanted<'_>]) -> String {
-        format!("sum(rate({}[{}]))", self.series(instrument, part, wanted), self.window())
+        format!("sum(rate({}[{}]))", self.series(instrument, part, wanted), self.range)
     }
 
-    fn series(&self, instrument: Instrument, part: &str, wanted: &[Wanted<'_>]) -> String {
+    /// The series themselves.
+    pub(super) fn series(&self, instrument: Instrument, part: &str, wanted: &[Wanted<'_>]) -> String {
         let wanted: String = wanted
             .iter()
             .map(|Wanted { key, value, pattern }| {
@@ -85,14 +112,15 @@ impl Prometheus<'_> {
     }
 
     fn job(&self) -> String {
-        // What a label's value escapes is what Rust's quoting of these three escapes.
-        let job = self.scope.job.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        format!("job=\"{job}\"")
+        job(&self.scope.job)
     }
+}
 
-    fn window(&self) -> String {
-        time(self.scope.window, "m")
-    }
+/// The matcher of one job, as it stands between the braces of a selector.
+#[must_use]
+pub fn job(job: &str) -> String {
+    let job = job.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("job=\"{job}\"")
 }
 
 /// Graphite's targets. Each gives one series, of one value for each window; the last window still fills, so that a rate
@@ -103,9 +131,16 @@ impl Prometheus<'_> {
 /// series begins with counts: the rate of that series alone would leave its first value out.
 pub(super) struct Graphite<'a> {
     pub(super) scope: &'a Scope,
+    /// What `summarize` takes as the length of an interval.
+    pub(super) interval: String,
 }
 
-impl Graphite<'_> {
+impl<'a> Graphite<'a> {
+    /// Asks over the window of the scope.
+    pub(super) fn new(scope: &'a Scope) -> Self {
+        Self { scope, interval: whole(scope.window) }
+    }
+
     pub(super) fn rate(&self, instrument: Instrument, part: &str) -> String {
         format!("perSecond({})", self.total(instrument, part, &[]))
     }
@@ -121,7 +156,7 @@ impl Graphite<'_> {
     }
 
     /// The share of what is wanted: 0 where there is none of it, nothing where there is nothing at all.
-    pub(super) fn share(&self, part: (Instrument, &str, &[Wanted<'_>]), all: (Instrument, &str)) -> String {
+    pub(super) fn share(&self, part: Part<'_>, all: (Instrument, &str)) -> String {
         let total = self.total(all.0, all.1, &[]);
         // Before its first value the part is 0, and not unknown, so that this value counts.
         let part = format!("fallbackSeries({},scale({total},0))", self.total(part.0, part.1, part.2));
@@ -148,8 +183,7 @@ impl Graphite<'_> {
         });
         let expressions: Vec<_> =
             [Some(name), service].into_iter().flatten().chain(wanted).map(|text| quoted(&text)).collect();
-        let window = time(self.scope.window, "min");
-        format!("summarize(seriesByTag({}),'{window}','{function}')", expressions.join(","))
+        format!("summarize(seriesByTag({}),'{}','{function}')", expressions.join(","), self.interval)
     }
 }
 
@@ -159,10 +193,20 @@ fn quoted(text: &str) -> String {
     format!("{quote}{text}{quote}")
 }
 
-/// Whole minutes where it is some, else seconds.
-fn time(time: Duration, minutes: &str) -> String {
+/// A duration as Prometheus writes it: in the largest unit of which it is a whole number.
+#[must_use]
+pub fn time(time: Duration) -> String {
+    const UNITS: [(u128, &str); 5] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+    let milliseconds = time.as_millis();
+    let unit = UNITS.into_iter().find(|(size, _)| milliseconds > 0 && milliseconds.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{milliseconds}ms"), |(size, unit)| format!("{}{unit}", milliseconds / size))
+}
+
+/// A duration as Graphite's functions take it: whole minutes where it is some, else seconds.
+fn whole(time: Duration) -> String {
     match time.as_secs() {
-        seconds if seconds % 60 == 0 => format!("{}{minutes}", seconds / 60),
+        seconds if seconds % 60 == 0 => format!("{}min", seconds / 60),
         seconds => format!("{seconds}s"),
     }
 }
