@@ -67,7 +67,14 @@ fn freshness(config: &Config) -> Vec<Rule> {
     }
     for job in [Some(pulled), config.jobs.pushed.as_ref()].into_iter().flatten() {
         for window in config.burn_windows() {
-            let expr = format!("avg_over_time({STALE}{{{}}}[{}])", signals::job(job), time(window));
+            // Of the whole window, also where Prometheus has not run for so long: what nobody looked at was not stale.
+            let expr = format!(
+                "clamp_max(sum_over_time({STALE}{{{}}}[{}]) * {} / {}, 1)",
+                signals::job(job),
+                time(window),
+                config.interval.as_secs_f64(),
+                window.as_secs_f64()
+            );
             rules.push(record(broken_share("freshness", window), expr, job));
         }
     }
