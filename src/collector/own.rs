@@ -2,11 +2,9 @@
 //!
 //! It must not count anything itself.
 
-use std::{
-    fs,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
+use rustix::system::uname;
 use tokio::time::Instant;
 
 use super::{
@@ -117,13 +115,15 @@ fn gauge(labels: &[(&str, &str)], value: usize) -> Sample {
 /// several collectors may write to one Graphite. Where there is no room for them they are left out.
 pub(super) async fn write(pipeline: Pipeline, max_series: usize, settings: GraphiteLines) {
     let names = graphite::names(&settings);
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    // Not from /proc/sys, which the systemd unit hides.
+    let system = uname();
+    let host = system.nodename().to_string_lossy();
     let mut interval = tokio::time::interval_at(Instant::now() + INTERVAL, INTERVAL);
     loop {
         interval.tick().await;
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let lines = lines(&families(&pipeline, max_series, None), &names, host.trim(), seconds);
+        let lines = lines(&families(&pipeline, max_series, None), &names, &host, seconds);
         if pipeline.accept_lines(&lines).is_err() {
             tracing::debug!("no room for the collector's own metrics in Graphite's queue");
         }
