@@ -12,6 +12,10 @@ ci:
 test:
     .ci/run test
 
+# What the package for crates.io and the Debian package hold.
+package:
+    .ci/run package
+
 # Formatting and clippy.
 lint:
     .ci/run lint
