@@ -6,6 +6,7 @@ mod check;
 mod collect;
 mod destinations;
 mod health;
+mod load;
 mod logs;
 mod mixin;
 mod serve;
@@ -45,6 +46,7 @@ pub fn run(
         Command::Collect(collect) if collect.check => check::run(&collect),
         Command::Collect(collect) => collect::run(&collect, settings.log),
         Command::Health(health) => health::run(&health),
+        Command::Load(load) => load::run(&load, settings.log),
         Command::Mixin(mixin) => mixin::run(&mixin),
     };
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)

@@ -71,6 +71,8 @@ pub enum Command {
     Collect(Collect),
     /// `pushpull health`: ask whether a service is well.
     Health(Health),
+    /// `pushpull load`: send requests to a service, and check its pages.
+    Load(Load),
     /// `pushpull mixin`: write rules, alerts and dashboards.
     Mixin(Mixin),
 }
@@ -203,6 +205,17 @@ pub struct Health {
     pub url: Url,
 }
 
+/// Settings of `load`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Load {
+    /// The service, as `HOST:PORT`.
+    pub authority: String,
+    /// Requests a second, 0 (none) to 10000.
+    pub rps: f64,
+    /// Time between two checks of each page, 100 ms to 1 h; none where it is off.
+    pub probe: Option<Duration>,
+}
+
 /// Reads the settings from the arguments (the program's name first, as in [`std::env::args_os`]) and the
 /// environment (as in [`std::env::vars_os`]). A flag wins over its variable; an empty variable counts as not
 /// set. A name to listen on is resolved.
@@ -268,6 +281,7 @@ impl Reader<'_> {
                 let url = reader.read_positional(&program::HEALTH_URL, |given| targets::health(given.text));
                 url.map(|url| Command::Health(Health { url }))
             }),
+            Name::Load => self.run(|reader| reader.load().map(Command::Load)),
             Name::Mixin => self.run(|reader| {
                 let folder =
                     reader.read_positional(&program::MIXIN_DIR, |given| Ok(PathBuf::from(given.text)));
@@ -310,9 +324,7 @@ impl Reader<'_> {
             values::time(given.text, Duration::from_millis(1)..=LONGEST_OBJECTIVE)
         });
         let load = self.read(&flags::LOAD, |given| rate(given.text));
-        let probe = self.read(&flags::PROBE, |given| {
-            values::time_or_off(given.text, Duration::from_millis(100)..=LONGEST)
-        });
+        let probe = self.probe(&flags::PROBE);
         let faults = self.faults();
         // A default port of the embedded collector or of the console gives way where it is taken.
         let others =
@@ -338,6 +350,17 @@ impl Reader<'_> {
             faults: faults?,
             collector: collector?,
         })
+    }
+
+    fn load(&mut self) -> Option<Load> {
+        let authority = self.read_positional(&program::LOAD_URL, |given| targets::service(given.text));
+        let rps = self.read(&flags::RPS, |given| rate(given.text));
+        let probe = self.probe(&flags::LOAD_PROBE);
+        Some(Load { authority: authority?, rps: rps?, probe: probe? })
+    }
+
+    fn probe(&mut self, flag: &Flag) -> Option<Option<Duration>> {
+        self.read(flag, |given| values::time_or_off(given.text, Duration::from_millis(100)..=LONGEST))
     }
 
     fn faults(&mut self) -> Option<Vec<faults::Order>> {

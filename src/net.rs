@@ -5,7 +5,11 @@
 
 mod tls;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::{body::Incoming, service::service_fn};
@@ -67,6 +71,17 @@ impl Stop {
     pub async fn cutting(&self) {
         self.cut.cancelled().await;
     }
+}
+
+/// Where this machine reaches what listens there: what listens on all addresses listens on the loopback one too.
+#[must_use]
+pub fn reachable(listening: SocketAddr) -> SocketAddr {
+    let ip = match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listening.port())
 }
 
 /// Serves `router` on `listener` until `stop` drains it; returns when the last connection has ended, or

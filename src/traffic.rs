@@ -1,4 +1,4 @@
-//! The built-in clients of the service: a load, and a probe of its pages. They ask over real HTTP, like anyone.
+//! The built-in clients of a service: a load, and a probe of its pages. They ask over real HTTP, like anyone.
 //!
 //! They must not take threads from the service, nor know it from within: of it they have the address, and the texts
 //! that its pages end with.
@@ -6,15 +6,20 @@
 mod client;
 mod load;
 mod probe;
+mod tally;
 
-use std::{io, net::SocketAddr, thread, time::Duration};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use opentelemetry::metrics::Meter;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 pub use self::load::{Load, State};
+pub use self::tally::{Durations, Tally};
 use crate::service::SECONDS;
+
+/// Host names that may be looked up at once.
+const RESOLVERS: usize = 4;
 
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
@@ -31,18 +36,25 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Traffic {
     meter: Meter,
-    service: SocketAddr,
+    authority: String,
     load: Load,
+    failed_checks: Arc<probe::Failures>,
     settings: Settings,
     stop: CancellationToken,
 }
 
 impl Traffic {
-    /// The clients of the service that listens at the address.
+    /// The clients of the service at `HOST:PORT`.
     #[must_use]
-    pub fn new(meter: &Meter, service: SocketAddr, settings: Settings) -> Self {
-        let load = Load::new(meter, service, settings.load);
-        Self { meter: meter.clone(), service, load, settings, stop: CancellationToken::new() }
+    pub fn new(meter: &Meter, authority: &str, settings: Settings) -> Self {
+        Self {
+            meter: meter.clone(),
+            authority: authority.to_owned(),
+            load: Load::new(meter, authority, settings.load),
+            failed_checks: Arc::default(),
+            settings,
+            stop: CancellationToken::new(),
+        }
     }
 
     /// Begins to send. To be called once.
@@ -50,15 +62,23 @@ impl Traffic {
     /// # Errors
     /// Where the thread cannot be started.
     pub fn start(&self) -> io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let Self { meter, service, load, settings, stop } = self;
-        let (meter, service, load, settings, stop) =
-            (meter.clone(), *service, load.clone(), *settings, stop.clone());
+        // Names alone are resolved on other threads.
+        let runtime = Builder::new_current_thread().max_blocking_threads(RESOLVERS).enable_all().build()?;
+        let Self { meter, authority, load, failed_checks, settings, stop } = self;
+        let (meter, authority, load, failed_checks, settings, stop) = (
+            meter.clone(),
+            authority.clone(),
+            load.clone(),
+            Arc::clone(failed_checks),
+            *settings,
+            stop.clone(),
+        );
         thread::Builder::new().name("traffic".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let probing = async {
                     if let Some(period) = settings.probe {
-                        probe::run(&meter, service, period, settings.exposes_metrics, &stop).await;
+                        let checks = (period, settings.exposes_metrics);
+                        probe::run(&meter, &authority, checks, &failed_checks, &stop).await;
                     }
                 };
                 let sending = async {
@@ -76,6 +96,18 @@ impl Traffic {
     #[must_use]
     pub const fn load(&self) -> &Load {
         &self.load
+    }
+
+    /// What was sent so far, and what became of it.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let (State { sent, missed, .. }, (failed, durations)) = (self.load.state(), self.load.outcomes());
+        Tally { sent, failed, missed, durations, failures: self.failed_checks.by_page() }
+    }
+
+    /// Resolves once no request of the load is on its way.
+    pub async fn idle(&self) {
+        self.load.idle().await;
     }
 
     /// Sends nothing new; what is on its way is waited for on the clients' own thread.

@@ -26,6 +26,8 @@ mod faults;
 mod guard;
 #[path = "program/input.rs"]
 mod input;
+#[path = "program/load.rs"]
+mod load;
 #[path = "program/logs.rs"]
 mod logs;
 #[path = "program/push.rs"]

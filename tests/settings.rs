@@ -70,6 +70,11 @@ fn help_of_collect() {
 }
 
 #[test]
+fn help_of_load() {
+    insta::assert_snapshot!(printed("load --help"));
+}
+
+#[test]
 fn help_of_health() {
     insta::assert_snapshot!(printed("health --help"));
 }
@@ -77,7 +82,7 @@ fn help_of_health() {
 #[test]
 fn the_command_help_prints_what_the_flag_does() {
     assert_eq!(printed("help"), printed("--help"));
-    for name in ["serve", "collect", "health", "completions", "man", "help"] {
+    for name in ["serve", "collect", "health", "load", "completions", "man", "help"] {
         assert_eq!(printed(&format!("help {name}")), printed(&format!("{name} --help")));
     }
     // What only explains the program needs no good environment.
@@ -86,7 +91,7 @@ fn the_command_help_prints_what_the_flag_does() {
     assert_eq!(
         problems("help colect", &[]),
         [
-            "COMMAND \"colect\": unknown command; give serve or collect or health or completions or man or help"
+            "COMMAND \"colect\": unknown command; give serve or collect or health or load or completions or man or help"
         ]
     );
     assert_eq!(problems("help serve collect", &[]).len(), 1);
@@ -105,7 +110,7 @@ fn every_shell_completes_every_command_and_flag() {
         problems("completions tcsh --log xml", &[]),
         [
             "--log: `pushpull completions` has no such flag; it belongs to `pushpull serve` and `pushpull collect` and \
-             `pushpull health`",
+             `pushpull health` and `pushpull load`",
             "SHELL \"tcsh\": unknown; give bash or elvish or fish or powershell or zsh",
         ]
     );
@@ -321,6 +326,19 @@ fn load_probe_objective_and_faults() {
         assert_eq!(problems(line, &[]).len(), 1, "{line}");
     }
     assert_eq!(problems("--fault pool=1 --fault pool=2", &[]), ["--fault: pool given 2 times; give it once"]);
+}
+
+#[test]
+fn load_of_another_process() {
+    let load = |line: &str, variables: &[(&str, &str)]| match settings(line, variables).command {
+        Command::Load(load) => (load.authority, load.rps, load.probe),
+        other => panic!("{line}: {other:?}"),
+    };
+    let defaults = ("app:5000".to_owned(), 5.0, Some(Duration::from_secs(5)));
+    assert_eq!(load("load http://app:5000", &[]), defaults);
+    let variables = [("PUSHPULL_RPS", "0.5"), ("PUSHPULL_PROBE", "off")];
+    assert_eq!(load("load http://app:5000/", &variables), ("app:5000".to_owned(), 0.5, None));
+    assert_eq!(problems("load --rps -1 --probe 1ms", &[]).len(), 3, "with the URL that is missing");
 }
 
 #[test]

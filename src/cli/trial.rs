@@ -9,6 +9,7 @@ use opentelemetry_sdk::Resource;
 use crate::{
     config::Serve,
     console::Controls,
+    net,
     service::faults::{Faults, Switches, Targets},
     signals::{Objective, Scope},
     traffic::{self, Traffic},
@@ -37,7 +38,7 @@ impl Trial {
             faults.begin(*order).await;
         }
         let traffic = traffic::Settings { load: settings.load, probe: settings.probe, exposes_metrics };
-        Self { faults, traffic: Traffic::new(meter, service, traffic) }
+        Self { faults, traffic: Traffic::new(meter, &net::reachable(service).to_string(), traffic) }
     }
 
     /// What the routes look at.

@@ -174,6 +174,20 @@ pub(super) static PROBE: Flag = Flag::new(
     "off",
     "Time between two checks of each page for the text at its end, 100ms to 1h; they count\nlike anyone's requests",
 );
+pub(super) static RPS: Flag = Flag::new(
+    TRIAL,
+    "--rps",
+    "RPS",
+    "5",
+    "Requests a second that are sent to the service's / and /database/, 0 to 10000: on time,\nwhatever the answers take",
+);
+pub(super) static LOAD_PROBE: Flag = Flag::new(
+    TRIAL,
+    "--probe",
+    "off|INTERVAL",
+    "5s",
+    "Time between two checks of each page for the text at its end, 100ms to 1h",
+);
 pub(super) static FAULT: Flag = Flag::new(
     TRIAL,
     "--fault",
@@ -435,7 +449,7 @@ const fn console_token_file(heading: &'static str) -> Flag {
 
 /// Every flag of the program; one that several commands have is there as often.
 pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
-    serve().into_iter().chain(collect())
+    serve().into_iter().chain(collect()).chain(load())
 }
 
 /// The flags of `serve`, in the order of the help.
@@ -504,4 +518,9 @@ static SENDING: [&Flag; 14] = [
 /// The flags of `health`.
 pub(super) fn health() -> Vec<&'static Flag> {
     vec![&LOG]
+}
+
+/// The flags of `load`.
+pub(super) fn load() -> Vec<&'static Flag> {
+    vec![&RPS, &LOAD_PROBE, &LOG]
 }

@@ -29,6 +29,12 @@ pub(super) static HEALTH_URL: Positional = Positional {
     remedy: "",
     help: "What to ask, http:// or https://; 200 is well",
 };
+pub(super) static LOAD_URL: Positional = Positional {
+    name: "URL",
+    default: None,
+    remedy: "give the http:// URL of a service, such as http://127.0.0.1:5000",
+    help: "The URL of the service, such as http://127.0.0.1:5000",
+};
 pub(super) static SHELL: Positional = Positional {
     name: "SHELL",
     default: None,
@@ -64,6 +70,7 @@ pub(super) enum Name {
     Serve,
     Collect,
     Health,
+    Load,
     Mixin,
     Completions,
     Man,
@@ -71,10 +78,11 @@ pub(super) enum Name {
 }
 
 impl Name {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Serve,
         Self::Collect,
         Self::Health,
+        Self::Load,
         Self::Mixin,
         Self::Completions,
         Self::Man,
@@ -86,6 +94,7 @@ impl Name {
             Self::Serve => "serve",
             Self::Collect => "collect",
             Self::Health => "health",
+            Self::Load => "load",
             Self::Mixin => "mixin",
             Self::Completions => "completions",
             Self::Man => "man",
@@ -98,6 +107,7 @@ impl Name {
             Self::Serve => flags::serve(),
             Self::Collect => flags::collect(),
             Self::Health | Self::Mixin => flags::health(),
+            Self::Load => flags::load(),
             Self::Completions | Self::Man | Self::Help => Vec::new(),
         }
     }
@@ -105,6 +115,7 @@ impl Name {
     fn positional(self) -> Option<&'static Positional> {
         match self {
             Self::Health => Some(&HEALTH_URL),
+            Self::Load => Some(&LOAD_URL),
             Self::Mixin => Some(&MIXIN_DIR),
             Self::Completions => Some(&SHELL),
             Self::Help => Some(&TOPIC),
@@ -119,6 +130,7 @@ impl Name {
             }
             Self::Collect => "The collector by itself: OTLP and StatsD in; Prometheus, Graphite and OTLP out",
             Self::Health => "Ask a running service whether it is well: exit code 0 if so, else 1",
+            Self::Load => "Send requests to a service of another process, and check its pages",
             Self::Mixin => "Write Prometheus rules and alerts, and Grafana dashboards, for a service",
             Self::Completions => "Print the completions of commands and flags for a shell",
             Self::Man => "Print the manual page, for `pushpull man | man -l -`",
@@ -132,6 +144,7 @@ impl Name {
             .args(self.positional().map(Positional::arg));
         match self {
             Self::Serve => command.after_help(ENDPOINT_NOTE),
+            Self::Load => command.override_usage("pushpull load [OPTIONS] <URL>"),
             Self::Completions => command.override_usage("pushpull completions [OPTIONS] <SHELL>"),
             Self::Collect | Self::Health | Self::Mixin | Self::Man | Self::Help => command,
         }

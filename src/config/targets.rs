@@ -159,6 +159,23 @@ pub(super) fn health(text: &str) -> Result<Url, Fault> {
     }
 }
 
+/// The `HOST:PORT` of the URL of `load`.
+pub(super) fn service(text: &str) -> Result<String, Fault> {
+    let fault =
+        |reason| Fault::new(reason, "give the http:// URL of a service, such as http://127.0.0.1:5000");
+    let url = plain_url(text).map_err(fault)?;
+    if url.scheme() != "http" {
+        return Err(fault("not http://"));
+    }
+    if url.path() != "/" {
+        return Err(fault("a URL with a path: the load asks for / and /database/ by itself"));
+    }
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
+        return Err(fault("a URL without a host"));
+    };
+    Ok(format!("{host}:{port}"))
+}
+
 /// A URL with a host and without user, password, query and fragment.
 fn plain_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "not a URL")?;
@@ -259,6 +276,25 @@ mod tests {
         assert_eq!(graphite("[::1]:2003"), Ok(GraphiteTarget::Address("[::1]:2003".to_owned())));
         for text in ["carbon", "carbon:0", "http://carbon:2003", "car bon:2003"] {
             assert!(graphite(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn services_under_load() {
+        for (text, authority) in
+            [("http://app:5000", "app:5000"), ("http://APP", "app:80"), ("http://[::1]:5000/", "[::1]:5000")]
+        {
+            assert_eq!(service(text).as_deref(), Ok(authority));
+        }
+        for (text, reason) in [
+            ("127.0.0.1:5000", "not a URL"),
+            ("app:5000", "a URL without a host"),
+            ("https://app", "not http://"),
+            ("http://app/database/", "a URL with a path: the load asks for / and /database/ by itself"),
+            ("http://app?x", "a URL with a query or a fragment, which is not supported"),
+            ("http://app:0", "port 0 cannot be connected to"),
+        ] {
+            assert_eq!(service(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
         }
     }
 

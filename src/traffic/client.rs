@@ -1,8 +1,8 @@
-//! One request over real HTTP to the service's own listener, and what became of it.
+//! One request over real HTTP to a service, and what became of it.
 //!
 //! It must not retry what was answered, nor know why it asks.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 16 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     connections: Connections<HttpConnector, Empty<Bytes>>,
-    service: SocketAddr,
+    authority: Arc<str>,
     agent: &'static str,
 }
 
@@ -40,13 +40,14 @@ pub(super) enum Failure {
 }
 
 impl Client {
-    /// Asks the service that listens there, under a name of its own, with up to so many idle connections kept.
-    pub(super) fn new(service: SocketAddr, agent: &'static str, idle: usize) -> Self {
+    /// Asks the service at `HOST:PORT`, under a name of its own, with up to so many idle connections kept. A host name is
+    /// resolved for each new connection, so that a service may come back at another address.
+    pub(super) fn new(authority: &str, agent: &'static str, idle: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let connections =
             Connections::builder(TokioExecutor::new()).pool_max_idle_per_host(idle).build(connector);
-        Self { connections, service: reachable(service), agent }
+        Self { connections, authority: authority.into(), agent }
     }
 
     /// Asks for a page and reads it to its end.
@@ -54,7 +55,7 @@ impl Client {
     /// # Errors
     /// [`Failure`]
     pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let request = Request::get(format!("http://{}{path}", self.service))
+        let request = Request::get(format!("http://{}{path}", self.authority))
             .header(header::USER_AGENT, self.agent)
             .body(Empty::new())
             .map_err(|_| Failure::Broken)?;
@@ -67,14 +68,4 @@ impl Client {
         let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
         Ok(Answer { status, body: body.map_err(|_| Failure::Broken)?.to_bytes() })
     }
-}
-
-/// Where to connect to what listens there: on all addresses means on the loopback one too.
-fn reachable(listening: SocketAddr) -> SocketAddr {
-    let ip = match listening.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listening.port())
 }

@@ -5,7 +5,6 @@
 
 use std::{
     future::pending,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -17,6 +16,7 @@ use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram, Meter},
 };
+use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep_until, timeout_at},
@@ -25,6 +25,7 @@ use tokio::{
 use super::{
     SECONDS,
     client::{Client, Failure},
+    tally::Durations,
 };
 
 /// Requests that may be on their way at once. Each takes two file descriptors of this process.
@@ -62,10 +63,12 @@ struct Shared {
     missed: Counter<u64>,
     sent_count: AtomicU64,
     missed_count: AtomicU64,
+    failed_count: AtomicU64,
+    durations: Mutex<Durations>,
 }
 
 impl Load {
-    pub(super) fn new(meter: &Meter, service: SocketAddr, rate: f64) -> Self {
+    pub(super) fn new(meter: &Meter, authority: &str, rate: f64) -> Self {
         let duration = meter
             .f64_histogram("pushpull.load.duration")
             .with_unit("s")
@@ -83,12 +86,14 @@ impl Load {
         Self {
             rate: Arc::new(watch::Sender::new(rate)),
             shared: Arc::new(Shared {
-                client: Client::new(service, agent, IN_FLIGHT as usize),
+                client: Client::new(authority, agent, IN_FLIGHT as usize),
                 places: Arc::new(Semaphore::new(IN_FLIGHT as usize)),
                 duration,
                 missed,
                 sent_count: AtomicU64::new(0),
                 missed_count: AtomicU64::new(0),
+                failed_count: AtomicU64::new(0),
+                durations: Mutex::default(),
             }),
         }
     }
@@ -108,6 +113,11 @@ impl Load {
             sent: shared.sent_count.load(Relaxed),
             missed: shared.missed_count.load(Relaxed),
         }
+    }
+
+    /// How many requests failed so far, and how long those took that ended.
+    pub(super) fn outcomes(&self) -> (u64, Durations) {
+        (self.shared.failed_count.load(Relaxed), self.shared.durations.lock().clone())
     }
 
     /// Sends what is to be sent, for ever.
@@ -174,6 +184,10 @@ impl Shared {
             Err(_) => "timeout",
         };
         let seconds = intended.elapsed().as_secs_f64();
+        self.durations.lock().add(seconds);
+        if outcome != "ok" {
+            self.failed_count.fetch_add(1, Relaxed);
+        }
         self.duration
             .record(seconds, &[KeyValue::new("endpoint", endpoint), KeyValue::new("outcome", outcome)]);
         drop(place);

@@ -2,7 +2,13 @@
 //!
 //! It must not trust the status alone: a page that is answered 200 and lacks its end is what only a probe sees.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use http::StatusCode;
 use opentelemetry::{
@@ -64,21 +70,39 @@ impl Reason {
     }
 }
 
+/// How many checks each page did not pass.
+#[derive(Debug, Default)]
+pub(super) struct Failures([AtomicU64; 3]);
+
+impl Failures {
+    const PAGES: [&str; 3] = [PAGES[0].path, PAGES[1].path, METRICS.path];
+
+    pub(super) fn by_page(&self) -> Vec<(&'static str, u64)> {
+        Self::PAGES.into_iter().zip(&self.0).map(|(page, count)| (page, count.load(Relaxed))).collect()
+    }
+
+    fn add(&self, page: &str) {
+        for (_, count) in Self::PAGES.into_iter().zip(&self.0).filter(|(known, _)| *known == page) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 /// Checks every page each `period` until `stop`, one page beside the other; the metrics page only where it
 /// `exposes_metrics`.
 pub(super) async fn run(
     meter: &Meter,
-    service: SocketAddr,
-    period: Duration,
-    exposes_metrics: bool,
+    authority: &str,
+    (period, exposes_metrics): (Duration, bool),
+    failed: &Arc<Failures>,
     stop: &CancellationToken,
 ) {
     // A connection of its own for each check, as somebody who comes for the first time has.
-    let client = Client::new(service, concat!("pushpull-probe/", env!("CARGO_PKG_VERSION")), 0);
+    let client = Client::new(authority, concat!("pushpull-probe/", env!("CARGO_PKG_VERSION")), 0);
     let mut probes: JoinSet<()> = PAGES
         .into_iter()
         .chain(exposes_metrics.then_some(METRICS))
-        .map(|page| Probe::new(meter, client.clone(), page).run(period, stop.clone()))
+        .map(|page| Probe::new(meter, client.clone(), page, failed).run(period, stop.clone()))
         .collect();
     while probes.join_next().await.is_some() {}
 }
@@ -89,10 +113,11 @@ struct Probe {
     success: BoundGauge<u64>,
     duration: BoundHistogram<f64>,
     failures: Vec<(Reason, BoundCounter<u64>)>,
+    failed: Arc<Failures>,
 }
 
 impl Probe {
-    fn new(meter: &Meter, client: Client, page: Page) -> Self {
+    fn new(meter: &Meter, client: Client, page: Page, failed: &Arc<Failures>) -> Self {
         let success = meter
             .u64_gauge("probe.success")
             .with_description("1 where the page was whole at its last check, else 0")
@@ -109,14 +134,15 @@ impl Probe {
             .with_description("Checks at which the page was not whole, by the reason")
             .build();
         let name = || KeyValue::new("page", page.path);
-        let failed = |reason: Reason| failures.bind(&[name(), KeyValue::new("reason", reason.text())]);
+        let of_reason = |reason: Reason| failures.bind(&[name(), KeyValue::new("reason", reason.text())]);
         Self {
             client,
             page,
             success: success.bind(&[name()]),
             duration: duration.bind(&[name()]),
             // There from the start, so that the first failure is seen as an increase.
-            failures: Reason::ALL.map(|reason| (reason, failed(reason))).into(),
+            failures: Reason::ALL.map(|reason| (reason, of_reason(reason))).into(),
+            failed: Arc::clone(failed),
         }
     }
 
@@ -147,6 +173,9 @@ impl Probe {
             Ok(Ok(answer)) => judge(&self.page, &answer),
         };
         self.success.record(u64::from(found.is_none()));
+        if found.is_some() {
+            self.failed.add(self.page.path);
+        }
         for (_, failures) in self.failures.iter().filter(|(reason, _)| Some(*reason) == found) {
             failures.add(1);
         }

@@ -1,0 +1,73 @@
+//! `pushpull load`: the load and the probe that `serve` has built in, for a service of another process.
+
+use std::time::Duration;
+
+use opentelemetry::metrics::MeterProvider as _;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use tokio::{
+    runtime::Builder,
+    time::{Instant, interval_at, timeout},
+};
+
+use super::{Failure, logs, signals::Signals};
+use crate::{
+    config::{Load, LogFormat},
+    traffic::{self, Tally, Traffic},
+};
+
+/// Time between two lines about what was sent.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+/// How long requests on their way may take to end once the process is to stop.
+const DRAIN: Duration = Duration::from_secs(2);
+
+pub(super) fn run(settings: &Load, log: LogFormat) -> Result<(), Failure> {
+    logs::install(log, None)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let signals = Signals::listen()?;
+        // Nobody reads the instruments here; the tally is what the lines are made of.
+        let meter = SdkMeterProvider::default().meter("pushpull");
+        let Load { authority, rps, probe } = settings;
+        let sent = traffic::Settings { load: *rps, probe: *probe, exposes_metrics: true };
+        let traffic = Traffic::new(&meter, authority, sent);
+        traffic.start()?;
+        let checks =
+            probe.map_or_else(|| "off".to_owned(), |period| humantime::format_duration(period).to_string());
+        tracing::info!(url = format!("http://{authority}/"), rps, probe = checks, "load begins");
+        let mut lines = interval_at(Instant::now() + BETWEEN_LINES, BETWEEN_LINES);
+        let mut before = traffic.tally();
+        loop {
+            tokio::select! {
+                biased;
+                () = signals.first() => break,
+                _ = lines.tick() => {}
+            }
+            let now = traffic.tally();
+            report(&now.since(&before), probe.is_some(), "load of the last 10 s");
+            before = now;
+        }
+        traffic.stop();
+        // Whoever waits longer than this has failed; the line counts it as sent alone.
+        let _ = timeout(DRAIN, traffic.idle()).await;
+        report(&traffic.tally(), probe.is_some(), "load in all");
+        Ok(())
+    })
+}
+
+fn report(tally: &Tally, probed: bool, span: &str) {
+    let milliseconds =
+        |share| tally.durations.quantile(share).map(|time| (time.as_secs_f64() * 10_000.0).round() / 10.0);
+    let failures = || {
+        let pages: Vec<_> = tally.failures.iter().map(|(page, count)| format!("{page} {count}")).collect();
+        pages.join(", ")
+    };
+    tracing::info!(
+        sent = tally.sent,
+        failed = tally.failed,
+        missed = tally.missed,
+        p50_ms = milliseconds(0.5),
+        p99_ms = milliseconds(0.99),
+        failed_checks = probed.then(failures),
+        "{span}"
+    );
+}
