@@ -300,6 +300,13 @@ impl Telemetry {
         self.flush(deadline)
     }
 
+    /// Ends without a flush, for a process that ends at once: what is held is lost, and no export begins.
+    pub fn abandon(mut self) {
+        self.link.sever();
+        // Dropped, the providers would flush.
+        std::mem::forget(self.running.take());
+    }
+
     fn flush(&mut self, deadline: Instant) -> Vec<Signal> {
         self.running.take().map_or_else(Vec::new, |running| running.run(deadline))
     }

@@ -36,6 +36,7 @@ use crate::{
         faults::Targets,
         scrape,
     },
+    signals::Scope,
     telemetry::{self, Destination, Environment, Signal, Telemetry},
 };
 
@@ -46,8 +47,6 @@ const NAME: &str = "pushpull";
 const DRAINED: f64 = 0.5;
 const FLUSHED: f64 = 0.8;
 const COLLECTED: f64 = 0.95;
-/// How long telemetry may be flushed where the service could not start.
-const EARLY_FLUSH: Duration = Duration::from_secs(1);
 
 pub(super) fn run(
     settings: Serve,
@@ -78,39 +77,31 @@ pub(super) fn run(
     let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
     telemetry.observe_process();
     telemetry.observe_runtime(foreground.handle());
-    let mut watching = Watching::start(&background, &settings, bound.embedded)?;
-    let meter = telemetry.meter(NAME);
-    let database = match foreground.block_on(open(&settings, &meter)) {
-        Ok(database) => database,
+    let start = Start { settings: &settings, page: &page, telemetry: &telemetry, signals: &signals, scope };
+    let ran =
+        start.prepare(bound, &background, &foreground).and_then(|Prepared { served, trial, watching }| {
+            let ready = || {
+                page.print(log);
+                trial.send()
+            };
+            let stopping = async {
+                signals.first().await;
+                trial.end().await;
+            };
+            let deadlines = foreground.block_on(serve(served, settings.stop_within, stopping, ready))?;
+            Ok((deadlines, watching))
+        });
+    // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
+    foreground.shutdown_background();
+    let (deadlines, watching) = match ran {
+        Ok(ran) => ran,
         Err(failure) => {
-            let _ = telemetry.stop(Instant::now() + EARLY_FLUSH);
+            // A start that fails ends at once, whoever would have to be waited for.
+            telemetry.abandon();
+            background.shutdown_background();
             return Err(failure);
         }
     };
-    database.temporary_folder().into_iter().for_each(|folder| signals.remove_at_the_end(folder));
-    let targets = Targets { database: database.clone(), link: telemetry.link() };
-    let trial = foreground.block_on(Trial::begin(&meter, targets, bound.service.1, page.exposed, &settings));
-    watching.show(&background, bound.console, &page, trial.controls(scope))?;
-
-    let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
-    let (reader, faults) = (telemetry.reader(), trial.switches());
-    let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
-    let mut served = vec![(bound.service.0, router)];
-    served.extend(
-        bound.prometheus.map(|(listener, _)| (listener, scrape::router(&meter, reader.clone(), faults))),
-    );
-    let ready = || {
-        page.print(log);
-        trial.send()
-    };
-    let stopping = async {
-        signals.first().await;
-        trial.end().await;
-    };
-    let deadlines = foreground.block_on(serve(served, settings.stop_within, stopping, ready))?;
-
-    // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
-    foreground.shutdown_background();
     let undelivered: Vec<_> = telemetry.stop(deadlines.flushed).into_iter().map(Signal::as_str).collect();
     if !undelivered.is_empty() {
         tracing::warn!(signals = undelivered.join(", "), "stopped before all telemetry was delivered");
@@ -119,6 +110,46 @@ pub(super) fn run(
     // Exporters that still try find their runtime alive until the process ends, and say nothing more.
     std::mem::forget(background);
     Ok(())
+}
+
+/// What a service is made of before it answers.
+struct Prepared {
+    served: Vec<(TcpListener, axum::Router)>,
+    trial: Trial,
+    watching: Watching,
+}
+
+/// What a service is made with.
+struct Start<'a> {
+    settings: &'a Serve,
+    page: &'a Page,
+    telemetry: &'a Telemetry,
+    signals: &'a Signals,
+    scope: Scope,
+}
+
+impl Start<'_> {
+    /// Opens all that can fail: spool, database, console.
+    fn prepare(self, bound: Bound, background: &Runtime, foreground: &Runtime) -> Result<Prepared, Failure> {
+        let Self { settings, page, telemetry, signals, scope } = self;
+        let mut watching = Watching::start(background, settings, bound.embedded)?;
+        let meter = telemetry.meter(NAME);
+        let database = foreground.block_on(open(settings, &meter))?;
+        database.temporary_folder().into_iter().for_each(|folder| signals.remove_at_the_end(folder));
+        let targets = Targets { database: database.clone(), link: telemetry.link() };
+        let trial =
+            foreground.block_on(Trial::begin(&meter, targets, bound.service.1, page.exposed, settings));
+        watching.show(background, bound.console, page, trial.controls(scope))?;
+
+        let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
+        let (reader, faults) = (telemetry.reader(), trial.switches());
+        let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
+        let mut served = vec![(bound.service.0, router)];
+        served.extend(
+            bound.prometheus.map(|(listener, _)| (listener, scrape::router(&meter, reader.clone(), faults))),
+        );
+        Ok(Prepared { served, trial, watching })
+    }
 }
 
 /// Every socket of the process.

@@ -178,6 +178,36 @@ fn a_database_that_cannot_be_opened_is_named() {
     assert!(!folder.path().join("none.db").exists());
 }
 
+/// Without an export that waits for whoever does not answer. The log of the exporter shows each that begins.
+#[test]
+fn a_start_that_fails_ends_without_a_flush() {
+    const EXPORT: &str = "ExportStarted";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "no folder").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = silent.local_addr().unwrap().to_string();
+    let launch =
+        || Launch::text(&["serve"]).variable("RUST_LOG", "off,opentelemetry=debug,opentelemetry-otlp=debug");
+    let file = file.to_str().unwrap();
+    for (launch, code, named) in [
+        (launch().arguments(&["--graphite", "127.0.0.1:1", "--spool", file]), 2, "--spool"),
+        (launch().arguments(&["--database", &format!("sqlite://{file}/x")]), 1, "--database"),
+        (
+            launch().arguments(&["--database", &format!("sqlite://{file}/x")]).pushing_to("grpc", &endpoint),
+            1,
+            "--database",
+        ),
+    ] {
+        let finished = launch.finish();
+        let message = finished.failure(code);
+        assert!(message.contains(named) && !message.contains(EXPORT), "{message}");
+    }
+    let finished = launch().text_log().start().stop();
+    finished.assert_orderly();
+    assert!(finished.stderr.contains(EXPORT), "it would be seen: {}", finished.stderr);
+}
+
 #[test]
 fn a_database_that_is_given_is_made_used_and_kept() {
     let folder = tempfile::tempdir().unwrap();
