@@ -13,6 +13,7 @@ mod serve;
 mod signals;
 mod sockets;
 mod startup;
+mod token;
 mod trial;
 
 use std::{ffi::OsString, fmt, io::Write as _, process::ExitCode};

@@ -4,6 +4,7 @@
 //! on another module of the crate. The standard `OTEL_*` variables are not read here.
 
 mod arguments;
+mod console;
 pub mod faults;
 mod flags;
 mod invalid;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use console::{ConsoleLink, ConsolePage};
 pub use invalid::{Invalid, Problem};
 pub use lines::{GraphiteLines, GraphiteNames, Pattern};
 pub use listen::{Console, Listen};
@@ -84,8 +86,8 @@ pub struct Serve {
     pub listen: Listen,
     /// Address of the console.
     pub console: Console,
-    /// The file that holds the console's token.
-    pub console_token_file: Option<PathBuf>,
+    /// What the console's page needs beside its address.
+    pub console_page: ConsolePage,
     /// The database; a temporary `SQLite` file where there is none.
     pub database: Option<DatabaseUrl>,
     /// Connections to the database, 1 to 1024.
@@ -117,8 +119,8 @@ pub struct Collect {
     pub collector: CollectorSettings,
     /// Address of the console; none where it is off.
     pub console: Option<Listen>,
-    /// The file that holds the console's token.
-    pub console_token_file: Option<PathBuf>,
+    /// What the console's page needs beside its address; it reads no pushed values from elsewhere.
+    pub console_page: ConsolePage,
     /// Longest time that stopping takes, 100 ms to 1 h.
     pub stop_within: Duration,
     /// With what OTLP is received over TLS; without TLS where there is none.
@@ -312,7 +314,9 @@ impl Reader<'_> {
     fn serve(&mut self) -> Option<Serve> {
         let listen = self.listen(&flags::LISTEN);
         let console = self.listen_or_off(&flags::CONSOLE);
-        let token = self.read_if_given(&flags::CONSOLE_TOKEN_FILE, |given| Ok(PathBuf::from(given.text)));
+        let console_page = self.console_page(&flags::CONSOLE_TOKEN_FILE, &flags::CONSOLE_LINKS);
+        let console_pushed =
+            self.read_if_given(&flags::CONSOLE_PUSHED, |given| targets::exposition(given.text));
         let stop_within = self.stop_within(&flags::STOP_WITHIN);
         let database = self.read_if_given(&flags::DATABASE, |given| targets::database(given.text));
         let database_pool = self.read(&flags::DATABASE_POOL, |given| values::count(given.text, 1..=1024));
@@ -337,7 +341,7 @@ impl Reader<'_> {
                 Some(listen) if listen.given => Console::Given(listen),
                 Some(listen) => Console::Default(listen),
             },
-            console_token_file: token?,
+            console_page: ConsolePage { pushed: console_pushed?, ..console_page? },
             database: database?,
             database_pool: database_pool?,
             database_queue: database_queue?,
@@ -372,8 +376,8 @@ impl Reader<'_> {
 
     fn collect(&mut self) -> Option<Collect> {
         let console = self.listen_or_off(&flags::COLLECT_CONSOLE);
-        let token =
-            self.read_if_given(&flags::COLLECT_CONSOLE_TOKEN_FILE, |given| Ok(PathBuf::from(given.text)));
+        let console_page =
+            self.console_page(&flags::COLLECT_CONSOLE_TOKEN_FILE, &flags::COLLECT_CONSOLE_LINKS);
         let stop_within = self.stop_within(&flags::COLLECT_STOP_WITHIN);
         let tls = self.tls();
         let check = self.is_given(flags::CHECK.name());
@@ -381,7 +385,7 @@ impl Reader<'_> {
         Some(Collect {
             collector: collector?,
             console: console?,
-            console_token_file: token?,
+            console_page: console_page?,
             stop_within: stop_within?,
             tls: tls?,
             check,

@@ -8,7 +8,7 @@ use super::{
     Failure, logs,
     signals::Signals,
     sockets::{Binder, Taken},
-    startup::{self, Page},
+    startup::{self, Page, Views},
 };
 use crate::{
     collector::{Collector, Sockets},
@@ -25,6 +25,11 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     // A socket that is not there was a problem.
     let Some((sockets, addresses)) = sockets else { return Ok(()) };
     let sockets = Sockets { tls, ..sockets };
+    let console = console.flatten();
+    let mut page = Page::collector(&addresses, &settings.collector);
+    page.over_tls = settings.tls.is_some();
+    let token_file = settings.console_page.token_file.as_deref();
+    page.add_console(console.as_ref().map(|(_, address)| *address), token_file)?;
     logs::install(log, None)?;
     let runtime = Builder::new_multi_thread()
         .thread_name("collector")
@@ -34,15 +39,9 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     runtime.block_on(async {
         let signals = Signals::listen()?;
         let collector = Collector::start(&settings.collector, sockets).map_err(startup::failed)?;
-        let mut page = Page::collector(&addresses, &settings.collector);
-        page.over_tls = settings.tls.is_some();
         let pages = Stop::default();
-        let console = console.flatten();
-        page.add_console(
-            console.as_ref().map(|(_, address)| *address),
-            settings.console_token_file.as_deref(),
-        )?;
-        let served = startup::serve_console(console, &page, collector.pipeline(), &[], None, &pages)?;
+        let views = Views { collector: Some(collector.pipeline().clone()), ..Views::default() };
+        let served = startup::serve_console(console, &page, &settings.console_page, views, &pages)?;
         page.print(log);
         signals.first().await;
         let deadline = Instant::now() + settings.stop_within.mul_f64(STOP_SHARE);

@@ -21,12 +21,12 @@ use super::{
     Failure, destinations, logs,
     signals::Signals,
     sockets::{Addresses, Binder, Taken},
-    startup::{self, Page},
+    startup::{self, Page, Views},
     trial::{self, Trial},
 };
 use crate::{
-    collector::{Collector, Sockets, pipeline::Pipeline, series::Table},
-    config::{self, LogFormat, Serve},
+    collector::{Collector, Sockets},
+    config::{self, ConsolePage, LogFormat, Serve},
     console::Controls,
     http,
     net::{self, Stop},
@@ -139,7 +139,7 @@ impl Start<'_> {
         let targets = Targets { database: database.clone(), link: telemetry.link() };
         let trial =
             foreground.block_on(Trial::begin(&meter, targets, bound.service.1, page.exposed, settings));
-        watching.show(background, bound.console, page, trial.controls(scope))?;
+        watching.show(background, bound.console, page, &settings.console_page, trial.controls(scope))?;
 
         let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
         let (reader, faults) = (telemetry.reader(), trial.switches());
@@ -178,6 +178,7 @@ impl Bound {
             config::Console::Given(listen) => binder.tcp(listen, Taken::Fail),
             config::Console::Default(_) | config::Console::Off => None,
         };
+        pushed_elsewhere(settings, embeds).into_iter().for_each(|problem| binder.refuse(problem));
         let replaced = binder.finish()?;
         // A socket that is not there was a problem.
         Ok(service.map(|service| Self { service, prometheus, embedded, console, replaced, warnings }))
@@ -200,10 +201,25 @@ impl Bound {
         page.exposed = environment.exposes_metrics();
         page.prometheus = self.prometheus.as_ref().map(|(_, address)| *address);
         let console = self.console.as_ref().map(|(_, address)| *address);
-        page.add_console(console, settings.console_token_file.as_deref())?;
+        page.add_console(console, settings.console_page.token_file.as_deref())?;
         page.notes.extend(self.replaced.iter().cloned());
         Ok(page)
     }
+}
+
+/// What is wrong with `--console-pushed` here: it has no use beside the embedded collector or without a console.
+fn pushed_elsewhere(settings: &Serve, embeds: bool) -> Option<String> {
+    let url = settings.console_page.pushed.as_ref()?;
+    let why = match &settings.console {
+        config::Console::Off => return None,
+        _ if embeds => {
+            "the console shows what the embedded collector receives, which runs since no OTEL_EXPORTER_OTLP_ENDPOINT is \
+             set; set it to the collector that has this exposition, or leave --console-pushed out"
+        }
+        config::Console::Default(_) => "there is no console to show it; give --console 127.0.0.1:5001 too",
+        config::Console::Given(_) => return None,
+    };
+    Some(format!("--console-pushed {url}: {why}"))
 }
 
 /// The address of a name, one of version 4 where it has both. A name that has none is a bad value: that is a
@@ -244,15 +260,18 @@ impl Watching {
         runtime: &Runtime,
         console: Option<(TcpListener, SocketAddr)>,
         page: &Page,
+        settings: &ConsolePage,
         controls: Controls,
     ) -> Result<(), Failure> {
         let _entered = runtime.enter();
         let pulled = page.service.filter(|_| page.exposed);
         let pull = pulled.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
-        let pipeline =
-            self.collector.as_ref().map_or_else(nothing_pushed, |collector| collector.pipeline().clone());
-        self.console =
-            startup::serve_console(console, page, &pipeline, pull.as_slice(), Some(controls), &self.pages)?;
+        let views = Views {
+            collector: self.collector.as_ref().map(|collector| collector.pipeline().clone()),
+            pull: pull.into_iter().collect(),
+            controls: Some(controls),
+        };
+        self.console = startup::serve_console(console, page, settings, views, &self.pages)?;
         Ok(())
     }
 
@@ -265,11 +284,6 @@ impl Watching {
             let _ = tokio::time::timeout_at(deadline.into(), console).await;
         }
     }
-}
-
-/// What the console shows where telemetry is pushed to another process: this one receives none of it.
-fn nothing_pushed() -> Pipeline {
-    Pipeline::new(Table::new(0, &[]), None, Vec::new(), Arc::default())
 }
 
 async fn open(settings: &Serve, meter: &Meter) -> Result<Database, Failure> {

@@ -117,6 +117,11 @@ impl Binder {
             .ok()
     }
 
+    /// Notes a problem with settings that only fail together with what is bound.
+    pub(super) fn refuse(&mut self, problem: String) {
+        self.problems.push(problem);
+    }
+
     /// Lines about defaults that made way.
     ///
     /// # Errors

@@ -10,11 +10,11 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{Failure, sockets::Addresses};
+use super::{Failure, sockets::Addresses, token};
 use crate::{
     collector::{StartError, pipeline::Pipeline},
-    config::{CollectorSettings, GraphiteTarget, LogFormat},
-    console::{self, Console, Controls, Listening, Token},
+    config::{CollectorSettings, ConsolePage, GraphiteTarget, LogFormat},
+    console::{self, Console, Controls, Listening, Source, Token},
     net::{self, Stop},
 };
 
@@ -72,21 +72,26 @@ impl Page {
         Self { collector: Some(*addresses), notes, beside_lines, ..Self::default() }
     }
 
-    /// Adds the console. On an address that others can reach it asks for a token: that of `token_file`, or one
-    /// that is made here and told once.
+    /// Adds the console, where there is one. It asks for the token of `token_file`, which is created where it is not
+    /// there; without a file, on an address that others can reach, for one that is made here and printed once.
     ///
     /// # Errors
-    /// Where the file holds no token.
+    /// Where the file can be neither read nor created, or holds no token.
     pub(super) fn add_console(
         &mut self,
         console: Option<SocketAddr>,
         token_file: Option<&Path>,
     ) -> Result<(), Failure> {
+        let Some(address) = console else { return Ok(()) };
         self.console = console;
-        self.token = token_file.map(read_token).transpose()?;
-        let open = console.is_some_and(|address| !address.ip().to_canonical().is_loopback());
-        if open && self.token.is_none() {
-            let made = uuid::Uuid::new_v4().simple().to_string();
+        if let Some(file) = token_file {
+            self.token = Some(token::of_file(file)?);
+            self.notes.push(format!(
+                "The console asks for the token in {}, as Bearer token or as the password of any user",
+                file.display()
+            ));
+        } else if !address.ip().to_canonical().is_loopback() {
+            let made = token::fresh();
             self.token = Token::new(&made);
             self.notes
                 .push(format!("The console's token, as Bearer token or as the password of any user: {made}"));
@@ -213,17 +218,15 @@ pub(super) fn failed(error: StartError) -> Failure {
     }
 }
 
-fn read_token(file: &Path) -> Result<Token, Failure> {
-    let flag = format!("--console-token-file {}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::settings(format!("{flag}: cannot be read ({error}); name a file with a token in it"))
-    })?;
-    Token::new(text.trim()).ok_or_else(|| {
-        let least = Token::SHORTEST;
-        Failure::settings(format!(
-            "{flag}: holds no token; write one of at least {least} characters, without spaces, into it"
-        ))
-    })
+/// What the console shows and changes of this process.
+#[derive(Default)]
+pub(super) struct Views {
+    /// The collector in this process; none where telemetry is pushed elsewhere.
+    pub(super) collector: Option<Pipeline>,
+    /// What is pulled when the page is loaded.
+    pub(super) pull: Vec<url::Url>,
+    /// What can be changed.
+    pub(super) controls: Option<Controls>,
 }
 
 /// Serves the console, where there is one, on the current runtime.
@@ -233,19 +236,20 @@ fn read_token(file: &Path) -> Result<Token, Failure> {
 pub(super) fn serve_console(
     console: Option<(TcpListener, SocketAddr)>,
     page: &Page,
-    pipeline: &Pipeline,
-    pull: &[url::Url],
-    controls: Option<Controls>,
+    settings: &ConsolePage,
+    views: Views,
     stop: &Stop,
 ) -> Result<Option<JoinHandle<()>>, Failure> {
     let Some((listener, _)) = console else { return Ok(None) };
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = console::router(Console {
+        links: settings.links.iter().map(|link| (link.name.clone(), link.url.clone())).collect(),
         listening: page.listening(),
-        source: Arc::new(pipeline.clone()),
-        pull: pull.to_vec(),
+        source: views.collector.map(|pipeline| Arc::new(pipeline) as Arc<dyn Source>),
+        pull: views.pull,
+        pushed: settings.pushed.clone(),
         token: page.token.clone(),
-        controls,
+        controls: views.controls,
     });
     Ok(Some(tokio::spawn(net::serve(listener, router, stop.clone()))))
 }

@@ -8,7 +8,7 @@ use super::invalid::{Fault as Objection, Problem};
 use super::values;
 
 /// How long a fault lasts where that is not said, in seconds.
-const SECONDS: &str = "60";
+pub const SECONDS: &str = "60";
 /// The longest that a fault may last, in seconds.
 const MOST_SECONDS: f64 = 3600.0;
 

@@ -144,6 +144,15 @@ pub(super) static CONSOLE: Flag = Flag::new(
     "Address of the console, the page that shows what was pulled and what was pushed; on\nanother address than a loopback one it asks for a token. On with the embedded collector,\nelse only where given",
 );
 pub(super) static CONSOLE_TOKEN_FILE: Flag = console_token_file(SERVICE);
+pub(super) static CONSOLE_PUSHED: Flag = Flag::new(
+    SERVICE,
+    "--console-pushed",
+    "URL",
+    "",
+    "Exposition, http:// only, from which the console reads what this service pushed, such as\nhttp://127.0.0.1:8889/metrics: for a service that pushes to a collector elsewhere. It is an\nerror beside the embedded collector, whose own values the console shows",
+)
+.absent("none");
+pub(super) static CONSOLE_LINKS: Flag = console_links(SERVICE);
 pub(super) static STOP_WITHIN: Flag = Flag::new(
     SERVICE,
     "--stop-within",
@@ -428,6 +437,7 @@ pub(super) static COLLECT_CONSOLE: Flag = Flag::new(
     "Address of the console, the page that shows what arrived, such as 127.0.0.1:5001; on\nanother address than a loopback one it asks for a token",
 );
 pub(super) static COLLECT_CONSOLE_TOKEN_FILE: Flag = console_token_file(COLLECTOR_);
+pub(super) static COLLECT_CONSOLE_LINKS: Flag = console_links(COLLECTOR_);
 pub(super) static COLLECT_STOP_WITHIN: Flag = Flag::new(
     COLLECTOR_,
     "--stop-within",
@@ -442,9 +452,21 @@ const fn console_token_file(heading: &'static str) -> Flag {
         "--console-token-file",
         "FILE",
         "",
-        "File with the token that the console asks for, as Bearer token or as the password of any\nuser; at least 16 characters",
+        "File with the token that the console asks for, as Bearer token or as the password of any\nuser; at least 16 characters. A file that is not there is created, with a new token that\nonly its owner can read",
     )
     .absent("none on a loopback address, else a token is made and printed")
+}
+
+const fn console_links(heading: &'static str) -> Flag {
+    Flag::new(
+        heading,
+        "--console-links",
+        "NAME=URL,…",
+        "",
+        "Links at the top of the console's page, to http:// or https:// URLs. One that begins with\na port, such as Prometheus=:9090/graph, leads to the host that the browser asked",
+    )
+    .absent("none")
+    .repeatable()
 }
 
 /// Every flag of the program; one that several commands have is there as often.
@@ -454,10 +476,12 @@ pub(super) fn all() -> impl Iterator<Item = &'static Flag> {
 
 /// The flags of `serve`, in the order of the help.
 pub(super) fn serve() -> Vec<&'static Flag> {
-    let own: [&Flag; 13] = [
+    let own: [&Flag; 15] = [
         &LISTEN,
         &CONSOLE,
         &CONSOLE_TOKEN_FILE,
+        &CONSOLE_PUSHED,
+        &CONSOLE_LINKS,
         &STOP_WITHIN,
         &OBJECTIVE,
         &DATABASE,
@@ -474,9 +498,10 @@ pub(super) fn serve() -> Vec<&'static Flag> {
 
 /// The flags of `collect`, in the order of the help.
 pub(super) fn collect() -> Vec<&'static Flag> {
-    let own: [&Flag; 6] = [
+    let own: [&Flag; 7] = [
         &COLLECT_CONSOLE,
         &COLLECT_CONSOLE_TOKEN_FILE,
+        &COLLECT_CONSOLE_LINKS,
         &COLLECT_STOP_WITHIN,
         &TLS_CERT,
         &TLS_KEY,

@@ -176,6 +176,17 @@ pub(super) fn service(text: &str) -> Result<String, Fault> {
     Ok(format!("{host}:{port}"))
 }
 
+/// The URL of an exposition that the console reads.
+pub(super) fn exposition(text: &str) -> Result<Url, Fault> {
+    let fault = |reason| {
+        Fault::new(reason, "give the http:// URL of an exposition, such as http://127.0.0.1:8889/metrics")
+    };
+    match plain_url(text).map_err(fault)? {
+        url if url.scheme() == "http" => Ok(url),
+        _ => Err(fault("not http://")),
+    }
+}
+
 /// A URL with a host and without user, password, query and fragment.
 fn plain_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "not a URL")?;
@@ -303,6 +314,14 @@ mod tests {
         assert!(health("https://host/healthz").is_ok());
         for text in ["127.0.0.1:5000", "grpc://host:1", "http://user@host", "healthz"] {
             assert!(health(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn expositions() {
+        assert!(exposition("http://graphite-bridge:8890/metrics").is_ok());
+        for text in ["graphite-bridge:8890", "https://host/metrics", "http://user@host/metrics"] {
+            assert!(exposition(text).is_err(), "{text}");
         }
     }
 }

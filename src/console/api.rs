@@ -75,7 +75,7 @@ async fn end(
 }
 
 /// The fault that a path names; one that is no text is as unknown as any other.
-fn named(path: Result<Path<String>, PathRejection>) -> Result<Name, Refusal> {
+pub(super) fn named(path: Result<Path<String>, PathRejection>) -> Result<Name, Refusal> {
     let text = path.map_or_else(|_| char::REPLACEMENT_CHARACTER.to_string(), |Path(text)| text);
     Ok(Name::of(&text)?)
 }
@@ -145,13 +145,13 @@ fn answer(value: &Value) -> Response {
 }
 
 /// Why a change was not made.
-struct Refusal {
-    status: StatusCode,
-    error: String,
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) error: String,
 }
 
 impl Refusal {
-    fn bad(error: impl Into<String>) -> Self {
+    pub(super) fn bad(error: impl Into<String>) -> Self {
         Self { status: StatusCode::BAD_REQUEST, error: error.into() }
     }
 }
@@ -232,13 +232,14 @@ impl Fields {
     }
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+/// A body that is small and comes in time.
+pub(super) async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
     let refusal = |status, error: &str| Refusal { status, error: error.to_owned() };
     match tokio::time::timeout(DEADLINE, to_bytes(body, MAX_BYTES)).await {
         Ok(Ok(body)) => Ok(body.into()),
         Ok(Err(_)) => Err(refusal(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "the body broke off or has more than 4096 bytes; send a small JSON object",
+            "the body broke off or has more than 4096 bytes; send a smaller one",
         )),
         Err(_) => Err(refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 s")),
     }

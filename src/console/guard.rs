@@ -1,5 +1,5 @@
 //! What every answer of the console is wrapped in: a check of who asks, and headers that let a browser do
-//! nothing with the page but show it.
+//! nothing with the page but show it and send its own forms.
 //!
 //! A console without a token is for this machine alone, and checks under which name it was asked.
 
@@ -16,7 +16,7 @@ use axum::{
         uri::Authority,
     },
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -24,12 +24,13 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
              frame-ancestors 'none'",
         ),
     ),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    // With `no-referrer` the page's own forms would be sent with `Origin: null`.
+    (REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
@@ -82,9 +83,10 @@ impl std::fmt::Debug for Token {
 /// Refuses who may not see the page and sets the headers on whatever is answered.
 pub(super) async fn protect(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
     let refused = match &token {
+        // Before the token is asked for: nobody shall be asked for a password by the page of another site.
+        _ if !request.method().is_safe() && is_of_another_site(&request) => Some(forbidden()),
         Some(token) if !token.is_given_by(&request) => Some(unauthorized()),
         None if !is_for_this_machine(&request) => Some(misdirected()),
-        _ if !request.method().is_safe() && is_of_another_site(&request) => Some(forbidden()),
         _ => None,
     };
     let mut response = match refused {
@@ -96,9 +98,13 @@ pub(super) async fn protect(State(token): State<Option<Token>>, request: Request
 }
 
 fn unauthorized() -> Response {
-    let challenge = [(WWW_AUTHENTICATE, "Bearer, Basic realm=\"pushpull\", charset=\"UTF-8\"")];
+    // One line each: Chromium takes a line for one challenge, and does not know the first of these.
+    let challenges = AppendHeaders([
+        (WWW_AUTHENTICATE, "Bearer"),
+        (WWW_AUTHENTICATE, "Basic realm=\"pushpull\", charset=\"UTF-8\""),
+    ]);
     let text = "the console asks for its token: as Bearer token, or as the password of any user\n";
-    (StatusCode::UNAUTHORIZED, challenge, text).into_response()
+    (StatusCode::UNAUTHORIZED, challenges, text).into_response()
 }
 
 fn misdirected() -> Response {

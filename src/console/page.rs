@@ -5,8 +5,17 @@ use std::time::SystemTime;
 use maud::{DOCTYPE, Markup, html};
 use url::Url;
 
-use super::{Console, Listening, logs, pull::Pull, series, text, traces::Traces};
-use crate::collector::view::Service;
+use super::{
+    Console, Listening, View,
+    api::Controls,
+    controls,
+    host::Asked,
+    logs,
+    series::{self, Columns},
+    text,
+    traces::Traces,
+};
+use crate::collector::view::{Service, Source};
 
 /// Rows of the tables that a sender can make longer.
 const MAX_SERVICES: usize = 50;
@@ -19,15 +28,71 @@ type Loss = (String, String, String, u64);
 struct Section {
     id: &'static str,
     title: &'static str,
-    count: u64,
-    /// Its count is bad news where it is not zero.
+    count: String,
+    /// Its count is bad news.
     alarming: bool,
     body: Markup,
 }
 
-/// The whole page, as of `now`.
-pub(super) fn render(console: &Console, pulls: &[Pull], now: SystemTime) -> Markup {
-    let sections = sections(console, pulls, now);
+impl Section {
+    fn new(id: &'static str, title: &'static str, count: impl ToString, body: Markup) -> Self {
+        Self { id, title, count: count.to_string(), alarming: false, body }
+    }
+
+    fn alarming_if(self, alarming: bool) -> Self {
+        Self { alarming, ..self }
+    }
+}
+
+/// The whole page.
+pub(super) fn render(console: &Console, view: &View) -> Markup {
+    let sections = sections(console, view);
+    let active = console.controls.as_ref().map(|controls| controls.faults.active()).unwrap_or_default();
+    let body = html! {
+        header.top {
+            div.masthead {
+                h1 { span.pushed { "push" } span.pulled { "pull" } }
+                p { "As of " (text::time(view.now)) " UTC. Reload to refresh." }
+            }
+            (links(&console.links, &view.asked))
+            nav aria-label="Sections" {
+                @for section in &sections {
+                    a href={ "#" (section.id) } {
+                        (section.title) " "
+                        span.count.bad[section.alarming] { (section.count) }
+                    }
+                }
+            }
+            (controls::announced(&active))
+        }
+        main {
+            @for section in &sections {
+                section id=(section.id) aria-labelledby={ (section.id) "-title" } {
+                    h2 id={ (section.id) "-title" } { (section.title) }
+                    (section.body)
+                }
+            }
+        }
+    };
+    frame("pushpull console", &body)
+}
+
+/// The page of a form that was refused.
+pub(super) fn refused(why: &str, section: &str) -> Markup {
+    let body = html! {
+        header.top {
+            div.masthead { h1 { span.pushed { "push" } span.pulled { "pull" } } }
+        }
+        main {
+            h2 { "Nothing was changed" }
+            p.bad { (text::clip(why, 1000)) }
+            p { a href=(section) { "Back to the console" } }
+        }
+    };
+    frame("Nothing was changed – pushpull console", &body)
+}
+
+fn frame(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -35,30 +100,24 @@ pub(super) fn render(console: &Console, pulls: &[Pull], now: SystemTime) -> Mark
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "pushpull console" }
+                title { (title) }
                 link rel="stylesheet" href="/style.css";
             }
-            body {
-                header.top {
-                    div.masthead {
-                        h1 { span.pushed { "push" } span.pulled { "pull" } }
-                        p { "As of " (text::time(now)) " UTC. Reload to refresh." }
-                    }
-                    nav aria-label="Sections" {
-                        @for section in &sections {
-                            a href={ "#" (section.id) } {
-                                (section.title) " "
-                                span.count.bad[section.alarming && section.count > 0] { (section.count) }
-                            }
-                        }
-                    }
-                }
-                main {
-                    @for section in &sections {
-                        section id=(section.id) aria-labelledby={ (section.id) "-title" } {
-                            h2 id={ (section.id) "-title" } { (section.title) }
-                            (section.body)
-                        }
+            body { (body) }
+        }
+    }
+}
+
+fn links(links: &[(String, Url)], asked: &Asked) -> Markup {
+    html! {
+        @if !links.is_empty() {
+            p.links {
+                "Also here: "
+                @for (index, (name, url)) in links.iter().enumerate() {
+                    @if index > 0 { ", " }
+                    @match asked.url(url) {
+                        Some(url) => a href=(url) { (text::clip(name, 60)) },
+                        None => (text::clip(name, 60)),
                     }
                 }
             }
@@ -66,69 +125,88 @@ pub(super) fn render(console: &Console, pulls: &[Pull], now: SystemTime) -> Mark
     }
 }
 
-fn sections(console: &Console, pulls: &[Pull], now: SystemTime) -> Vec<Section> {
-    let hint = Hint::new(&console.listening);
-    let services = console.source.services();
-    let (series_total, table) = series::render(console.source.series(), pulls, now);
-    let traces = Traces::new(console.source.spans());
-    let logs = console.source.logs();
-    let losses = console.source.losses();
+fn sections(console: &Console, view: &View) -> Vec<Section> {
+    let listened = shown(&console.listening, &view.asked);
+    let hint = Hint::new(&listened);
+    let source = console.source.as_deref();
+    let mut sections = vec![Section::new("listening", "Listening", listened.len(), listening(&listened))];
+    sections.extend(source.map(|source| {
+        let services = source.services();
+        let body = filled(!services.is_empty(), heard(&services, view.now), || {
+            hint.to_see("No service was heard from yet.", "", "to send it a request")
+        });
+        Section::new("services", "Services", services.len(), body)
+    }));
+    sections.push(all_series(console, view, &hint));
+    sections.extend(source.into_iter().flat_map(|source| received(source, &hint)));
+    sections.extend(console.controls.iter().flat_map(controlled));
+    sections
+}
+
+fn all_series(console: &Console, view: &View, hint: &Hint<'_>) -> Section {
+    let received = console.source.is_some();
+    let columns = Columns {
+        pulled: !console.pull.is_empty(),
+        pushed: received || console.pushed.is_some(),
+        received,
+    };
+    let source = console.source.as_ref().map(|source| source.series()).unwrap_or_default();
+    let (total, table) = series::render(source, view, columns);
+    let body = html! {
+        (series::endpoints(view))
+        @if !columns.pushed {
+            p.dim.lead {
+                "What this process pushes goes to a collector elsewhere, with its traces and logs. "
+                code { "--console-pushed" } " shows the pushed values here too."
+            }
+        }
+        (filled(total > 0, table, || hint.to_see("No series yet.", "", "to have a request counted")))
+    };
+    Section::new("series", "Series", total, body)
+}
+
+/// What only a process with a collector has.
+fn received(source: &dyn Source, hint: &Hint<'_>) -> [Section; 3] {
+    let traces = Traces::new(source.spans());
+    let logs = source.logs();
+    let losses = source.losses();
     let lost = losses.iter().fold(0, |sum: u64, loss| sum.saturating_add(loss.3));
-    vec![
-        Section {
-            id: "listening",
-            title: "Listening",
-            count: console.listening.len() as u64,
-            alarming: false,
-            body: listening(&console.listening),
-        },
-        Section {
-            id: "services",
-            title: "Services",
-            count: services.len() as u64,
-            alarming: false,
-            body: filled(!services.is_empty(), heard(&services, now), || {
-                hint.to_see("No service was heard from yet.", "", "to send it a request")
-            }),
-        },
-        Section {
-            id: "series",
-            title: "Series",
-            count: series_total as u64,
-            alarming: false,
-            body: html! {
-                (series::endpoints(pulls))
-                (filled(series_total > 0, table, || hint.to_see("No series yet.", "", "to have a request counted")))
-            },
-        },
-        Section {
-            id: "traces",
-            title: "Traces",
-            count: traces.total as u64,
-            alarming: false,
-            body: filled(traces.total > 0, traces.render(), || {
-                hint.to_see("No trace yet.", "database/", "to have a request and its query traced")
-            }),
-        },
-        Section {
-            id: "logs",
-            title: "Logs",
-            count: logs.len() as u64,
-            alarming: false,
-            body: filled(!logs.is_empty(), logs::render(&logs, &traces.anchors()), || {
-                hint.to_see("No log record yet.", "database/", "to have something logged")
-            }),
-        },
-        Section {
-            id: "losses",
-            title: "Refused or dropped",
-            count: lost,
-            alarming: true,
-            body: filled(!losses.is_empty(), lost_table(&losses), || {
-                html! { p.empty { "Nothing was refused or dropped." } }
-            }),
-        },
+    let traced = filled(traces.total > 0, traces.render(), || {
+        hint.to_see("No trace yet.", "database/", "to have a request and its query traced")
+    });
+    let logged = filled(!logs.is_empty(), logs::render(&logs, &traces.anchors()), || {
+        hint.to_see("No log record yet.", "database/", "to have something logged")
+    });
+    let refused = filled(!losses.is_empty(), lost_table(&losses), || {
+        html! { p.empty { "Nothing was refused or dropped." } }
+    });
+    [
+        Section::new("traces", "Traces", traces.total, traced),
+        Section::new("logs", "Logs", logs.len(), logged),
+        Section::new("losses", "Refused or dropped", lost, refused).alarming_if(lost > 0),
     ]
+}
+
+/// What a person can ask for and change.
+fn controlled(controls: &Controls) -> [Section; 3] {
+    let (count, signals) = controls::signals(&controls.scope);
+    let active = controls.faults.active();
+    [
+        Section::new("signals", "Signals", count, signals),
+        Section::new("faults", "Faults", active.len(), controls::faults(&active))
+            .alarming_if(!active.is_empty()),
+        Section::new("load", "Load", controls::rate(&controls.load), controls::load(&controls.load)),
+    ]
+}
+
+/// The listeners as this browser can reach them.
+fn shown(listening: &[Listening], asked: &Asked) -> Vec<Listening> {
+    let one = |one: &Listening| {
+        let url = one.url.as_deref().and_then(|url| Url::parse(url).ok());
+        let url = url.filter(|url| matches!(url.scheme(), "http" | "https")).and_then(|url| asked.url(&url));
+        Listening { address: asked.address(&one.address), url: url.map(String::from), ..one.clone() }
+    };
+    listening.iter().map(one).collect()
 }
 
 fn filled(is_filled: bool, body: Markup, empty: impl FnOnce() -> Markup) -> Markup {
@@ -152,7 +230,7 @@ fn listening(listening: &[Listening]) -> Markup {
                             tr {
                                 th scope="row" { (text::clip(&one.what, 60)) }
                                 td.address {
-                                    @match one.url.as_deref().filter(|url| is_web(url)) {
+                                    @match &one.url {
                                         Some(url) => a href=(url) { (text::clip(url, 200)) },
                                         None => (text::clip(&one.address, 200)),
                                     }
@@ -165,10 +243,6 @@ fn listening(listening: &[Listening]) -> Markup {
             }
         }
     }
-}
-
-fn is_web(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 fn heard(services: &[Service], now: SystemTime) -> Markup {
@@ -241,8 +315,7 @@ impl<'a> Hint<'a> {
     fn new(listening: &'a [Listening]) -> Self {
         let named = |name: &str| listening.iter().find(|one| one.what.eq_ignore_ascii_case(name));
         let service = named("service")
-            .and_then(|one| Url::parse(one.url.as_deref()?).ok())
-            .filter(|url| is_web(url.as_str()));
+            .and_then(|one| Url::parse(one.url.as_deref()?).ok());
         let otlp = named("OTLP/gRPC").or_else(|| named("OTLP/HTTP")).map(|one| one.address.as_str());
         Self { service, otlp }
     }

@@ -1,8 +1,11 @@
-//! Scrapes the pull endpoints when the page is loaded.
+//! Scrapes expositions when the page is loaded: the pull endpoints, and the one that shows what was pushed.
 //!
 //! It must not hold the page up: each endpoint has a deadline and a bound, and a failure is a result.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::{Duration, Instant, SystemTime},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -66,9 +69,9 @@ pub(super) enum Error {
 }
 
 /// Reads all endpoints side by side; the answers are in the order of the addresses.
-pub(super) async fn read_all(urls: &[Url]) -> Vec<Pull> {
+pub(super) async fn read_all(urls: impl IntoIterator<Item = Url>) -> Vec<Pull> {
     let mut reading = JoinSet::new();
-    for (index, url) in urls.iter().cloned().enumerate() {
+    for (index, url) in urls.into_iter().enumerate() {
         reading.spawn(async move { (index, read(url).await) });
     }
     let mut pulls = reading.join_all().await;
@@ -91,6 +94,13 @@ async fn fetch(url: &Url) -> Result<Bytes, Error> {
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = match url.host().ok_or(Error::Scheme)? {
         Host::Domain(name) => TcpStream::connect((name, port)).await,
+        // An address to listen on is reached on this machine.
+        Host::Ipv4(address) if address.is_unspecified() => {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await
+        }
+        Host::Ipv6(address) if address.is_unspecified() => {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await
+        }
         Host::Ipv4(address) => TcpStream::connect((address, port)).await,
         Host::Ipv6(address) => TcpStream::connect((address, port)).await,
     }

@@ -1,12 +1,16 @@
-//! The series table: what was pulled beside what was pushed.
+//! The series table: what was pulled beside what was pushed, to this process or to a collector whose exposition is read.
 //!
 //! It must not judge a difference: the two are read at different moments, so a series that moves differs.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use maud::{Markup, html};
 
 use super::{
+    View,
     pull::{Exposition, Pull},
     text,
 };
@@ -37,48 +41,71 @@ struct Row {
 #[derive(Debug)]
 struct Pushed {
     value: f64,
-    at: SystemTime,
+    /// The data point's own time, where it is known.
+    at: Option<SystemTime>,
     graphite: Option<String>,
 }
 
 /// The groups by service, instance and, for a nameless one, the endpoint's place among the pulls.
 type Groups = BTreeMap<(String, String, usize), Group>;
 
+/// What the table shows beside the names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    pub(super) pulled: bool,
+    pub(super) pushed: bool,
+    /// Pushed values are received by this process, which knows their times and paths in Graphite.
+    pub(super) received: bool,
+}
+
 /// Number of series, and their table.
-pub(super) fn render(pushed: Vec<Series>, pulls: &[Pull], now: SystemTime) -> (usize, Markup) {
-    let groups = gather(pushed, pulls);
+pub(super) fn render(received: Vec<Series>, view: &View, columns: Columns) -> (usize, Markup) {
+    let groups = gather(received, view);
     let total = groups.values().map(|group| group.rows.len()).sum();
     let more = groups.len().saturating_sub(MAX_GROUPS);
     let mut ordered: Vec<_> = groups.iter().collect();
-    ordered.sort_by_key(|((service, ..), _)| service.is_empty());
+    // What can be compared comes first.
+    ordered.sort_by_key(|((service, ..), group)| {
+        (service.is_empty(), !group.rows.values().any(|row| row.pulled.is_some()))
+    });
     let markup = html! {
         @for ((service, instance, _), group) in ordered.into_iter().take(MAX_GROUPS) {
-            (table(service, instance, group, !pulls.is_empty(), now))
+            (table(service, instance, group, columns, view.now))
         }
         @if more > 0 { p.more { "and the series of " (text::counted(more, "more service")) } }
     };
     (total, markup)
 }
 
-/// What became of each pull endpoint.
-pub(super) fn endpoints(pulls: &[Pull]) -> Markup {
+/// What became of each exposition that was read.
+pub(super) fn endpoints(view: &View) -> Markup {
     html! {
-        @if !pulls.is_empty() {
+        @if !view.pulls.is_empty() || view.pushed.is_some() {
             ul.endpoints {
-                @for pull in pulls {
+                @for pull in &view.pulls {
                     li {
                         "Pulled from "
-                        a href=(pull.url) { (text::clip(pull.url.as_str(), 200)) }
-                        " "
-                        @match &pull.result {
-                            Ok(exposition) => (answered(pull, exposition)),
-                            Err(error) => strong.bad {
-                                "could not be read: " (text::clip(&error.to_string(), 200))
-                            },
+                        @match view.asked.url(&pull.url) {
+                            Some(url) => a href=(url) { (text::clip(url.as_str(), 200)) },
+                            None => "this process",
                         }
+                        " " (outcome(pull))
                     }
                 }
+                @if let Some(pushed) = &view.pushed {
+                    // No link: its name need not be one where the browser runs.
+                    li { "Pushed values read from " (text::clip(pushed.url.as_str(), 200)) " " (outcome(pushed)) }
+                }
             }
+        }
+    }
+}
+
+fn outcome(pull: &Pull) -> Markup {
+    html! {
+        @match &pull.result {
+            Ok(exposition) => (answered(pull, exposition)),
+            Err(error) => strong.bad { "could not be read: " (text::clip(&error.to_string(), 200)) },
         }
     }
 }
@@ -98,19 +125,16 @@ fn answered(pull: &Pull, exposition: &Exposition) -> Markup {
     }
 }
 
-fn gather(pushed: Vec<Series>, pulls: &[Pull]) -> Groups {
+fn gather(received: Vec<Series>, view: &View) -> Groups {
     let mut groups = Groups::new();
-    for Series { service, instance, sample, labels, value, at, graphite } in pushed {
-        let key = (sample, own_labels(labels));
-        if is_listed(&key) {
-            let group = groups.entry((service, instance, 0)).or_default();
-            let row = group.rows.entry(key).or_default();
-            if row.pushed.as_ref().is_none_or(|pushed| pushed.at <= at) {
-                row.pushed = Some(Pushed { value, at, graphite });
-            }
-        }
+    for Series { service, instance, sample, labels, value, at, graphite } in received {
+        let pushed = Pushed { value, at: Some(at), graphite };
+        push(groups.entry((service, instance, 0)).or_default(), sample, labels, pushed);
     }
-    for (index, pull) in pulls.iter().enumerate() {
+    if let Some(pull) = &view.pushed {
+        push_exposed(&mut groups, pull);
+    }
+    for (index, pull) in view.pulls.iter().enumerate() {
         let Ok(exposition) = &pull.result else { continue };
         let target = target(&exposition.samples);
         let at = match &target {
@@ -130,6 +154,40 @@ fn gather(pushed: Vec<Series>, pulls: &[Pull]) -> Groups {
     }
     groups.retain(|_, group| !group.rows.is_empty());
     groups
+}
+
+/// Adds what an exposition shows, each service's by its labels `job` and `instance`.
+fn push_exposed(groups: &mut Groups, pull: &Pull) {
+    let Ok(exposition) = &pull.result else { return };
+    for sample in &exposition.samples {
+        // A Prometheus that federates may have renamed them.
+        let of = |renamed, own| sample.label(renamed).or(sample.label(own)).unwrap_or_default().to_owned();
+        let (job, instance) = (of("exported_job", "job"), of("exported_instance", "instance"));
+        let group = match job.is_empty() && instance.is_empty() {
+            // What is nobody's, such as the collector's own counts, is listed under the address.
+            true => {
+                let group = groups.entry((job, instance, usize::MAX)).or_default();
+                group.endpoint = Some(pull.url.to_string());
+                group
+            }
+            false => groups.entry((job, instance, 0)).or_default(),
+        };
+        let at = sample.timestamp_ms.and_then(|since| u64::try_from(since).ok());
+        let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(since)));
+        let pushed = Pushed { value: sample.value, at, graphite: None };
+        push(group, sample.name.clone(), sample.labels.clone(), pushed);
+    }
+}
+
+/// Adds a pushed value, of two of the same series the newer one.
+fn push(group: &mut Group, sample: String, labels: Vec<(String, String)>, pushed: Pushed) {
+    let key = (sample, own_labels(labels));
+    if is_listed(&key) {
+        let row = group.rows.entry(key).or_default();
+        if row.pushed.as_ref().is_none_or(|known| known.at <= pushed.at) {
+            row.pushed = Some(pushed);
+        }
+    }
 }
 
 /// Service and instance that an exposition is of; `None` where it names none, or several.
@@ -155,7 +213,8 @@ fn place(groups: &Groups, service: &str, instance: &str) -> (String, String, usi
 /// Labels as both views can have them: without those of the target, without empty ones (which mean the
 /// same as none), sorted.
 fn own_labels(mut labels: Vec<(String, String)>) -> Vec<(String, String)> {
-    labels.retain(|(name, value)| name != "job" && name != "instance" && !value.is_empty());
+    const TARGET: [&str; 4] = ["job", "instance", "exported_job", "exported_instance"];
+    labels.retain(|(name, value)| !TARGET.contains(&name.as_str()) && !value.is_empty());
     labels.sort();
     labels
 }
@@ -166,7 +225,7 @@ fn is_listed((sample, labels): &Key) -> bool {
     !bucket && sample != "target_info"
 }
 
-fn table(service: &str, instance: &str, group: &Group, pulls: bool, now: SystemTime) -> Markup {
+fn table(service: &str, instance: &str, group: &Group, columns: Columns, now: SystemTime) -> Markup {
     let more = group.rows.len().saturating_sub(MAX_ROWS);
     let title = group.endpoint.as_deref().unwrap_or(text::service(service));
     let dash = || html! { span.dim { "–" } };
@@ -179,33 +238,35 @@ fn table(service: &str, instance: &str, group: &Group, pulls: bool, now: SystemT
             @if !instance.is_empty() { " " span.id { (text::clip(instance, 100)) } }
         }
         div.scroll tabindex="0" role="region" aria-label={ "Series of " (text::clip(title, 100)) } {
-            table.series {
+            table.series.short[!columns.received] {
                 thead { tr {
                     th scope="col" { "Series" }
-                    @if pulls { th.number.pulled scope="col" { "Pulled" } }
-                    th.number.pushed scope="col" { "Pushed" }
-                    th.number.age scope="col" { "Age" }
-                    th scope="col" { "Graphite path" }
+                    @if columns.pulled { th.number.pulled scope="col" { "Pulled" } }
+                    @if columns.pushed { th.number.pushed scope="col" { "Pushed" } }
+                    @if columns.received {
+                        th.number.age scope="col" { "Age" }
+                        th.path scope="col" { "Graphite path" }
+                    }
                 } }
                 tbody {
                     @for ((sample, labels), row) in rows.into_iter().take(MAX_ROWS) {
                         tr {
                             th scope="row" { (name(sample, labels)) }
-                            @if pulls {
-                                td.number { @match row.pulled { Some(value) => (text::value(value)), None => (dash()) } }
+                            @let pushed = row.pushed.as_ref();
+                            @if columns.pulled {
+                                td.number { (row.pulled.map_or_else(dash, |value| html! { (text::value(value)) })) }
                             }
-                            @match &row.pushed {
-                                Some(pushed) => {
-                                    td.number { (text::value(pushed.value)) }
-                                    td.number { (text::age(now, pushed.at)) }
-                                    td.path {
-                                        @match &pushed.graphite {
-                                            Some(path) => (graphite(path)),
-                                            None => (dash()),
-                                        }
-                                    }
+                            @if columns.pushed {
+                                td.number { (pushed.map_or_else(dash, |pushed| html! { (text::value(pushed.value)) })) }
+                            }
+                            @if columns.received {
+                                td.number {
+                                    (pushed.and_then(|pushed| pushed.at)
+                                        .map_or_else(dash, |at| html! { (text::age(now, at)) }))
                                 }
-                                None => { td.number { (dash()) } td.number { (dash()) } td { (dash()) } }
+                                td.path {
+                                    (pushed.and_then(|pushed| pushed.graphite.as_deref()).map_or_else(dash, graphite))
+                                }
                             }
                         }
                     }

@@ -61,7 +61,8 @@ pub(super) fn age(now: SystemTime, at: SystemTime) -> String {
     }
 }
 
-fn span_of_time(age: Duration) -> String {
+/// A time in its two largest units.
+pub(super) fn span_of_time(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
         0..10 => format!("{:.1} s", (age.as_secs_f64() * 10.0).floor() / 10.0),
