@@ -29,8 +29,8 @@ use axum::{
 use tokio::sync::Semaphore;
 use url::Url;
 
-use self::{host::Asked, pull::Pull};
 pub use self::{api::Controls, guard::Token};
+use self::{host::Asked, pull::Pull};
 pub use crate::collector::view::Source;
 
 /// Pages that are made at once; further requests wait. Each copies all that the source holds.

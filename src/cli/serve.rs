@@ -202,6 +202,7 @@ impl Bound {
         page.prometheus = self.prometheus.as_ref().map(|(_, address)| *address);
         let console = self.console.as_ref().map(|(_, address)| *address);
         page.add_console(console, settings.console_page.token_file.as_deref())?;
+        page.reads_pushed = settings.console_page.pushed.is_some();
         page.notes.extend(self.replaced.iter().cloned());
         Ok(page)
     }

@@ -28,6 +28,8 @@ pub(super) struct Page {
     pub(super) prometheus: Option<SocketAddr>,
     pub(super) console: Option<SocketAddr>,
     pub(super) token: Option<Token>,
+    /// The console reads what a collector elsewhere has of the service.
+    pub(super) reads_pushed: bool,
     pub(super) collector: Option<Addresses>,
     /// OTLP is received over TLS.
     pub(super) over_tls: bool,
@@ -187,8 +189,10 @@ impl Page {
             self.prometheus.iter().map(|address| page("pull", *address, "/metrics", "the same metrics"));
         let shown = match (self.exposed, self.collector) {
             (true, Some(_)) => "pulled and pushed, side by side",
+            (true, None) if self.reads_pushed => "what is pulled, and what a collector elsewhere has of it",
             (true, None) => "what is pulled; nothing is pushed to this process",
             (false, Some(_)) => "what was pushed, with traces and logs",
+            (false, None) if self.reads_pushed => "what a collector elsewhere has of the service",
             (false, None) => "nothing: nothing is pulled, and nothing is pushed to this process",
         };
         let console = self.console.iter().map(|address| page("console", *address, "/", shown));

@@ -23,7 +23,8 @@ pub(super) fn fresh() -> String {
 /// # Errors
 /// Where the file can be neither read nor created, or holds no token.
 pub(super) fn of_file(file: &Path) -> Result<Token, Failure> {
-    let problem = |what: String| Failure::settings(format!("--console-token-file {}: {what}", file.display()));
+    let problem =
+        |what: String| Failure::settings(format!("--console-token-file {}: {what}", file.display()));
     let text = match fs::read_to_string(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create(file).map_err(|error| problem(not_created(file, &error)))?

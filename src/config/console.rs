@@ -83,7 +83,11 @@ mod tests {
     fn links() {
         for (text, name, url) in [
             ("Prometheus=http://prometheus:9090", "Prometheus", "http://prometheus:9090/"),
-            ("My Grafana = https://grafana.example/d/x?orgId=1#a=b", "My Grafana", "https://grafana.example/d/x?orgId=1#a=b"),
+            (
+                "My Grafana = https://grafana.example/d/x?orgId=1#a=b",
+                "My Grafana",
+                "https://grafana.example/d/x?orgId=1#a=b",
+            ),
             ("Graphite=:8080", "Graphite", "http://0.0.0.0:8080/"),
             ("Bridge=:5002/path?x=1", "Bridge", "http://0.0.0.0:5002/path?x=1"),
             ("Six=http://[::1]:80/", "Six", "http://[::1]/"),
@@ -101,10 +105,16 @@ mod tests {
             ("Prometheus=:", "no port behind the :"),
             ("Prometheus=:/graph", "no port behind the :"),
             ("Prometheus=:@evil.example/", "no port behind the :"),
-            ("Prometheus=:9090@evil.example/", "a URL with a user or a password, which everyone who opens the page would see"),
+            (
+                "Prometheus=:9090@evil.example/",
+                "a URL with a user or a password, which everyone who opens the page would see",
+            ),
             ("Prometheus=:99999/", "not a URL"),
             ("Prometheus=:0/", "port 0 cannot be connected to"),
-            ("Prometheus=http://u:secret@prometheus", "a URL with a user or a password, which everyone who opens the page would see"),
+            (
+                "Prometheus=http://u:secret@prometheus",
+                "a URL with a user or a password, which everyone who opens the page would see",
+            ),
         ] {
             assert_eq!(link(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
         }

@@ -33,21 +33,10 @@ pub(super) fn announced(active: &[Active]) -> Markup {
 /// Every fault with what it does and its form.
 pub(super) fn faults(active: &[Active]) -> Markup {
     html! {
-        p.dim.lead {
-            "What goes wrong on request, for so many seconds. The service shows it, the signals should."
-        }
-        div.scroll tabindex="0" role="region" aria-label="Faults" {
-            table.controls {
-                thead { tr {
-                    th scope="col" { "Fault" }
-                    th scope="col" { "What it does" }
-                    th scope="col" { "Start or end it" }
-                } }
-                tbody {
-                    @for name in Name::ALL {
-                        (fault(name, active.iter().find(|active| active.effect.name() == name)))
-                    }
-                }
+        p.dim.lead { "What can go wrong on request. Each fault ends by itself; the signals show what it does." }
+        ul.controls {
+            @for name in Name::ALL {
+                (fault(name, active.iter().find(|active| active.effect.name() == name)))
             }
         }
     }
@@ -56,30 +45,30 @@ pub(super) fn faults(active: &[Active]) -> Markup {
 fn fault(name: Name, active: Option<&Active>) -> Markup {
     let action = format!("/faults/{}", name.text());
     let value = active.and_then(|active| active.effect.value());
+    let verb = if active.is_some() { "Change" } else { "Start" };
     html! {
-        tr.on[active.is_some()] {
-            th scope="row" { code { (name.text()) } }
-            td.meaning { (name.meaning()) }
-            td {
+        li.on[active.is_some()] {
+            h3 { code { (name.text()) } }
+            p { (name.meaning()) }
+            div.forms {
                 @if let Some(active) = active {
-                    form.inline method="post" action={ (action) "/end" } {
-                        span.flag.bad { "on" } " " (left(active)) " "
+                    form method="post" action={ (action) "/end" } {
+                        span { strong.bad { "on" } ", " (left(active)) }
                         button type="submit" aria-label={ "End " (name.text()) } { "End" }
                     }
                 }
-                form.inline method="post" action=(action) {
+                form method="post" action=(action) {
                     @if let Some(called) = name.value() {
                         label {
                             (called) " "
-                            input name="value" value=[value.map(text::value)] size="6" inputmode="decimal" required
+                            input name="value" value=[value.map(text::value)] inputmode="decimal" required
                                 autocomplete="off";
                         }
                     }
                     label {
                         "seconds "
-                        input name="seconds" value=(SECONDS) size="5" inputmode="decimal" autocomplete="off";
+                        input name="seconds" value=(SECONDS) inputmode="decimal" autocomplete="off";
                     }
-                    @let verb = if active.is_some() { "Change" } else { "Start" };
                     button type="submit" aria-label={ (verb) " " (name.text()) } { (verb) }
                 }
             }
@@ -109,34 +98,25 @@ pub(super) fn load(load: &Load) -> Markup {
     let state = load.state();
     html! {
         p.dim.lead {
-            "Requests that this program sends to its own service, one in ten of them to /database/, on time whatever \
-             the answers take. One that could not be sent, since too many were on their way, is missed."
+            "Requests that this program sends to its own service, one in ten of them to /database/. They are sent on time, \
+             whatever the answers take; one is missed where too many were on their way."
         }
-        div.scroll tabindex="0" role="region" aria-label="Load" {
-            table.controls {
-                thead { tr {
-                    th.number scope="col" { "Requests a second" }
-                    th.number scope="col" { "In flight" }
-                    th.number scope="col" { "Sent" }
-                    th.number scope="col" { "Missed" }
-                    th scope="col" { "Change it" }
-                } }
-                tbody { tr {
-                    td.number { (text::value(state.rate)) }
-                    td.number { (state.in_flight) }
-                    td.number { (state.sent) }
-                    td.number.bad[state.missed > 0] { (state.missed) }
-                    td {
-                        form.inline method="post" action="/load" {
-                            label {
-                                "requests a second, 0 for none "
-                                input name="rps" value=(text::value(state.rate)) size="6" inputmode="decimal" required
-                                    autocomplete="off";
-                            }
-                            button type="submit" { "Set the load" }
+        ul.controls {
+            li {
+                h3 { (text::value(state.rate)) " a second" }
+                p {
+                    (state.sent) " sent, " (state.in_flight) " in flight, "
+                    span.bad[state.missed > 0] { (state.missed) " missed" }
+                }
+                div.forms {
+                    form method="post" action="/load" {
+                        label {
+                            "requests a second "
+                            input name="rps" value=(text::value(state.rate)) inputmode="decimal" required autocomplete="off";
                         }
+                        button type="submit" { "Set the load" }
                     }
-                } }
+                }
             }
         }
     }
@@ -152,7 +132,7 @@ pub(super) fn signals(scope: &Scope) -> (usize, Markup) {
     let signals = signals::signals(scope);
     let markup = html! {
         p.dim.lead {
-            "The four golden signals of " code { (text::clip(&scope.service, 100)) } ", to ask Prometheus and Graphite for. \
+            "The four golden signals of " code { (text::clip(&scope.service, 100)) } " as queries for Prometheus and Graphite. \
              A click on a query selects all of it. " code { "job=\"" (text::clip(&scope.job, 200)) "\"" }
             " is what was pushed; of what is pulled, " code { "job" } " is the name of the scrape configuration."
             @if let Some(note) = scope.objective.note() { " The objective: " (note) "." }

@@ -51,10 +51,7 @@ async fn start(
     }
 }
 
-async fn end(
-    State(controls): State<Arc<Controls>>,
-    name: Result<Path<String>, PathRejection>,
-) -> Response {
+async fn end(State(controls): State<Arc<Controls>>, name: Result<Path<String>, PathRejection>) -> Response {
     match api::named(name) {
         Ok(name) => {
             controls.faults.end(name).await;
@@ -67,7 +64,8 @@ async fn end(
 async fn set_load(State(controls): State<Arc<Controls>>, request: Request) -> Response {
     let rate = async {
         let fields = Fields::of(request, &["rps"]).await?;
-        let rate = fields.text("rps")?.ok_or_else(|| Refusal::bad("rps is missing: give requests a second"))?;
+        let rate =
+            fields.text("rps")?.ok_or_else(|| Refusal::bad("rps is missing: give requests a second"))?;
         Ok::<_, Refusal>(config::load(rate)?)
     };
     match rate.await {

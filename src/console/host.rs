@@ -5,11 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use axum::http::{
-    HeaderMap, Uri,
-    header::HOST,
-    uri::Authority,
-};
+use axum::http::{HeaderMap, Uri, header::HOST, uri::Authority};
 use url::{Host, Url};
 
 /// The host that a request names; none where it names none, or several.
@@ -87,10 +83,16 @@ mod tests {
             ("/", &["[::1]:5001"], "http://[::1]:9090/graph", "[::1]:14317"),
             ("/", &["0.0.0.0:5001"], "http://127.0.0.1:9090/graph", "127.0.0.1:14317"),
             ("/", &["[::]:5001"], "http://127.0.0.1:9090/graph", "127.0.0.1:14317"),
-            ("http://other.example:1/", &["127.0.0.1"], "http://other.example:9090/graph", "other.example:14317"),
+            (
+                "http://other.example:1/",
+                &["127.0.0.1"],
+                "http://other.example:9090/graph",
+                "other.example:14317",
+            ),
         ] {
             let asked = asked(target, hosts);
-            for unspecified in ["http://0.0.0.0:9090/graph", "http://[::]:9090/graph", "http://[::ffff:0.0.0.0]:9090/graph"]
+            for unspecified in
+                ["http://0.0.0.0:9090/graph", "http://[::]:9090/graph", "http://[::ffff:0.0.0.0]:9090/graph"]
             {
                 let shown = asked.url(&unspecified.parse().unwrap()).unwrap();
                 assert_eq!(shown.as_str(), url, "{target} {hosts:?}");

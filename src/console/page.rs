@@ -145,19 +145,16 @@ fn sections(console: &Console, view: &View) -> Vec<Section> {
 
 fn all_series(console: &Console, view: &View, hint: &Hint<'_>) -> Section {
     let received = console.source.is_some();
-    let columns = Columns {
-        pulled: !console.pull.is_empty(),
-        pushed: received || console.pushed.is_some(),
-        received,
-    };
+    let columns =
+        Columns { pulled: !console.pull.is_empty(), pushed: received || console.pushed.is_some(), received };
     let source = console.source.as_ref().map(|source| source.series()).unwrap_or_default();
     let (total, table) = series::render(source, view, columns);
     let body = html! {
         (series::endpoints(view))
-        @if !columns.pushed {
+        @if !received {
             p.dim.lead {
-                "What this process pushes goes to a collector elsewhere, with its traces and logs. "
-                code { "--console-pushed" } " shows the pushed values here too."
+                "What this process pushes goes to a collector elsewhere, with its traces and logs."
+                @if !columns.pushed { " " code { "--console-pushed" } " shows the pushed values here too." }
             }
         }
         (filled(total > 0, table, || hint.to_see("No series yet.", "", "to have a request counted")))
@@ -314,8 +311,7 @@ struct Hint<'a> {
 impl<'a> Hint<'a> {
     fn new(listening: &'a [Listening]) -> Self {
         let named = |name: &str| listening.iter().find(|one| one.what.eq_ignore_ascii_case(name));
-        let service = named("service")
-            .and_then(|one| Url::parse(one.url.as_deref()?).ok());
+        let service = named("service").and_then(|one| Url::parse(one.url.as_deref()?).ok());
         let otlp = named("OTLP/gRPC").or_else(|| named("OTLP/HTTP")).map(|one| one.address.as_str());
         Self { service, otlp }
     }

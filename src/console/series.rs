@@ -245,7 +245,7 @@ fn table(service: &str, instance: &str, group: &Group, columns: Columns, now: Sy
                     @if columns.pushed { th.number.pushed scope="col" { "Pushed" } }
                     @if columns.received {
                         th.number.age scope="col" { "Age" }
-                        th.path scope="col" { "Graphite path" }
+                        th.graphite scope="col" { "Graphite path" }
                     }
                 } }
                 tbody {
