@@ -3,6 +3,8 @@
 #![cfg(feature = "cli")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics has failed, as it should")]
 
+#[path = "console/elsewhere.rs"]
+mod elsewhere;
 #[path = "console/support.rs"]
 mod support;
 
@@ -371,11 +373,11 @@ async fn sets_the_headers_on_every_answer() {
         assert_eq!(answer.status, status, "{request} {host}");
         assert_eq!(
             answer.header("content-security-policy"),
-            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; \
              frame-ancestors 'none'"
         );
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+        assert_eq!(answer.header("referrer-policy"), "same-origin");
         assert_eq!(answer.header("cache-control"), "no-store");
     }
     let style = console.ask("GET /style.css HTTP/1.1", &["Host: localhost"]).await;

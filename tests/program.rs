@@ -14,6 +14,8 @@ mod watcher;
 
 #[path = "program/collect.rs"]
 mod collect;
+#[path = "program/console.rs"]
+mod console;
 #[path = "program/database.rs"]
 mod database;
 #[path = "program/delivery.rs"]

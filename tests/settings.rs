@@ -313,6 +313,44 @@ fn values_of_every_kind() {
 }
 
 #[test]
+fn what_the_console_shows_of_elsewhere() {
+    let links = "Prometheus=:9090/graph,Jaeger=http://jaeger.example:16686/";
+    let all = serve(
+        &format!(
+            "--console-links {links} --console-links Grafana=:3000 --console-pushed http://b:8890/metrics --console-token-file x"
+        ),
+        &[],
+    );
+    let names: Vec<_> =
+        all.console_page.links.iter().map(|link| (link.name.as_str(), link.url.as_str())).collect();
+    let expected = [
+        ("Prometheus", "http://0.0.0.0:9090/graph"),
+        ("Jaeger", "http://jaeger.example:16686/"),
+        ("Grafana", "http://0.0.0.0:3000/"),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(all.console_page.pushed.unwrap().as_str(), "http://b:8890/metrics");
+    assert_eq!(all.console_page.token_file, Some("x".into()));
+    let collected = collect("collect", &[("PUSHPULL_CONSOLE_LINKS", links)]);
+    assert_eq!(collected.console_page.links[..], all.console_page.links[..2]);
+    assert_eq!(
+        problems(
+            "--console-pushed https://u:secret@b/metrics --console-links Prometheus=prometheus:9090,:9090",
+            &[("PUSHPULL_CONSOLE_LINKS", "not looked at")],
+        ),
+        [
+            r#"--console-links "Prometheus=prometheus:9090": neither http:// nor https://; give NAME=URL with http:// or https://, or NAME=:PORT/PATH for the host that the browser asked"#,
+            r#"--console-links ":9090": no name before a =; give NAME=URL with http:// or https://, or NAME=:PORT/PATH for the host that the browser asked"#,
+            r#"--console-pushed "https://…@b/metrics": a URL with a user or a password, which is not supported; give the http:// URL of an exposition, such as http://127.0.0.1:8889/metrics"#,
+        ]
+    );
+    assert_eq!(
+        problems("collect --console-pushed http://b/metrics", &[]),
+        ["--console-pushed: `pushpull collect` has no such flag; it belongs to `pushpull serve`"]
+    );
+}
+
+#[test]
 fn load_probe_objective_and_faults() {
     let all = serve("--objective 250ms --load 12.5 --probe 5s --fault errors=0.25@10 --fault pool=2", &[]);
     assert_eq!((all.objective, all.load), (Duration::from_millis(250), 12.5));

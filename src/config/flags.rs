@@ -149,7 +149,7 @@ pub(super) static CONSOLE_PUSHED: Flag = Flag::new(
     "--console-pushed",
     "URL",
     "",
-    "Exposition, http:// only, from which the console reads what this service pushed, such as\nhttp://127.0.0.1:8889/metrics: for a service that pushes to a collector elsewhere. It is an\nerror beside the embedded collector, whose own values the console shows",
+    "Exposition that the console reads pushed values from, where the service pushes to a\ncollector elsewhere: an http:// URL, such as http://127.0.0.1:8889/metrics. With the\nembedded collector, whose own values the console shows, it is an error",
 )
 .absent("none");
 pub(super) static CONSOLE_LINKS: Flag = console_links(SERVICE);

@@ -50,6 +50,19 @@ impl Source for Made {
     }
 }
 
+/// A console that has nothing to show.
+pub(crate) fn nothing() -> Console {
+    Console {
+        links: Vec::new(),
+        listening: Vec::new(),
+        source: None,
+        pull: Vec::new(),
+        pushed: None,
+        token: None,
+        controls: None,
+    }
+}
+
 /// A router on a port of its own, until it is dropped.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
@@ -66,14 +79,11 @@ impl Served {
     }
 
     pub(crate) async fn console(made: Made, listening: Vec<Listening>, pull: Vec<Url>) -> Self {
-        Self::new(pushpull::console::router(Console {
-            listening,
-            source: Arc::new(made),
-            pull,
-            token: None,
-            controls: None,
-        }))
-        .await
+        Self::of(Console { listening, source: Some(Arc::new(made)), pull, ..nothing() }).await
+    }
+
+    pub(crate) async fn of(console: Console) -> Self {
+        Self::new(pushpull::console::router(console)).await
     }
 
     pub(crate) fn url(&self, path: &str) -> Url {

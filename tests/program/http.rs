@@ -24,6 +24,12 @@ impl Answer {
         value
     }
 
+    /// All values of a header, in the order of the answer.
+    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.iter().filter(|(header, _)| header == name);
+        values.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// The value of a sample of an exposition, by its name and labels as they are written there.
     pub(crate) fn sample(&self, series: &str) -> Option<f64> {
         let mut values = self.body.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));

@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
@@ -98,6 +99,12 @@ impl Launch {
 
     pub(crate) fn without_variable(mut self, name: &str) -> Self {
         self.command.env_remove(name);
+        self
+    }
+
+    /// Runs as another user, which root alone can ask for.
+    pub(crate) fn run_by(mut self, uid: u32) -> Self {
+        self.command.uid(uid);
         self
     }
 
