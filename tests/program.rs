@@ -32,6 +32,8 @@ mod input;
 mod load;
 #[path = "program/logs.rs"]
 mod logs;
+#[path = "program/pages.rs"]
+mod pages;
 #[path = "program/push.rs"]
 mod push;
 #[path = "program/routes.rs"]

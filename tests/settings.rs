@@ -56,7 +56,51 @@ fn problems(line: &str, variables: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn help_of_the_program() {
     insta::assert_snapshot!(printed("--help"));
-    assert_eq!(printed("-h"), printed("--help"));
+}
+
+#[test]
+fn brief_help() {
+    let lines =
+        ["-h", "serve -h", "collect -h", "health -h", "load -h", "completions -h", "man -h", "help -h"];
+    insta::assert_snapshot!(lines.map(|line| format!("$ pushpull {line}\n{}", printed(line))).join("\n"));
+    for line in lines {
+        let text = printed(line);
+        // With room for the prompt below it.
+        assert!(text.lines().count() < 24, "{line}: {text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{line}: {text}");
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("`pushpull ") && last.contains("--help` shows all"), "{last}");
+    }
+}
+
+/// Each flag has its variable as every other program of clap shows it, and no variable's value.
+#[test]
+fn help_names_every_variable() {
+    for line in ["--help", "serve --help", "collect --help", "health --help", "load --help"] {
+        let text = printed(line);
+        for block in text.split("\n      --").skip(1) {
+            let name = block.split([' ', '\n']).next().unwrap();
+            let variable = format!("[env: PUSHPULL_{}", name.to_uppercase().replace('-', "_"));
+            assert!(name == "check" || block.contains(&variable), "{line}: --{block}");
+        }
+    }
+}
+
+/// What the help says to type is understood.
+#[test]
+fn examples_are_good_command_lines() {
+    for name in ["serve", "collect", "health", "load", "completions", "man", "help"] {
+        let text = printed(&format!("help {name}"));
+        let examples = text.split("Examples:\n").nth(1).unwrap();
+        let lines: Vec<_> = examples.lines().map_while(|line| line.strip_prefix("  pushpull")).collect();
+        assert!(!lines.is_empty(), "{text}");
+        for line in lines {
+            // Behind it stands what it does, or where its output goes.
+            let end = ["   ", " > ", " | "].into_iter().filter_map(|end| line.find(end)).min();
+            outcome(&line[..end.unwrap_or(line.len())], &[])
+                .unwrap_or_else(|invalid| panic!("{line}: {invalid}"));
+        }
+    }
 }
 
 #[test]
@@ -127,7 +171,7 @@ fn the_manual_page_has_every_command_and_flag() {
     for flag in ["listen", "tls\\-client\\-ca", "graphite\\-quantiles"] {
         assert!(page.contains(&format!("\\-\\-{flag}\\fR")), "{flag}: {page}");
     }
-    let macros = [".TH", ".SH", ".SS", ".TP", ".ad", ".br", ".ie", ".el"];
+    let macros = [".TH", ".SH", ".SS", ".TP", ".PP", ".ad", ".nf", ".fi", ".br", ".ie", ".el"];
     for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
         assert!(macros.contains(&line.split(' ').next().unwrap_or(line)), "{line}");
     }
@@ -135,7 +179,7 @@ fn the_manual_page_has_every_command_and_flag() {
 
 #[test]
 fn help_fits_a_terminal_and_holds_nothing_of_the_environment() {
-    for line in ["--help", "collect --help", "health --help"] {
+    for line in ["--help", "collect --help", "health --help", "load --help", "completions --help"] {
         let wide: Vec<_> =
             printed(line).lines().filter(|line| line.chars().count() > 100).map(str::to_owned).collect();
         assert!(wide.is_empty(), "{line}: {wide:#?}");

@@ -10,7 +10,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::flags::{self, Flag};
+use super::flags::{self, Detail, Flag};
 use super::invalid::{Fault, Problem, named, shown};
 use super::program::{self, Name};
 
@@ -41,9 +41,11 @@ impl Arguments {
 /// Parses what follows the program's name. `None` where nothing more can be read from the line; the reason is
 /// then among the problems.
 pub(super) fn parse(mut arguments: Vec<OsString>, problems: &mut Vec<Problem>) -> Option<Request> {
+    let whole = arguments.iter().any(|argument| argument.to_string_lossy().starts_with("--help"));
+    let detail = if whole { Detail::Whole } else { Detail::Brief };
     // Each turn takes an argument out or returns, so this ends.
     loop {
-        let error = match program::command_line().try_get_matches_from(&arguments) {
+        let error = match program::command_line(detail).try_get_matches_from(&arguments) {
             Ok(matches) => return Some(Request::Run(chosen(matches, problems))),
             Err(error) => error,
         };

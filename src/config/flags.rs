@@ -2,7 +2,7 @@
 //!
 //! Must not judge a value: clap sees plain strings, so that all bad values can be named at once.
 
-use clap::{Arg, ArgAction, builder::ValueParser};
+use clap::{Arg, ArgAction, ValueHint, builder::ValueParser};
 
 /// One flag: what `--help` says of it, its default, and (by its name) its variable.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Flag {
     pub(super) repeatable: bool,
     /// Takes no value, and has no variable.
     is_switch: bool,
+    /// What `-h` says of it, where people use it first.
+    first: Option<&'static str>,
     help: &'static str,
 }
 
@@ -39,7 +41,17 @@ impl Flag {
         help: &'static str,
     ) -> Self {
         let default = Default::Text(default);
-        Self { long, value, heading, default, also: None, repeatable: false, is_switch: false, help }
+        Self {
+            long,
+            value,
+            heading,
+            default,
+            also: None,
+            repeatable: false,
+            is_switch: false,
+            first: None,
+            help,
+        }
     }
 
     const fn switch(heading: &'static str, long: &'static str, help: &'static str) -> Self {
@@ -49,6 +61,11 @@ impl Flag {
 
     const fn absent(mut self, words: &'static str) -> Self {
         self.default = Default::Absent(words);
+        self
+    }
+
+    const fn first(mut self, brief: &'static str) -> Self {
+        self.first = Some(brief);
         self
     }
 
@@ -79,41 +96,65 @@ impl Flag {
         }
     }
 
-    pub(super) fn arg(&self) -> Arg {
-        let Some(variable) = self.variable() else {
-            return Arg::new(self.name())
-                .long(self.name())
-                .help_heading(self.heading)
-                .help(self.help)
-                .next_line_help(true)
-                .num_args(0)
-                .value_parser(ValueParser::os_string())
-                .default_missing_value("on")
-                .action(ArgAction::Append);
+    pub(super) fn arg(&self, detail: Detail) -> Arg {
+        let arg = Arg::new(self.name())
+            .long(self.name())
+            .value_parser(ValueParser::os_string())
+            .action(ArgAction::Append);
+        let arg = match detail {
+            Detail::Brief => {
+                arg.help_heading(OPTIONS).help(self.brief()).hide_short_help(self.first.is_none())
+            }
+            Detail::Whole => arg.help_heading(self.heading).help(self.whole()).next_line_help(true),
         };
+        if self.is_switch {
+            return arg.num_args(0).default_missing_value("on");
+        }
+        let hint = match self.value {
+            "FILE" => ValueHint::FilePath,
+            "DIR" => ValueHint::DirPath,
+            _ => ValueHint::Other,
+        };
+        arg.value_name(self.value).value_hint(hint).num_args(1).allow_negative_numbers(true)
+    }
+
+    /// What it is, on one line, with a default that is a value.
+    fn brief(&self) -> String {
+        let clause = self.help.split([';', ':']).next().unwrap_or_default();
+        let text = self.first.map_or_else(|| clause.replace('\n', " "), str::to_owned);
+        match self.default {
+            Default::Text(default) if !default.is_empty() => format!("{text} [default: {default}]"),
+            Default::Text(_) | Default::Absent(_) => text,
+        }
+    }
+
+    fn whole(&self) -> String {
+        let Some(variable) = self.variable() else { return self.help.to_owned() };
         let default = self.example();
         let variable = match self.also {
             Some(also) => format!("{variable}, then {also}"),
             None => variable,
         };
         let commas = if self.repeatable { "; commas between several" } else { "" };
-        let gap = if default.len() + variable.len() + commas.len() > 60 { '\n' } else { ' ' };
-        Arg::new(self.name())
-            .long(self.name())
-            .value_name(self.value)
-            .help_heading(self.heading)
-            .help(format!("{}\n[default: {default}]{gap}[variable: {variable}{commas}]", self.help))
-            .next_line_help(true)
-            .num_args(1)
-            .allow_negative_numbers(true)
-            .value_parser(ValueParser::os_string())
-            .action(ArgAction::Append)
+        let gap = if default.len() + variable.len() + commas.len() > 65 { '\n' } else { ' ' };
+        format!("{}\n[default: {default}]{gap}[env: {variable}{commas}]", self.help)
     }
+}
+
+/// How much the help shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// `-h`: what people use first, on one screen.
+    Brief,
+    /// `--help`: all.
+    Whole,
 }
 
 /// What every variable of the program starts with.
 pub(super) const PREFIX: &str = "PUSHPULL_";
 
+/// The one group of the brief help.
+pub(super) const OPTIONS: &str = "Options";
 pub(super) const GENERAL: &str = "General";
 const SERVICE: &str = "Service";
 const DATABASE_: &str = "Database";
@@ -135,14 +176,16 @@ pub(super) static LISTEN: Flag = Flag::new(
     "ADDRESS",
     "127.0.0.1:5000",
     "Address of the service: IP:PORT, [IPv6]:PORT or NAME:PORT. Port 0 takes a free one,\nhere and below",
-);
+)
+.first("Address of the service");
 pub(super) static CONSOLE: Flag = Flag::new(
     SERVICE,
     "--console",
     "ADDRESS|off",
     "127.0.0.1:5001",
     "Address of the console, the page that shows what was pulled and what was pushed; on\nanother address than a loopback one it asks for a token. On with the embedded collector,\nelse only where given",
-);
+)
+.first("Address of the console");
 pub(super) static CONSOLE_TOKEN_FILE: Flag = console_token_file(SERVICE);
 pub(super) static CONSOLE_PUSHED: Flag = Flag::new(
     SERVICE,
@@ -175,7 +218,8 @@ pub(super) static LOAD: Flag = Flag::new(
     "RPS",
     "0",
     "Requests a second that the program sends to its own / and /database/, 0 to 10000: on\ntime, whatever the answers take",
-);
+)
+.first("Requests a second to itself");
 pub(super) static PROBE: Flag = Flag::new(
     TRIAL,
     "--probe",
@@ -188,15 +232,17 @@ pub(super) static RPS: Flag = Flag::new(
     "--rps",
     "RPS",
     "5",
-    "Requests a second that are sent to the service's / and /database/, 0 to 10000: on time,\nwhatever the answers take",
-);
+    "Requests a second that are sent to / and /database/, 0 to 10000: on time, whatever the\nanswers take",
+)
+.first("Requests a second to / and /database/");
 pub(super) static LOAD_PROBE: Flag = Flag::new(
     TRIAL,
     "--probe",
     "off|INTERVAL",
     "5s",
     "Time between two checks of each page for the text at its end, 100ms to 1h",
-);
+)
+.first("Time between two checks of each page");
 pub(super) static FAULT: Flag = Flag::new(
     TRIAL,
     "--fault",
@@ -215,7 +261,8 @@ pub(super) static DATABASE: Flag = Flag::new(
     "Database of the service: sqlite://PATH, created where it is not there (unless it says\n?mode=rw or ro), or postgres://USER:PASSWORD@HOST:PORT/NAME",
 )
 .absent("a temporary SQLite file, removed at exit")
-.also("DATABASE_URL");
+.also("DATABASE_URL")
+.first("SQLite or PostgreSQL; else a temporary file");
 pub(super) static DATABASE_POOL: Flag =
     Flag::new(DATABASE_, "--database-pool", "COUNT", "8", "Connections to the database, 1 to 1024");
 pub(super) static DATABASE_QUEUE: Flag = Flag::new(
@@ -241,21 +288,24 @@ pub(super) static DATABASE_WORK: Flag = Flag::new(
 );
 
 pub(super) static OTLP_GRPC: Flag =
-    Flag::new(COLLECTOR_, "--otlp-grpc", "ADDRESS", "127.0.0.1:4317", "Address that receives OTLP over gRPC");
+    Flag::new(COLLECTOR_, "--otlp-grpc", "ADDRESS", "127.0.0.1:4317", "Address that receives OTLP over gRPC")
+        .first("OTLP over gRPC");
 pub(super) static OTLP_HTTP: Flag = Flag::new(
     COLLECTOR_,
     "--otlp-http",
     "ADDRESS",
     "127.0.0.1:4318",
     "Address that receives OTLP over HTTP, as protobuf or JSON",
-);
+)
+.first("OTLP over HTTP");
 pub(super) static STATSD: Flag = Flag::new(
     COLLECTOR_,
     "--statsd",
     "ADDRESS|off",
     "127.0.0.1:8125",
     "Address that receives StatsD over UDP",
-);
+)
+.first("StatsD over UDP");
 pub(super) static STATSD_FLUSH: Flag = Flag::new(
     COLLECTOR_,
     "--statsd-flush",
@@ -298,7 +348,8 @@ pub(super) static EXPOSITION: Flag = Flag::new(
     "ADDRESS",
     "127.0.0.1:8889",
     "Address where Prometheus reads what was pushed: /metrics, /healthz, /readyz",
-);
+)
+.first("Prometheus scrapes it");
 pub(super) static GRAPHITE: Flag = Flag::new(
     OUTPUT,
     "--graphite",
@@ -307,7 +358,8 @@ pub(super) static GRAPHITE: Flag = Flag::new(
     "Carbon's plaintext port, to which metrics are written; repeat the flag for fail-over.\n- prints the lines on standard output",
 )
 .absent("none")
-.repeatable();
+.repeatable()
+.first("Carbon, which gets the metrics");
 pub(super) static GRAPHITE_NAMES: Flag = Flag::new(
     OUTPUT,
     "--graphite-names",
@@ -380,7 +432,8 @@ pub(super) static SPOOL: Flag = Flag::new(
     "",
     "Folder that keeps what waits for carbon, and what may have to be written to it again,\nthrough any end of this process",
 )
-.absent("none: it is kept in memory");
+.absent("none: it is kept in memory")
+.first("Keeps on disk what waits for carbon");
 pub(super) static SPOOL_LIMIT: Flag = Flag::new(
     OUTPUT,
     "--spool-limit",
@@ -403,7 +456,8 @@ pub(super) static FORWARD: Flag = Flag::new(
     "OTLP endpoint to which everything is sent on; repeat the flag for several. grpc://,\ngrpcs:// and port 4317 mean gRPC; any other http:// or https:// URL is the base to which\n/v1/metrics, /v1/traces and /v1/logs are appended",
 )
 .absent("none")
-.repeatable();
+.repeatable()
+.first("OTLP endpoint that gets everything");
 
 pub(super) static TLS_CERT: Flag = Flag::new(
     COLLECTOR_,
@@ -427,7 +481,8 @@ pub(super) static CHECK: Flag = Flag::switch(
     GENERAL,
     "--check",
     "Check the settings, try each target once, say what each says, and exit: 0 where all is\nwell, 1 where a target is not, 2 where a setting is bad",
-);
+)
+.first("Try settings and targets once, and exit");
 
 pub(super) static COLLECT_CONSOLE: Flag = Flag::new(
     COLLECTOR_,
@@ -435,7 +490,8 @@ pub(super) static COLLECT_CONSOLE: Flag = Flag::new(
     "ADDRESS|off",
     "off",
     "Address of the console, the page that shows what arrived, such as 127.0.0.1:5001; on\nanother address than a loopback one it asks for a token",
-);
+)
+.first("Address of the console");
 pub(super) static COLLECT_CONSOLE_TOKEN_FILE: Flag = console_token_file(COLLECTOR_);
 pub(super) static COLLECT_CONSOLE_LINKS: Flag = console_links(COLLECTOR_);
 pub(super) static COLLECT_STOP_WITHIN: Flag = Flag::new(

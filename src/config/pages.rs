@@ -12,6 +12,7 @@ use clap_mangen::{
     roff::{Roff, bold, roman},
 };
 
+use super::flags::Detail;
 use super::invalid::Fault;
 use super::program::{self, Name};
 use super::values;
@@ -28,7 +29,7 @@ pub(super) fn topic(text: &str) -> Result<Name, Fault> {
 /// The same text as `--help` of the command, or of the program.
 pub(super) fn help(topic: Option<Name>) -> String {
     let arguments = topic.map(Name::text).into_iter().chain(["--help"]);
-    match program::command_line().try_get_matches_from(arguments) {
+    match program::command_line(Detail::Whole).try_get_matches_from(arguments) {
         Err(help) => help.render().to_string(),
         // Not reached: clap gives every help as an error.
         Ok(_) => String::new(),
@@ -50,7 +51,7 @@ pub(super) fn shell(text: &str) -> Result<Shell, Fault> {
 /// The script that completes commands and flags in a shell.
 pub(super) fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut program::command_line(), program::NAME, &mut script);
+    clap_complete::generate(shell, &mut program::command_line(Detail::Brief), program::NAME, &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
@@ -63,7 +64,7 @@ pub(super) fn man() -> String {
 }
 
 fn write_man(page: &mut Vec<u8>) -> io::Result<()> {
-    let mut root = program::command_line();
+    let mut root = program::command_line(Detail::Whole);
     root.build();
     let program = Man::new(root.clone());
     let mut title = Roff::new();
@@ -82,27 +83,40 @@ fn write_man(page: &mut Vec<u8>) -> io::Result<()> {
         commands.text([roman(about(command))]);
     }
     commands.to_writer(page)?;
-    for command in root.get_subcommands() {
-        write_command(command, page)?;
+    for (name, command) in Name::ALL.into_iter().zip(root.get_subcommands()) {
+        write_command(name, command, page)?;
     }
     program.render_version_section(page)
 }
 
 /// A command as one section, with its groups of flags as parts.
-fn write_command(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+fn write_command(name: Name, command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let mut section = Roff::new();
-    section.control("SH", [format!("{} {}", program::NAME, command.get_name()).to_uppercase().as_str()]);
+    section.control("SH", [format!("{} {}", program::NAME, name.text()).to_uppercase().as_str()]);
     section.text([roman(about(command))]);
     section.to_writer(page)?;
-    let man = Man::new(command.clone());
     let mut parts = vec![b'\n'];
-    man.render_options_section(&mut parts)?;
-    if command.get_after_help().is_some() {
-        man.render_extra_section(&mut parts)?;
+    Man::new(command.clone()).render_options_section(&mut parts)?;
+    page.extend_from_slice(
+        String::from_utf8_lossy(&parts).replace("\n.SH ", "\n.SS ").trim_start().as_bytes(),
+    );
+    let mut rest = Roff::new();
+    rest.control("SS", ["EXAMPLES"]).control("nf", []);
+    for line in name.examples().lines() {
+        rest.text([roman(line)]);
     }
-    let parts = String::from_utf8_lossy(&parts).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
-    page.extend_from_slice(parts.replace("\n.SH ", "\n.SS ").trim_start().as_bytes());
-    Ok(())
+    rest.control("fi", []);
+    if let Some(note) = name.note() {
+        rest.control("SS", ["NOTES"]);
+        for line in note.lines() {
+            if line.is_empty() {
+                rest.control("PP", [])
+            } else {
+                rest.text([roman(line)])
+            };
+        }
+    }
+    rest.to_writer(page)
 }
 
 fn about(command: &Command) -> String {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
-use super::flags::{self, Flag, GENERAL, PREFIX};
+use super::flags::{self, Detail, Flag, GENERAL, OPTIONS, PREFIX};
 
 /// The program's name.
 pub(super) const NAME: &str = "pushpull";
@@ -123,31 +123,95 @@ impl Name {
         }
     }
 
-    pub(super) fn about(self) -> &'static str {
+    /// What it does, in the width that a terminal of 80 columns has left beside the names.
+    fn about(self) -> &'static str {
         match self {
-            Self::Serve => {
-                "The service, the default; with its own collector where no OTLP endpoint is configured"
-            }
-            Self::Collect => "The collector by itself: OTLP and StatsD in; Prometheus, Graphite and OTLP out",
-            Self::Health => "Ask a running service whether it is well: exit code 0 if so, else 1",
-            Self::Load => "Send requests to a service of another process, and check its pages",
-            Self::Mixin => "Write Prometheus rules and alerts, and Grafana dashboards, for a service",
+            Self::Serve => "The service, the default, with its own collector and console",
+            Self::Collect => "The collector alone: OTLP and StatsD to Prometheus and Graphite",
+            Self::Health => "Ask a service whether it is well: exit code 0 if so, else 1",
+            Self::Load => "Send requests to a service elsewhere, and check its pages",
+            Self::Mixin => "Write rules, alerts and dashboards for a service",
             Self::Completions => "Print the completions of commands and flags for a shell",
-            Self::Man => "Print the manual page, for `pushpull man | man -l -`",
+            Self::Man => "Print the manual page",
             Self::Help => "Print the help of the program or of a command",
         }
     }
 
-    pub(super) fn command(self) -> Command {
-        let command = with_flags(Command::new(self.text()), &self.flags())
-            .about(self.about())
-            .args(self.positional().map(Positional::arg));
+    /// Lines for a shell, and what each does.
+    pub(super) fn examples(self) -> &'static str {
         match self {
-            Self::Serve => command.after_help(ENDPOINT_NOTE),
-            Self::Load => command.override_usage("pushpull load [OPTIONS] <URL>"),
-            Self::Completions => command.override_usage("pushpull completions [OPTIONS] <SHELL>"),
-            Self::Collect | Self::Health | Self::Mixin | Self::Man | Self::Help => command,
+            Self::Serve => {
+                "\
+pushpull                                  http://127.0.0.1:5000/, and a page at :5001
+pushpull --load 20 --probe 5s             under load, with its pages checked
+pushpull --fault database-slow=500@60     with a slow database for a minute
+pushpull --graphite 127.0.0.1:2003        with Graphite as a third view
+pushpull --database postgres://db/app     on PostgreSQL"
+            }
+            Self::Collect => {
+                "\
+pushpull collect --console 127.0.0.1:5001             show what arrives
+pushpull collect --graphite -                         print the lines that Graphite would get
+pushpull collect --graphite 127.0.0.1:2003 --check    try the targets, and exit
+pushpull collect --graphite 127.0.0.1:2003 --spool /var/lib/pushpull
+pushpull collect --forward grpc://127.0.0.1:14317     pass everything on"
+            }
+            Self::Health => {
+                "\
+pushpull health
+pushpull health http://127.0.0.1:8889/readyz    a collector, by its exposition's address"
+            }
+            Self::Load => {
+                "\
+pushpull load http://127.0.0.1:5000
+pushpull load http://127.0.0.1:5000 --rps 50 --probe off"
+            }
+            Self::Mixin => {
+                "\
+pushpull mixin deploy/mixin               the files of this repository again
+pushpull mixin my-service                 the default config.json, to be edited, and its files"
+            }
+            Self::Completions => {
+                "\
+pushpull completions bash > ~/.local/share/bash-completion/completions/pushpull
+pushpull completions fish > ~/.config/fish/completions/pushpull.fish
+pushpull completions zsh > ~/.zfunc/_pushpull    where ~/.zfunc is in fpath"
+            }
+            Self::Man => {
+                "\
+pushpull man | man -l -
+pushpull man > ~/.local/share/man/man1/pushpull.1"
+            }
+            Self::Help => "pushpull help collect",
         }
+    }
+
+    /// What holds for all of its flags.
+    pub(super) fn note(self) -> Option<&'static str> {
+        (self == Self::Serve).then_some(ENDPOINT_NOTE)
+    }
+
+    fn command(self, detail: Detail) -> Command {
+        let text = self.text();
+        let command = with_flags(Command::new(text), &self.flags(), detail)
+            .about(self.about())
+            .args(self.positional().map(Positional::arg))
+            .after_help(match detail {
+                Detail::Brief => format!("`pushpull {text} --help` shows all, with examples."),
+                Detail::Whole => self.after_help(),
+            });
+        match self {
+            Self::Load => command.override_usage("pushpull load [OPTIONS] <URL>"),
+            Self::Mixin => command.override_usage("pushpull mixin [OPTIONS] <DIR>"),
+            Self::Completions => command.override_usage("pushpull completions [OPTIONS] <SHELL>"),
+            Self::Serve | Self::Collect | Self::Health | Self::Man | Self::Help => command,
+        }
+    }
+
+    fn after_help(self) -> String {
+        let examples: Vec<_> = self.examples().lines().map(|line| format!("  {line}")).collect();
+        let note = self.note().map(|note| format!("\n\n{note}")).unwrap_or_default();
+        format!("Examples:\n{}{note}", examples.join("\n"))
     }
 }
 
@@ -171,50 +235,57 @@ pub(super) fn before_the_name() -> Vec<&'static Flag> {
 }
 
 /// The program's command line. The flags of `serve` are shown beside the commands too, since it is the default.
-pub(super) fn command_line() -> Command {
+pub(super) fn command_line(detail: Detail) -> Command {
     let root = Command::new(NAME)
         .bin_name(NAME)
         .version(env!("CARGO_PKG_VERSION"))
-        .about("One service watched by pull and by push at once, and the bridge from OTLP to Graphite")
+        .about("One service watched by pull and by push, and the bridge from OTLP to Graphite")
         .override_usage("pushpull [serve] [OPTIONS]\n       pushpull <COMMAND> [OPTIONS]")
-        .after_help(ENDPOINT_NOTE)
+        .after_help(match detail {
+            Detail::Brief => {
+                "`pushpull --help` shows all; `pushpull COMMAND --help` all of a command.".to_owned()
+            }
+            Detail::Whole => Name::Serve.after_help(),
+        })
         .no_binary_name(true)
         .propagate_version(true)
         .disable_help_subcommand(true)
-        .subcommands(Name::ALL.map(|name| name.command().display_name(NAME)));
+        .subcommands(Name::ALL.map(|name| name.command(detail).display_name(NAME)));
     let shown = flags::serve();
-    let hidden = before_the_name().into_iter().skip(shown.len()).map(|flag| flag.arg().hide(true));
-    with_flags(root, &shown).args(hidden)
+    let hidden = before_the_name().into_iter().skip(shown.len()).map(|flag| flag.arg(detail).hide(true));
+    let root = with_flags(root, &shown, detail).args(hidden);
+    if detail == Detail::Whole {
+        return root;
+    }
+    let crowd = shown.iter().filter(|flag| !BESIDE_THE_COMMANDS.contains(&flag.long));
+    crowd.fold(root, |root, flag| root.mut_arg(flag.name(), |arg| arg.hide_short_help(true)))
 }
 
+/// The flags that `-h` has room for beside the list of commands.
+const BESIDE_THE_COMMANDS: [&str; 5] = ["--listen", "--console", "--database", "--load", "--graphite"];
+
 /// Adds the flags, with `--help` and `--version` beside the last group, so that no group stands unnamed.
-fn with_flags(command: Command, flags: &[&Flag]) -> Command {
+fn with_flags(command: Command, flags: &[&Flag], detail: Detail) -> Command {
+    let general = |id: &'static str, short, help, action| {
+        let arg = Arg::new(id).short(short).long(id).help(help).action(action);
+        match detail {
+            // On one screen there is no room for what everybody knows.
+            Detail::Brief => arg.help_heading(OPTIONS).hide_short_help(true),
+            Detail::Whole => arg.help_heading(GENERAL),
+        }
+    };
     command
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .args(flags.iter().map(|flag| flag.arg()))
-        .arg(
-            Arg::new("help")
-                .short('h')
-                .long("help")
-                .help_heading(GENERAL)
-                .help("Print help")
-                .action(ArgAction::Help),
-        )
-        .arg(
-            Arg::new("version")
-                .short('V')
-                .long("version")
-                .help_heading(GENERAL)
-                .help("Print version")
-                .action(ArgAction::Version),
-        )
+        .args(flags.iter().map(|flag| flag.arg(detail)))
+        .arg(general("help", 'h', "Print help; -h what fits one screen", ArgAction::Help))
+        .arg(general("version", 'V', "Print version", ArgAction::Version))
 }
 
 /// The variable that was probably meant by one that nobody knows; clap judges the likeness.
 pub(super) fn similar_variable(unknown: &str) -> Option<String> {
     let flag = format!("--{}", unknown.strip_prefix(PREFIX)?.to_lowercase().replace('_', "-"));
-    let error = command_line().try_get_matches_from([OsString::from(flag)]).err()?;
+    let error = command_line(Detail::Brief).try_get_matches_from([OsString::from(flag)]).err()?;
     let similar = match error.get(clap::error::ContextKind::SuggestedArg)? {
         clap::error::ContextValue::String(similar) => similar.as_str(),
         _ => return None,
@@ -228,7 +299,8 @@ mod tests {
 
     #[test]
     fn clap_finds_no_fault_in_the_commands() {
-        command_line().debug_assert();
+        command_line(Detail::Brief).debug_assert();
+        command_line(Detail::Whole).debug_assert();
     }
 
     #[test]
