@@ -36,7 +36,7 @@ pub(crate) const SECONDS: [f64; 14] =
 const TEXT: [(header::HeaderName, HeaderValue); 1] =
     [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
 
-/// All that the page `/` says.
+/// All that the page `/` says, letter by letter as in the Flask example that it comes from: "Flash" is the example's.
 pub(crate) const HOME: &str = "Development Prometheus-backed Flash App";
 /// All that the page `/database` says where all went well.
 pub(crate) const COMPLETED: &str = "Completed expensive database operation";

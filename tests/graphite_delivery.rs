@@ -16,7 +16,8 @@ mod collect;
 #[path = "graphite_delivery/points.rs"]
 mod points;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "graphite_delivery/disk.rs"]
 mod disk;
 #[cfg(test)]
@@ -31,7 +32,8 @@ mod offsets;
 #[cfg(test)]
 #[path = "graphite_delivery/restart.rs"]
 mod restart;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "graphite_delivery/soak.rs"]
 mod soak;
 #[path = "graphite_delivery/totals.rs"]
