@@ -135,7 +135,7 @@ fn the_command_help_prints_what_the_flag_does() {
     assert_eq!(
         problems("help colect", &[]),
         [
-            "COMMAND \"colect\": unknown command; give serve or collect or health or load or completions or man or help"
+            "COMMAND \"colect\": unknown command; give serve or collect or health or load or mixin or completions or man or help"
         ]
     );
     assert_eq!(problems("help serve collect", &[]).len(), 1);
@@ -154,7 +154,7 @@ fn every_shell_completes_every_command_and_flag() {
         problems("completions tcsh --log xml", &[]),
         [
             "--log: `pushpull completions` has no such flag; it belongs to `pushpull serve` and `pushpull collect` and \
-             `pushpull health` and `pushpull load`",
+             `pushpull health` and `pushpull load` and `pushpull mixin`",
             "SHELL \"tcsh\": unknown; give bash or elvish or fish or powershell or zsh",
         ]
     );
