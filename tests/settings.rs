@@ -89,7 +89,7 @@ fn help_names_every_variable() {
 /// What the help says to type is understood.
 #[test]
 fn examples_are_good_command_lines() {
-    for name in ["serve", "collect", "health", "load", "completions", "man", "help"] {
+    for name in ["serve", "collect", "health", "load", "mixin", "completions", "man", "help"] {
         let text = printed(&format!("help {name}"));
         let examples = text.split("Examples:\n").nth(1).unwrap();
         let lines: Vec<_> = examples.lines().map_while(|line| line.strip_prefix("  pushpull")).collect();
@@ -126,7 +126,7 @@ fn help_of_health() {
 #[test]
 fn the_command_help_prints_what_the_flag_does() {
     assert_eq!(printed("help"), printed("--help"));
-    for name in ["serve", "collect", "health", "load", "completions", "man", "help"] {
+    for name in ["serve", "collect", "health", "load", "mixin", "completions", "man", "help"] {
         assert_eq!(printed(&format!("help {name}")), printed(&format!("{name} --help")));
     }
     // What only explains the program needs no good environment.
