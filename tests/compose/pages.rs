@@ -65,7 +65,8 @@ fn graphite_has_its_scripts_and_styles() {
     assert!(files.len() > 5, "{files:?}");
     for file in files {
         let path = &file[file.find("/static/").expect("a path")..];
-        web::get(&format!("{GRAPHITE}{path}")).unwrap_or_else(|error| panic!("Graphite's page is blank: {error}"));
+        web::get(&format!("{GRAPHITE}{path}"))
+            .unwrap_or_else(|error| panic!("Graphite's page is blank: {error}"));
     }
 }
 
