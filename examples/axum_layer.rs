@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Its metrics are at <http://127.0.0.1:3000/metrics>, and go together with its traces to where
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` says: `cargo run -- collect` in another terminal takes them in at the default.
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` says: `cargo run -- collect --console 127.0.0.1:5001` in another terminal takes them in
+//! at the default, and shows them at <http://127.0.0.1:5001/>.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is for a person to read")]
 
 use std::{env, error::Error, net::SocketAddr, time::Duration, time::Instant};
@@ -20,7 +21,7 @@ use axum::{
 use pushpull::{
     exposition::{sdk, text},
     http::Layer,
-    telemetry::{self, Destination, Environment, Reader, Telemetry},
+    telemetry::{self, Destination, Environment, Reader, Signal, Telemetry},
 };
 use tokio::{net::TcpListener, signal, task::spawn_blocking};
 
@@ -52,7 +53,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = greeter().merge(pulled).layer(layer);
 
     let listener = TcpListener::bind(env::args().nth(1).as_deref().unwrap_or("127.0.0.1:3000")).await?;
-    println!("http://{}/ until Ctrl-C", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    println!("http://{address}/hello/YOU answers, until Ctrl-C");
+    println!("Pulled: http://{address}/metrics shows what was measured");
+    println!("Pushed, to {}:", environment.endpoint(Signal::Traces));
+    println!(
+        "`pushpull collect --console 127.0.0.1:5001` takes it in, and shows it at http://127.0.0.1:5001/"
+    );
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async { signal::ctrl_c().await.unwrap_or_default() })
         .await?;

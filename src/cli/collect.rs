@@ -30,6 +30,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     page.over_tls = settings.tls.is_some();
     let token_file = settings.console_page.token_file.as_deref();
     page.add_console(console.as_ref().map(|(_, address)| *address), token_file)?;
+    page.add_way_to_look();
     logs::install(log, None)?;
     let runtime = Builder::new_multi_thread()
         .thread_name("collector")

@@ -101,6 +101,15 @@ impl Page {
         Ok(())
     }
 
+    /// Says how to see what arrives, where there is no service to look at.
+    pub(super) fn add_way_to_look(&mut self) {
+        let way = match self.console {
+            Some(console) => format!("Open http://{console}/ to see what arrives"),
+            None => "To see what arrives on a page, add --console 127.0.0.1:5001".to_owned(),
+        };
+        self.notes.insert(0, way);
+    }
+
     /// Says that all is ready: the block, or one log line where log lines are for machines.
     pub(super) fn print(&self, log: LogFormat) {
         let Some(text) = (log == LogFormat::Text).then(|| self.text()) else { return self.log() };

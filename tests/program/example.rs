@@ -29,10 +29,14 @@ fn the_example_is_seen_by_pull_and_by_push() {
         .pushing_to("grpc", &collector.address("otlp_grpc"))
         .exporting_often()
         .start();
-    let address = eventually("its address", || {
-        let text = example.stdout();
-        Some(text.strip_prefix("http://")?.split_once('/')?.0.to_owned())
+    let text = eventually("how to see its data", || {
+        Some(example.stdout()).filter(|text| text.contains("shows it at http://127.0.0.1:5001/\n"))
     });
+    let address = text.strip_prefix("http://").unwrap().split_once('/').unwrap().0.to_owned();
+    let endpoint = format!("Pushed, to http://{}:\n", collector.address("otlp_grpc"));
+    for told in [&format!("Pulled: http://{address}/metrics "), &endpoint] {
+        assert!(text.contains(told.as_str()), "{told}: {text}");
+    }
 
     for name in ["Ada", "Grace"] {
         assert_eq!(http::ask(&address, &format!("GET /hello/{name}")).body, format!("Hello, {name}!\n"));

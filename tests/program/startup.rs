@@ -136,7 +136,16 @@ fn collect_says_what_listens_and_shows_it() {
     }
     let (address, path) = link(&block, "console");
     assert_eq!(ask(&address, &format!("GET {path}")).status, 200);
+    assert!(block.contains(&format!("\nOpen http://{address}/ to see what arrives\n")), "{block}");
     let finished = collector.stop_by("INT");
     finished.assert_orderly();
     assert_eq!((finished.stdout, finished.stderr.as_str()), (block, ""));
+}
+
+#[test]
+fn collect_names_the_console_where_none_is_on() {
+    let collector = Launch::text(&["collect"]).start();
+    let block = block(|| collector.stdout());
+    assert!(block.contains("\nTo see what arrives on a page, add --console 127.0.0.1:5001\n"), "{block}");
+    collector.stop().assert_orderly();
 }
