@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod peers {
+    mod alerts;
     mod delivery;
     mod exposition;
     mod faults;

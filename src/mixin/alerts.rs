@@ -324,10 +324,10 @@ fn carried(config: &Config) -> Vec<Alert<'_>> {
         })
     });
     let senders = [
-        ("CollectorSinkAway", Sender::Collector, jobs.collector.as_ref(), "exporter", "the Collector"),
-        ("BridgeSinkAway", Sender::Bridge, jobs.bridge.as_ref(), "sink", "the bridge"),
+        ("CollectorSinkAway", Sender::Collector, jobs.collector.as_ref(), "exporter", "requests"),
+        ("BridgeSinkAway", Sender::Bridge, jobs.bridge.as_ref(), "sink", "bytes"),
     ];
-    let senders = senders.into_iter().filter_map(|(name, sender, job, label, what)| {
+    let senders = senders.into_iter().filter_map(|(name, sender, job, label, unit)| {
         let job = job?;
         Some(Alert {
             name,
@@ -335,9 +335,9 @@ fn carried(config: &Config) -> Vec<Alert<'_>> {
             job,
             expr: sender.stuck(job, config.windows.queues),
             hold: config.hold.queues,
-            summary: format!("{}: {what} cannot get rid of what it has", config.service),
+            summary: format!("{}: {job} cannot deliver what it has", config.service),
             description: format!(
-                "The queue of {{{{ $labels.{label} }}}} grows: its peer is away, or slower than what arrives."
+                "{{{{ $value | humanize }}}} {unit} wait for {{{{ $labels.{label} }}}}: it is away, or slower than what arrives."
             ),
             dashboard: "pipeline",
         })

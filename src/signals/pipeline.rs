@@ -162,14 +162,24 @@ impl Sender {
         format!("{size}{{{of}}} / {limit}{{{of}}}")
     }
 
-    /// The queues that were never empty in the window, and grow or are as good as full: their peer is away or too slow.
+    /// The queues that were never empty in the window while nothing was sent, their peer being away; and those that are
+    /// more than half full, their peer being too slow.
     #[must_use]
     pub fn stuck(self, of: &str, window: Duration) -> String {
         let ((size, limit), of, window) = (self.names(), job(of), time(window));
         let size = format!("{size}{{{of}}}");
+        let (label, sent) = match self {
+            Self::Collector => ("exporter", ["metric_points", "spans", "log_records"].as_slice()),
+            Self::Bridge => ("sink", [""].as_slice()),
+        };
+        let sent = sent.iter().map(|kind| match self {
+            Self::Collector => format!("increase(otelcol_exporter_sent_{kind}_total{{{of}}}[{window}]) > 0"),
+            Self::Bridge => format!("increase(pushpull_collector_sent_total{{{of}}}[{window}]) > 0"),
+        });
+        let sent = sent.collect::<Vec<_>>().join(" or ");
         format!(
-            "min_over_time({size}[{window}]) > 0 \
-             and (deriv({size}[{window}]) > 0 or {size} > 0.9 * {limit}{{{of}}})"
+            "(min_over_time({size}[{window}]) > 0 unless on(job, instance, {label}) ({sent}))\n\
+             or {size} > 0.5 * {limit}{{{of}}}"
         )
     }
 

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub(super) use self::deployment::shipped;
+pub(super) use self::deployment::{Deployment, shipped};
 
-use self::deployment::Deployment;
 use self::load::Load;
 use super::exposition::Exposition;
 use super::graphite_api::render;

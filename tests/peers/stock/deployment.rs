@@ -22,7 +22,7 @@ pub(in super::super) fn shipped(path: &str) -> PathBuf {
 }
 
 /// The peers, started; dropping it ends them.
-pub(super) struct Deployment {
+pub(in super::super) struct Deployment {
     // The service first: it is the one that ends first, while all that it pushes to still run.
     pub(super) app: Product,
     pub(super) collector: Peer,
@@ -101,7 +101,7 @@ impl Ports {
 
 impl Deployment {
     /// Starts everything, in the order of docker-compose.yml.
-    pub(super) fn start() -> Self {
+    pub(in super::super) fn start() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let ports = Ports::free();
         let mut graphite = graphite(folder.path(), ports);
@@ -139,6 +139,25 @@ impl Deployment {
         Jaeger(address("http://127.0.0.1", self.ports.jaeger_api))
     }
 
+    /// Where the Collector receives OTLP over gRPC.
+    pub(in super::super) fn otlp(&self) -> String {
+        address("http://127.0.0.1", self.ports.otlp_grpc)
+    }
+
+    /// An empty Prometheus in a folder, which scrapes another service and the same Collector and bridge every second,
+    /// with the rules that are in the folder's `mixin`.
+    pub(in super::super) fn empty_prometheus(&self, folder: &Path, app: &Product) -> (Peer, Prometheus) {
+        let [port] = free_ports();
+        let text = scraping(app, self.ports, port);
+        let quicker = text
+            .replace("scrape_interval: 5s", "scrape_interval: 1s")
+            .replace("scrape_timeout: 4s", "scrape_timeout: 1s");
+        assert_ne!(text, quicker, "the shipped intervals are others");
+        let mut peer = started_from(folder, &quicker, port);
+        peer.start();
+        (peer, Prometheus(address("http://127.0.0.1", port)))
+    }
+
     /// The base of graphite-web's URL.
     pub(super) fn graphite(&self) -> String {
         address("http://127.0.0.1", self.ports.graphite_web)
@@ -163,7 +182,7 @@ fn address(host: &str, port: u16) -> String {
 }
 
 /// Asks a URL until it answers 200.
-fn answers(url: String) -> impl Fn() -> Result<(), String> {
+fn answers(url: String) -> impl Fn() -> Result<(), String> + Send + Sync {
     move || web::get(&url).map(drop)
 }
 
@@ -275,30 +294,46 @@ fn graphite(folder: &Path, ports: Ports) -> Peer {
 }
 
 fn prometheus(folder: &Path, ports: Ports, app: &Product) -> Peer {
+    let text = scraping(app, ports, ports.prometheus);
+    let mixin = folder.join("mixin");
+    for part in ["alerts/alerts.yml", "rules/rules.yml"] {
+        fs::create_dir_all(mixin.join(part).parent().expect("a folder")).expect("a folder");
+        fs::copy(shipped("deploy/mixin").join(part), mixin.join(part)).expect("a shipped file");
+    }
+    started_from(folder, &text, ports.prometheus)
+}
+
+/// The shipped configuration of Prometheus, with the addresses here.
+fn scraping(app: &Product, ports: Ports, own: u16) -> String {
     let local = |port| address("127.0.0.1", port);
-    let config = folder.join("prometheus.yml");
-    let text = with_addresses(
+    with_addresses(
         "deploy/prometheus/prometheus.yml",
         &[
             ("app:5000", app.address("service").to_string()),
             ("otel-collector:8889", local(ports.exposition)),
             ("otel-collector:8888", local(ports.metrics)),
             ("graphite-bridge:8889", local(ports.bridge_exposition)),
-            ("localhost:9090", local(ports.prometheus)),
+            ("localhost:9090", local(own)),
         ],
-    );
-    fs::write(&config, text).expect("a configuration file");
+    )
+}
+
+/// A Prometheus with this configuration and everything else in a folder.
+fn started_from(folder: &Path, configuration: &str, port: u16) -> Peer {
+    let config = folder.join("prometheus.yml");
+    fs::write(&config, configuration).expect("a configuration file");
+    let local = address("127.0.0.1", port);
     Peer::new(
         "prometheus",
         peer("prometheus").join("bin/prometheus"),
         &[
             &format!("--config.file={}", config.display()),
             &format!("--storage.tsdb.path={}", folder.join("prometheus").display()),
-            &format!("--web.listen-address={}", local(ports.prometheus)),
+            &format!("--web.listen-address={local}"),
         ],
         Vec::new(),
         folder,
-        answers(address("http://127.0.0.1", ports.prometheus) + "/-/ready"),
+        answers(format!("http://{local}/-/ready")),
     )
 }
 

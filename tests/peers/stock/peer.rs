@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::super::process::{PATIENCE, Running, eventually};
 
 /// A program with what it is started with, whether it runs or not.
-pub(super) struct Peer {
+pub(in super::super) struct Peer {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
-    ready: Box<dyn Fn() -> Result<(), String>>,
+    ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     folder: PathBuf,
     running: Option<Running>,
 }
@@ -26,7 +26,7 @@ impl Peer {
         arguments: &[&str],
         environment: Vec<(&'static str, String)>,
         folder: &Path,
-        ready: impl Fn() -> Result<(), String> + 'static,
+        ready: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         Self {
             name,
@@ -68,7 +68,7 @@ impl Peer {
     }
 
     /// Stops it as an operator would.
-    pub(super) fn stop(&mut self) {
+    pub(in super::super) fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.terminate(Duration::from_secs(20));
         }
