@@ -1,6 +1,7 @@
 //! What a reader opens, in a real browser where it is this project's own page: both consoles behind their token, Graphite with
 //! its scripts and styles, Prometheus, Jaeger and Grafana by their APIs.
 
+use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -60,7 +61,11 @@ fn graphite_has_its_scripts_and_styles() {
     let mut files = Vec::new();
     for frame in frames {
         let page = web::get(&format!("{GRAPHITE}{frame}")).expect("a frame of Graphite's page");
-        files.extend(page.split(['"', '\'']).filter(|text| text.contains("/static/")).map(str::to_owned));
+        files.extend(
+            page.split(['"', '\''])
+                .filter(|text| text.contains("/static/") && Path::new(text).extension().is_some())
+                .map(str::to_owned),
+        );
     }
     assert!(files.len() > 5, "{files:?}");
     for file in files {

@@ -150,7 +150,7 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for arguments in [&["ps", "--all"][..], &["logs", "--no-color", "--tail", "25"]] {
+            for arguments in [&["ps", "--all"][..], &["logs", "--no-color", "--tail", "8"]] {
                 eprintln!("{}", self.compose(arguments).unwrap_or_else(|error| error));
             }
         }

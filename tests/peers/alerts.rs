@@ -45,7 +45,8 @@ fn faults() -> Vec<Fault> {
             let name = name.trim_matches('`').to_owned();
             assert!(command.contains(&format!("/api/faults/{name}`")), "{command}");
             let body = command.split('\'').nth(1).unwrap_or_else(|| panic!("no body in {command}"));
-            let alerts = alerts.split(',').map(|alert| alert.split(['[', ']']).nth(1).expect("a link").to_owned());
+            let alerts =
+                alerts.split(',').map(|alert| alert.split(['[', ']']).nth(1).expect("a link").to_owned());
             Fault { name, body: body.to_owned(), alerts: alerts.collect() }
         })
         .collect()
