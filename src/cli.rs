@@ -9,6 +9,7 @@ mod health;
 mod load;
 mod logs;
 mod mixin;
+mod names;
 mod serve;
 mod signals;
 mod sockets;

@@ -6,6 +6,7 @@ use tokio::runtime::Builder;
 
 use super::{
     Failure, logs,
+    names::{self, Names},
     signals::Signals,
     sockets::{Binder, Taken},
     startup::{self, Page, Views},
@@ -18,7 +19,8 @@ use crate::{
 
 pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     let mut binder = Binder::default();
-    let sockets = binder.collector(&settings.collector, Taken::Fail);
+    let names = Names::look_up(names::of_collector(&settings.collector));
+    let sockets = binder.collector(&settings.collector, Taken::Fail, &names);
     let tls = settings.tls.as_ref().and_then(|files| binder.tls(files));
     let console = settings.console.as_ref().map(|listen| binder.tcp(listen, Taken::Fail));
     binder.finish()?;
@@ -26,7 +28,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     let Some((sockets, addresses)) = sockets else { return Ok(()) };
     let sockets = Sockets { tls, ..sockets };
     let console = console.flatten();
-    let mut page = Page::collector(&addresses, &settings.collector);
+    let mut page = Page::collector(&addresses, &settings.collector, &names);
     page.over_tls = settings.tls.is_some();
     let token_file = settings.console_page.token_file.as_deref();
     page.add_console(console.as_ref().map(|(_, address)| *address), token_file)?;

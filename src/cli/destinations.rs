@@ -1,9 +1,12 @@
 //! Where telemetry goes, in the words of the start-up text.
 
+use url::Url;
+
+use super::names::{self, Names};
 use crate::telemetry::{Environment, Signal, exporter_variable};
 
 /// What is pushed where and what is not, and whether metrics can be pulled, on as few lines as it takes.
-pub(super) fn told(environment: &Environment, embedded: bool) -> Vec<String> {
+pub(super) fn told(environment: &Environment, embedded: bool, names: &Names) -> Vec<String> {
     if environment.is_disabled() {
         return vec!["OTEL_SDK_DISABLED is true: nothing is measured, traced or pushed".to_owned()];
     }
@@ -14,7 +17,7 @@ pub(super) fn told(environment: &Environment, embedded: bool) -> Vec<String> {
             "{} goes by OTLP to the collector in this process, since no OTEL_EXPORTER_OTLP_ENDPOINT is set",
             telemetry(&pushed)
         )],
-        false => endpoints(environment, &pushed),
+        false => endpoints(environment, &pushed, names),
     };
     if !held.is_empty() {
         let reason = |signal: &Signal| {
@@ -32,7 +35,17 @@ pub(super) fn told(environment: &Environment, embedded: bool) -> Vec<String> {
     lines
 }
 
-fn endpoints(environment: &Environment, pushed: &[Signal]) -> Vec<String> {
+/// The names of the hosts that telemetry is pushed to.
+pub(super) fn hosts(environment: &Environment) -> Vec<String> {
+    let pushed = Signal::ALL.into_iter().filter(|signal| environment.pushes(*signal));
+    pushed.filter_map(|signal| host(&environment.endpoint(signal))).collect()
+}
+
+fn host(endpoint: &str) -> Option<String> {
+    names::of_url(&Url::parse(endpoint).ok()?)
+}
+
+fn endpoints(environment: &Environment, pushed: &[Signal], hosts: &Names) -> Vec<String> {
     let mut endpoints: Vec<(String, Vec<Signal>)> = Vec::new();
     for signal in pushed {
         let endpoint = environment.endpoint(*signal);
@@ -43,7 +56,8 @@ fn endpoints(environment: &Environment, pushed: &[Signal]) -> Vec<String> {
     }
     let line = |(endpoint, signals): (String, Vec<Signal>)| {
         let names: Vec<_> = signals.into_iter().map(Signal::as_str).collect();
-        format!("Telemetry ({}) goes by OTLP to {endpoint}", names.join(", "))
+        let flaws = hosts.flaws(host(&endpoint));
+        format!("Telemetry ({}) goes by OTLP to {endpoint}{flaws}", names.join(", "))
     };
     endpoints.into_iter().map(line).collect()
 }

@@ -19,6 +19,7 @@ use url::Url;
 
 use super::{
     Failure, destinations, logs,
+    names::{self, Names},
     signals::Signals,
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page, Views},
@@ -158,6 +159,7 @@ struct Bound {
     prometheus: Option<(TcpListener, SocketAddr)>,
     embedded: Option<(Sockets, Addresses)>,
     console: Option<(TcpListener, SocketAddr)>,
+    names: Names,
     replaced: Vec<String>,
     warnings: Vec<String>,
 }
@@ -172,7 +174,12 @@ impl Bound {
             .and_then(|(host, port)| binder.prometheus(prometheus_address(host, port, &mut warnings)));
         let embeds =
             !environment.has_endpoint() && Signal::ALL.into_iter().any(|signal| environment.pushes(signal));
-        let embedded = embeds.then(|| binder.collector(&settings.collector, Taken::Replace)).flatten();
+        let names = Names::look_up(match embeds {
+            true => names::of_collector(&settings.collector).collect(),
+            false => destinations::hosts(environment),
+        });
+        let embedded =
+            embeds.then(|| binder.collector(&settings.collector, Taken::Replace, &names)).flatten();
         let console = match &settings.console {
             config::Console::Default(listen) if embeds => binder.tcp(listen, Taken::Replace),
             config::Console::Given(listen) => binder.tcp(listen, Taken::Fail),
@@ -181,22 +188,22 @@ impl Bound {
         pushed_elsewhere(settings, embeds).into_iter().for_each(|problem| binder.refuse(problem));
         let replaced = binder.finish()?;
         // A socket that is not there was a problem.
-        Ok(service.map(|service| Self { service, prometheus, embedded, console, replaced, warnings }))
+        Ok(service.map(|service| Self { service, prometheus, embedded, console, names, replaced, warnings }))
     }
 
     fn destination(&self) -> Destination {
         self.embedded.as_ref().map_or(Destination::Standard, |(_, addresses)| Destination::Embedded {
-            grpc: addresses.otlp_grpc,
-            http: addresses.otlp_http,
+            grpc: net::reachable(addresses.otlp_grpc),
+            http: net::reachable(addresses.otlp_http),
         })
     }
 
     fn page(&self, settings: &Serve, environment: &Environment) -> Result<Page, Failure> {
         let mut page = match &self.embedded {
-            Some((_, addresses)) => Page::collector(addresses, &settings.collector),
+            Some((_, addresses)) => Page::collector(addresses, &settings.collector, &self.names),
             None => Page::default(),
         };
-        page.notes.splice(0..0, destinations::told(environment, self.embedded.is_some()));
+        page.notes.splice(0..0, destinations::told(environment, self.embedded.is_some(), &self.names));
         page.service = Some(self.service.1);
         page.exposed = environment.exposes_metrics();
         page.prometheus = self.prometheus.as_ref().map(|(_, address)| *address);
@@ -265,7 +272,7 @@ impl Watching {
         controls: Controls,
     ) -> Result<(), Failure> {
         let _entered = runtime.enter();
-        let pulled = page.service.filter(|_| page.exposed);
+        let pulled = page.service.filter(|_| page.exposed).map(net::reachable);
         let pull = pulled.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
         let views = Views {
             collector: self.collector.as_ref().map(|collector| collector.pipeline().clone()),

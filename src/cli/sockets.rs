@@ -2,10 +2,12 @@
 
 use std::{
     io::{self, ErrorKind},
-    net::{SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
 };
 
-use super::Failure;
+use url::Host;
+
+use super::{Failure, names::Names};
 use crate::{
     collector::{Sockets, receive::statsd},
     config::{CollectorSettings, ForwardTarget, Listen, TlsFiles},
@@ -69,6 +71,7 @@ impl Binder {
         &mut self,
         settings: &CollectorSettings,
         taken: Taken,
+        names: &Names,
     ) -> Option<(Sockets, Addresses)> {
         let otlp_grpc = self.tcp(&settings.otlp_grpc, taken);
         let otlp_http = self.tcp(&settings.otlp_http, taken);
@@ -85,7 +88,7 @@ impl Binder {
             statsd: statsd.as_ref().map(|(_, address)| *address),
             exposition: exposition.1,
         };
-        for target in settings.forward.iter().filter(|target| leads_back(target, &addresses)) {
+        for target in settings.forward.iter().filter(|target| leads_back(target, &addresses, names)) {
             self.problems.push(format!(
                 "--forward {} is this collector's own receiver, and would send everything in a circle: name another endpoint",
                 target.url
@@ -157,12 +160,7 @@ impl Binder {
             }
             Err(error) => {
                 let remedy = match error.kind() {
-                    ErrorKind::AddrInUse => {
-                        format!(
-                            "port {} is taken: stop what listens there, or give another with {flag}",
-                            address.port()
-                        )
-                    }
+                    ErrorKind::AddrInUse => in_use(address, flag, cfg!(target_os = "macos")),
                     ErrorKind::PermissionDenied => {
                         format!("not permitted: give a port above 1023 with {flag}")
                     }
@@ -178,14 +176,61 @@ impl Binder {
     }
 }
 
+/// What to do where a port is taken.
+fn in_use(address: SocketAddr, flag: &str, on_macos: bool) -> String {
+    let port = address.port();
+    let other = if port == AIRPLAY { 5050 } else { port.checked_add(10_000).unwrap_or(0) };
+    let other = match flag.starts_with("--") {
+        true => format!("give another, such as {flag} {}", SocketAddr::new(address.ip(), other)),
+        false => format!("give another with {flag}, such as {other}"),
+    };
+    let holder = match on_macos && port == AIRPLAY {
+        true => "stop what listens there: on macOS that is the AirPlay Receiver, unless it is switched off in the \
+                 system's settings"
+            .to_owned(),
+        false => "stop what listens there".to_owned(),
+    };
+    format!("port {port} is taken: {other}, or {holder}")
+}
+
+/// The service's default port, on which macOS's AirPlay Receiver listens too.
+const AIRPLAY: u16 = 5000;
+
 /// Whether a forwarding target is one of the collector's own receivers.
-fn leads_back(target: &ForwardTarget, addresses: &Addresses) -> bool {
-    let Ok(resolved) = target.url.socket_addrs(|| None) else { return false };
+fn leads_back(target: &ForwardTarget, addresses: &Addresses, names: &Names) -> bool {
+    let ips = match target.url.host() {
+        Some(Host::Ipv4(ip)) => vec![ip.into()],
+        Some(Host::Ipv6(ip)) => vec![ip.into()],
+        Some(Host::Domain(name)) => names.addresses(name).to_vec(),
+        None => Vec::new(),
+    };
     let own = [addresses.otlp_grpc, addresses.otlp_http];
-    resolved.iter().any(|to| {
-        own.iter().any(|own| {
-            own.port() == to.port()
-                && (own.ip() == to.ip() || own.ip().is_unspecified() && to.ip().is_loopback())
-        })
+    own.into_iter().any(|own| {
+        let same = |ip: IpAddr| own.ip() == ip || own.ip().is_unspecified() && ip.is_loopback();
+        target.url.port_or_known_default() == Some(own.port()) && ips.iter().copied().any(same)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_replaced_by_one_that_can_be_typed() {
+        let told = |address: &str, flag, on_macos| in_use(address.parse().unwrap(), flag, on_macos);
+        assert_eq!(
+            told("127.0.0.1:5000", "--listen", false),
+            "port 5000 is taken: give another, such as --listen 127.0.0.1:5050, or stop what listens there"
+        );
+        let on_macos = told("127.0.0.1:5000", "--listen", true);
+        assert!(on_macos.contains("--listen 127.0.0.1:5050") && on_macos.contains("AirPlay"), "{on_macos}");
+        assert!(!told("127.0.0.1:4317", "--otlp-grpc", true).contains("AirPlay"));
+        assert!(told("[::1]:4317", "--otlp-grpc", false).contains("such as --otlp-grpc [::1]:14317,"));
+        assert!(told("127.0.0.1:60000", "--listen", false).contains("--listen 127.0.0.1:0,"));
+        let variable = told("127.0.0.1:9464", "OTEL_EXPORTER_PROMETHEUS_PORT", false);
+        assert!(
+            variable.contains("another with OTEL_EXPORTER_PROMETHEUS_PORT, such as 19464,"),
+            "{variable}"
+        );
+    }
 }

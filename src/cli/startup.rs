@@ -10,7 +10,12 @@ use std::{
 
 use tokio::task::JoinHandle;
 
-use super::{Failure, sockets::Addresses, token};
+use super::{
+    Failure,
+    names::{self, Names},
+    sockets::Addresses,
+    token,
+};
 use crate::{
     collector::{StartError, pipeline::Pipeline},
     config::{CollectorSettings, ConsolePage, GraphiteTarget, LogFormat},
@@ -41,7 +46,7 @@ pub(super) struct Page {
 
 impl Page {
     /// The part that every collector has.
-    pub(super) fn collector(addresses: &Addresses, settings: &CollectorSettings) -> Self {
+    pub(super) fn collector(addresses: &Addresses, settings: &CollectorSettings, names: &Names) -> Self {
         let mut notes = Vec::new();
         let graphite: Vec<_> = settings
             .graphite
@@ -55,7 +60,8 @@ impl Page {
             [] => "Graphite gets nothing: name one with --graphite HOST:PORT, or look at its lines with --graphite -".to_owned(),
             [first, rest @ ..] => {
                 let rest: String = rest.iter().map(|address| format!(", or {address} when that is gone")).collect();
-                format!("Graphite's lines go to {first}{rest}")
+                let flaws = names.flaws(settings.graphite.iter().filter_map(names::of_carbon));
+                format!("Graphite's lines go to {first}{rest}{flaws}")
             }
         });
         notes.extend(
@@ -64,12 +70,10 @@ impl Page {
                 .iter()
                 .map(|spool| format!("What waits for Graphite is kept in {}", spool.folder.display())),
         );
-        notes.extend(
-            settings
-                .forward
-                .iter()
-                .map(|target| format!("Everything is forwarded by OTLP to {}", target.url)),
-        );
+        notes.extend(settings.forward.iter().map(|target| {
+            let flaws = names.flaws(names::of_url(&target.url));
+            format!("Everything is forwarded by OTLP to {}{flaws}", target.url)
+        }));
         let beside_lines = settings.graphite.contains(&GraphiteTarget::Stdout);
         Self { collector: Some(*addresses), notes, beside_lines, ..Self::default() }
     }
@@ -104,7 +108,7 @@ impl Page {
     /// Says how to see what arrives, where there is no service to look at.
     pub(super) fn add_way_to_look(&mut self) {
         let way = match self.console {
-            Some(console) => format!("Open http://{console}/ to see what arrives"),
+            Some(console) => format!("Open http://{}/ to see what arrives", net::reachable(console)),
             None => "To see what arrives on a page, add --console 127.0.0.1:5001".to_owned(),
         };
         self.notes.insert(0, way);
@@ -120,6 +124,29 @@ impl Page {
         };
     }
 
+    /// Who else can reach what, where something listens on more than one address.
+    fn everywhere(&self) -> Option<String> {
+        let collector = self.collector.as_ref();
+        let listeners = [
+            ("service", self.service),
+            ("pull", self.prometheus),
+            ("console", self.console),
+            ("pushed", collector.map(|addresses| addresses.exposition)),
+            ("OTLP/gRPC", collector.map(|addresses| addresses.otlp_grpc)),
+            ("OTLP/HTTP", collector.map(|addresses| addresses.otlp_http)),
+            ("StatsD", collector.and_then(|addresses| addresses.statsd)),
+        ];
+        let open = |address: SocketAddr| address.ip().is_unspecified();
+        let open = listeners.into_iter().filter(|(_, address)| address.is_some_and(open));
+        let open: Vec<_> = open.map(|(what, _)| what).collect();
+        let names = open.join(", ");
+        (!open.is_empty()).then(|| format!("On all addresses of this machine, for others too: {names}"))
+    }
+
+    fn notes(&self) -> impl Iterator<Item = String> {
+        self.everywhere().into_iter().chain(self.notes.iter().cloned())
+    }
+
     fn log(&self) {
         let text = |address: Option<SocketAddr>| address.map(|address| address.to_string());
         let collector = self.collector.as_ref();
@@ -131,7 +158,7 @@ impl Page {
             otlp_http = text(collector.map(|addresses| addresses.otlp_http)),
             statsd = text(collector.and_then(|addresses| addresses.statsd)),
             exposition = text(collector.map(|addresses| addresses.exposition)),
-            notes = self.notes.join("; "),
+            notes = self.notes().collect::<Vec<_>>().join("; "),
             "ready"
         );
     }
@@ -143,7 +170,7 @@ impl Page {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  {:<10}  {place:<31} {}", listening.what, listening.note);
         }
-        if let Some(service) = self.service {
+        if let Some(service) = self.service.map(net::reachable) {
             let _ = write!(
                 text,
                 "\nTry: open http://{service}/ a few times, http://{service}/database/ once or twice"
@@ -151,7 +178,7 @@ impl Page {
             let pulled = self.exposed.then(|| format!("http://{service}/metrics/ for what is pulled"));
             let page = self.console.map(|console| {
                 let what = if self.collector.is_some() { "what was pushed" } else { "the same as a page" };
-                format!("http://{console}/ for {what}")
+                format!("http://{}/ for {what}", net::reachable(console))
             });
             let places: Vec<_> = pulled.into_iter().chain(page).collect();
             if !places.is_empty() {
@@ -160,20 +187,23 @@ impl Page {
             text.push('\n');
         }
         text.push('\n');
-        for note in &self.notes {
+        for note in self.notes() {
             let _ = writeln!(text, "{note}");
         }
         text.push_str("Ctrl-C stops\n\n");
         text
     }
 
-    /// What is listening, as the console lists it too.
+    /// What is listening, as the console lists it too, by addresses that can be opened.
     fn listening(&self) -> Vec<Listening> {
-        let page = |what: &str, address: SocketAddr, path: &str, note: &str| Listening {
-            what: what.to_owned(),
-            address: address.to_string(),
-            url: Some(format!("http://{address}{path}")),
-            note: note.to_owned(),
+        let page = |what: &str, address: SocketAddr, path: &str, note: &str| {
+            let address = net::reachable(address);
+            Listening {
+                what: what.to_owned(),
+                address: address.to_string(),
+                url: Some(format!("http://{address}{path}")),
+                note: note.to_owned(),
+            }
         };
         let port = |what: &str, address: SocketAddr, note: &str| Listening {
             url: None,

@@ -115,6 +115,14 @@ fn a_taken_port_of_the_service_names_port_and_flag() {
 }
 
 #[test]
+fn the_default_port_of_the_service_is_replaced_by_what_the_message_says() {
+    // Where this fails, someone else holds the port, which serves as well.
+    let _held = TcpListener::bind("127.0.0.1:5000");
+    let finished = Launch::text(&["serve"]).without_variable("PUSHPULL_LISTEN").finish();
+    assert_names(finished.failure(2), &["port 5000 is taken", "such as --listen 127.0.0.1:5050"]);
+}
+
+#[test]
 fn taken_ports_that_were_given_are_all_named() {
     let held: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -149,3 +149,52 @@ fn collect_names_the_console_where_none_is_on() {
     assert!(block.contains("\nTo see what arrives on a page, add --console 127.0.0.1:5001\n"), "{block}");
     collector.stop().assert_orderly();
 }
+
+#[test]
+fn what_listens_on_all_addresses_is_shown_by_one_that_can_be_opened() {
+    for (all, loopback) in [("0.0.0.0:0", "127.0.0.1:"), ("[::]:0", "[::1]:")] {
+        if std::net::TcpListener::bind(all).is_err() {
+            // A machine without IPv6.
+            continue;
+        }
+        let launch = Launch::text(&["serve", "--listen", all, "--exposition", all]);
+        let service = launch.arguments(&["--console", "127.0.0.1:0"]).quick_database().start();
+        let block = block(|| service.stdout());
+        for what in ["service", "pull", "pushed", "console"] {
+            let (address, path) = link(&block, what);
+            assert!(what == "console" || address.starts_with(loopback), "{what}: {block}");
+            assert_eq!(ask(&address, &format!("GET {path}")).status, 200, "{what}");
+        }
+        assert!(!block.contains("0.0.0.0") && !block.contains("[::]"), "{block}");
+        let told = "\nOn all addresses of this machine, for others too: service, pushed\n";
+        assert_eq!(block.matches(told).count(), 1, "{block}");
+        service.stop().assert_orderly();
+    }
+}
+
+/// Said where the name stands, and no reason not to start.
+#[test]
+fn a_name_that_does_not_resolve_is_told() {
+    let told = |launch: Launch, sentence: &str| {
+        let program = launch.start();
+        let block = block(|| program.stdout());
+        let line = block.lines().find(|line| line.starts_with(sentence)).unwrap_or_else(|| panic!("{block}"));
+        assert!(
+            line.contains("; but nosuch.invalid cannot be resolved now (")
+                && line.ends_with("is tried again"),
+            "{line}"
+        );
+        program.stop().assert_orderly();
+    };
+    for command in ["serve", "collect"] {
+        let launch = Launch::text(&[command, "--graphite", "nosuch.invalid:2003"]);
+        told(launch, "Graphite's lines go to nosuch.invalid:2003; but");
+        let launch = Launch::text(&[command, "--forward", "http://nosuch.invalid:4318"]);
+        told(launch, "Everything is forwarded by OTLP to http://nosuch.invalid:4318/; but");
+    }
+    let launch = Launch::text(&["serve", "--stop-within", "100ms"]).pushing_to("grpc", "nosuch.invalid:4317");
+    told(launch, "Telemetry (metrics, traces, logs) goes by OTLP to http://nosuch.invalid:4317; but");
+    let known = Launch::text(&["collect", "--graphite", "localhost:2003"]).start();
+    assert!(!block(|| known.stdout()).contains("cannot be resolved"), "{}", known.stdout());
+    known.stop().assert_orderly();
+}
