@@ -87,6 +87,7 @@ pub fn router(console: Console) -> Router {
         .route("/", get(index))
         .route("/style.css", get(style))
         .with_state(app)
+        .fallback(async || (StatusCode::NOT_FOUND, "There is no such page: try /\n"))
         .merge(controlled)
         .layer(middleware::from_fn_with_state(token, guard::protect))
 }

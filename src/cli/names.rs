@@ -93,7 +93,7 @@ mod tests {
         let names = Names::look_up(["localhost", "nosuch.invalid"].map(str::to_owned));
         assert!(names.addresses("localhost").iter().all(IpAddr::is_loopback));
         assert!(!names.addresses("localhost").is_empty());
-        assert_eq!(names.addresses("nosuch.invalid"), [IpAddr::from([0, 0, 0, 0]); 0]);
+        assert!(names.addresses("nosuch.invalid").is_empty());
         assert_eq!(names.flaws(["localhost".to_owned(), "unknown".to_owned()]), "");
         let flaw = names.flaws(["nosuch.invalid".to_owned()]);
         assert!(flaw.starts_with("; but nosuch.invalid cannot be resolved now ("), "{flaw}");

@@ -193,7 +193,7 @@ fn in_use(address: SocketAddr, flag: &str, on_macos: bool) -> String {
     format!("port {port} is taken: {other}, or {holder}")
 }
 
-/// The service's default port, on which macOS's AirPlay Receiver listens too.
+/// The service's default port, on which macOS's `AirPlay` Receiver listens too.
 const AIRPLAY: u16 = 5000;
 
 /// Whether a forwarding target is one of the collector's own receivers.

@@ -165,7 +165,7 @@ impl Page {
 
     fn text(&self) -> String {
         let mut text = format!("\npushpull {} is ready\n\n", env!("CARGO_PKG_VERSION"));
-        for listening in self.listening() {
+        for listening in self.listening(net::reachable) {
             let place = listening.url.as_ref().unwrap_or(&listening.address);
             // Writing to a string cannot fail.
             let _ = writeln!(text, "  {:<10}  {place:<31} {}", listening.what, listening.note);
@@ -194,10 +194,11 @@ impl Page {
         text
     }
 
-    /// What is listening, as the console lists it too, by addresses that can be opened.
-    fn listening(&self) -> Vec<Listening> {
+    /// What is listening, each by the address that `shown_as` makes of the bound one. The terminal shows addresses that this
+    /// machine can open; the console gets the bound ones, and puts the host that the browser asked into its links.
+    fn listening(&self, shown_as: impl Fn(SocketAddr) -> SocketAddr) -> Vec<Listening> {
         let page = |what: &str, address: SocketAddr, path: &str, note: &str| {
-            let address = net::reachable(address);
+            let address = shown_as(address);
             Listening {
                 what: what.to_owned(),
                 address: address.to_string(),
@@ -287,7 +288,7 @@ pub(super) fn serve_console(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let router = console::router(Console {
         links: settings.links.iter().map(|link| (link.name.clone(), link.url.clone())).collect(),
-        listening: page.listening(),
+        listening: page.listening(std::convert::identity),
         source: views.collector.map(|pipeline| Arc::new(pipeline) as Arc<dyn Source>),
         pull: views.pull,
         pushed: settings.pushed.clone(),

@@ -17,13 +17,19 @@ use crate::{
     telemetry::{CollectError, Reader},
 };
 
-/// The route `/metrics` alone, with or without a trailing slash: for a listener beside the service's own, neither
+/// What a person finds beside the metrics.
+const HOME: &str =
+    "This is pushpull's service. It has here\n/metrics  its metrics, for Prometheus to scrape\n";
+
+/// The route `/metrics`, with or without a trailing slash, which `/` names: for a listener beside the service's own, neither
 /// counted nor traced. What goes wrong on demand is in `faults`.
 pub fn router(meter: &Meter, reader: Reader, faults: Arc<Switches>) -> Router {
     let answer = async |State(scrape): State<Arc<Scrape>>| scrape.answer();
     Router::new()
+        .route("/", get(async || (TEXT, HOME)))
         .route("/metrics", get(answer))
         .route("/metrics/", get(answer))
+        .fallback(async || (StatusCode::NOT_FOUND, TEXT, "There is no such page: try /metrics\n"))
         .with_state(Arc::new(Scrape::new(meter, reader, faults)))
 }
 

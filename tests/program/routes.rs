@@ -143,3 +143,37 @@ fn all_three_routes_carry_spans_and_the_query_is_a_child() {
     let spans = watcher.spans();
     assert_eq!(spans.len(), 8, "6 requests and 2 queries, and not one of /healthz: {spans:?}");
 }
+
+/// Whoever opens a port reads what is there, and so does who mistakes a path.
+#[test]
+fn every_port_says_what_it_has() {
+    let collector = Launch::collect().arguments(&["--console", "127.0.0.1:0"]).start();
+    let service = Launch::serve()
+        .pushing_to("grpc", &collector.address("otlp_grpc"))
+        .variable("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
+        .variable("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
+        .start();
+    for (address, names) in [
+        (collector.address("exposition"), &["/metrics", "/healthz", "/readyz"][..]),
+        (
+            collector.address("otlp_http"),
+            &["/v1/metrics", "/v1/traces", "/v1/logs", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+        ),
+        (collector.address("otlp_grpc"), &["OTLP over gRPC", "OTEL_EXPORTER_OTLP_ENDPOINT"]),
+        (service.address("prometheus"), &["/metrics"]),
+    ] {
+        let home = ask(&address, "GET /");
+        assert_eq!((home.status, home.header("content-type")), (200, TEXT), "{home:?}");
+        let elsewhere = ask(&address, "GET /nothing");
+        assert!(elsewhere.status == 404 || elsewhere.status == 415, "{elsewhere:?}");
+        for name in names {
+            assert!(home.body.contains(name), "{name}: {home:?}");
+            let is_path = name.starts_with('/');
+            assert!(!is_path || elsewhere.body.contains(name), "{name}: {elsewhere:?}");
+        }
+        let posted = ask(&address, "POST /");
+        assert!((400..500).contains(&posted.status), "{posted:?}");
+    }
+    let elsewhere = ask(&collector.address("console"), "GET /nothing");
+    assert_eq!((elsewhere.status, elsewhere.body.as_str()), (404, "There is no such page: try /\n"));
+}

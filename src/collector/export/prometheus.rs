@@ -20,7 +20,15 @@ use crate::{
     },
 };
 
-/// `/metrics`, `/healthz` and `/readyz`.
+/// What a person finds here.
+const HOME: &str = "\
+This is pushpull's collector. It has here
+/metrics  what was pushed to it, for Prometheus to scrape
+/healthz  whether it is alive
+/readyz   whether it can take more in, and how each output does
+";
+
+/// `/metrics`, `/healthz` and `/readyz`; `/` names them.
 pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Router {
     let metrics = get(move |Extract(pipeline): Extract<Pipeline>| async move {
         let exposed = pipeline.families();
@@ -29,6 +37,7 @@ pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Route
         ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text::encode(&families))
     });
     Router::new()
+        .route("/", get(async || HOME))
         .route("/metrics", metrics.clone())
         .route("/metrics/", metrics)
         .route("/healthz", get(async || "ok\n"))
@@ -36,6 +45,9 @@ pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Route
             "/readyz",
             get(move |Extract(pipeline): Extract<Pipeline>| async move { ready(&pipeline, &sinks) }),
         )
+        .fallback(async || {
+            (StatusCode::NOT_FOUND, "There is no such page: try /metrics, /healthz or /readyz\n")
+        })
         .with_state(pipeline)
 }
 

@@ -15,6 +15,7 @@ use axum::{
         header::{ALLOW, CONTENT_TYPE},
     },
     response::IntoResponse as _,
+    routing::get,
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -31,6 +32,12 @@ use crate::collector::{
 
 /// This receiver's name in the counts.
 const PLACE: &str = "otlp_grpc";
+/// What a person finds here, who comes with a browser.
+const HOME: &str = "\
+This port receives OTLP over gRPC: metrics, traces and logs. A browser has nothing to send here.
+An SDK sends here with OTEL_EXPORTER_OTLP_PROTOCOL=grpc and this address as OTEL_EXPORTER_OTLP_ENDPOINT.
+OTLP over HTTP has a port of its own, 4318 where none is given.
+";
 /// Before each message: a byte that tells whether it is compressed, and its length in four bytes.
 const PREFIX_LENGTH: usize = 5;
 const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
@@ -43,7 +50,10 @@ pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
 
 /// The OTLP/gRPC receiver with bounds of the caller's.
 pub fn router_within(limits: Limits, accept: Accept, stats: Arc<Stats>) -> Router {
-    Intake::new(PLACE, limits, accept, stats).routes(path, call).fallback(unknown_method)
+    Intake::new(PLACE, limits, accept, stats)
+        .routes(path, call)
+        .route("/", get(async || HOME).fallback(unknown_method))
+        .fallback(unknown_method)
 }
 
 const fn path(signal: Signal) -> &'static str {

@@ -16,6 +16,7 @@ use axum::{
             RETRY_AFTER,
         },
     },
+    routing::get,
 };
 use prost::Message as _;
 use serde_json::json;
@@ -32,6 +33,14 @@ use crate::collector::{
 
 /// This receiver's name in the counts.
 const PLACE: &str = "otlp_http";
+/// What a person finds here.
+const HOME: &str = "\
+This port receives OTLP over HTTP, by POST in protobuf or JSON (application/x-protobuf, application/json), plain or gzip:
+/v1/metrics
+/v1/traces
+/v1/logs
+An SDK sends here with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf and this address as OTEL_EXPORTER_OTLP_ENDPOINT.
+";
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
@@ -42,7 +51,10 @@ pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
 
 /// The OTLP/HTTP receiver with bounds of the caller's.
 pub fn router_within(limits: Limits, accept: Accept, stats: Arc<Stats>) -> Router {
-    Intake::new(PLACE, limits, accept, stats).routes(path, export).fallback(unknown_path)
+    Intake::new(PLACE, limits, accept, stats)
+        .routes(path, export)
+        .route("/", get(async || HOME).fallback(unknown_path))
+        .fallback(unknown_path)
 }
 
 const fn path(signal: Signal) -> &'static str {
