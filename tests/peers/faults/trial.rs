@@ -7,10 +7,10 @@ use super::super::process::{PATIENCE, eventually};
 use super::super::product::Product;
 use super::super::prometheus::Scraping;
 use super::super::web;
-use super::views::{Reading, Seen, View, Window};
+use super::views::{Flaw, Reading, Seen, View, Window};
 
-/// Requests that a window has at least: some two seconds of them.
-const WINDOW: f64 = 100.0;
+/// What a window has at least: some two seconds of requests.
+const WINDOW: [(&str, f64); 1] = [("requests", 100.0)];
 
 /// The peers of all tests that run now: the last one of those ends them.
 static PEERS: Mutex<Weak<Peers>> = Mutex::new(Weak::new());
@@ -98,14 +98,15 @@ impl Trial {
             .unwrap_or_else(|refusal| panic!("{refusal}"));
     }
 
-    /// What happens from now on until each view has seen enough requests.
-    pub(super) fn windows(&self, views: &[View]) -> Vec<Window> {
+    /// What happens from now on until each view has seen enough of each of these figures.
+    pub(super) fn windows(&self, views: &[View], least: &[(&str, f64)]) -> Vec<Window> {
+        let figures: Vec<_> = least.iter().map(|(figure, _)| *figure).chain(["uptime"]).collect();
         let begun: Vec<_> = views.iter().map(|view| (*view, self.reading(*view))).collect();
         let ended = |(view, begun): (View, Reading)| {
-            let wanted = begun["requests"] + WINDOW;
-            eventually(&format!("{view:?} to show {wanted} requests"), PATIENCE, || {
-                let requests = self.seen().reading_of(view, &["uptime", "requests"])?["requests"];
-                if requests >= wanted { Ok(()) } else { Err(format!("{requests} requests")) }
+            eventually(&format!("{view:?} to show {least:?} more"), 2 * PATIENCE, || {
+                let shown = self.seen().reading_of(view, &figures)?;
+                let enough = least.iter().all(|(figure, least)| shown[figure] >= begun[figure] + least);
+                if enough { Ok(()) } else { Err(format!("{shown:?}")) }
             });
             Window::between(view, &begun, &self.reading(view))
         };
@@ -117,17 +118,33 @@ impl Trial {
         eventually(&format!("a reading of {view:?}"), PATIENCE, || self.seen().reading(view))
     }
 
-    /// Holds that all is as it should be in the next window of each of these views.
-    pub(super) fn holds(&self, views: &[View], check: impl Fn(&Window) -> Result<(), String>) {
-        for window in self.windows(views) {
-            check(&window).unwrap_or_else(|flaw| panic!("{}: {flaw}", self.name));
-        }
+    /// Holds that all that is recorded in the next window of each of these views is as it should be, and that it comes
+    /// as quickly as it should in that window or, on a busy machine, in a later one.
+    pub(super) fn holds(&self, views: &[View], check: impl Fn(&Window) -> Result<(), Flaw>) {
+        self.holds_after(&WINDOW, views, check);
+    }
+
+    /// The same in windows that are as long as it takes for each of these figures to grow by so much.
+    pub(super) fn holds_after(
+        &self,
+        least: &[(&str, f64)],
+        views: &[View],
+        check: impl Fn(&Window) -> Result<(), Flaw>,
+    ) {
+        eventually(&format!("{} to be in time", self.name), 4 * PATIENCE, || {
+            self.windows(views, least).iter().try_for_each(|window| match check(window) {
+                Ok(()) => Ok(()),
+                Err(Flaw::Time(flaw)) => Err(flaw),
+                Err(Flaw::Count(flaw)) => panic!("{}: {flaw}", self.name),
+            })
+        });
     }
 
     /// Holds that all is soon as it should be in a window of each view.
-    pub(super) fn comes_back(&self, check: impl Fn(&Window) -> Result<(), String>) {
-        eventually(&format!("{} to be well again", self.name), 2 * PATIENCE, || {
-            self.windows(&View::ALL).iter().try_for_each(&check)
+    pub(super) fn comes_back(&self, check: impl Fn(&Window) -> Result<(), Flaw>) {
+        eventually(&format!("{} to be well again", self.name), 4 * PATIENCE, || {
+            let windows = self.windows(&View::ALL, &WINDOW);
+            windows.iter().try_for_each(&check).map_err(|flaw| flaw.to_string())
         });
     }
 
