@@ -289,7 +289,7 @@ fn health(config: &Config) -> Dashboard {
             "collector",
             "Collector",
             config.jobs.collector.as_ref(),
-            "otelcol_process_uptime_seconds_total",
+            "otelcol_exporter_queue_capacity",
             figures::collector,
         ),
         (

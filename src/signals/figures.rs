@@ -1,7 +1,7 @@
 //! What a person looks at when the telemetry itself is in doubt: the Collector, the bridge and Prometheus in figures.
 
 use super::{
-    pipeline::{Loser, Sender, lag, stale_pull},
+    pipeline::{Loser, Sender, collectors_own, lag, stale_pull},
     query::job,
 };
 
@@ -43,7 +43,8 @@ pub fn ways(pulled: &str, pushed: &str) -> Vec<Figure> {
 pub fn collector(of: &str, range: &str) -> Vec<Figure> {
     let by = |label: &str, name: &str| {
         ["metric_points", "spans", "log_records"]
-            .map(|kind| format!("sum by ({label}) (rate({name}_{kind}_total{{{}}}[{range}]))", job(of)))
+            .map(|kind| collectors_own(&format!("{name}_{kind}"), &job(of)))
+            .map(|series| format!("sum by ({label}) (rate({series}[{range}]))"))
     };
     let [points, spans, records] = by("receiver", "otelcol_receiver_accepted");
     let [points_sent, spans_sent, records_sent] = by("exporter", "otelcol_exporter_sent");

@@ -66,15 +66,15 @@ const SERVICE: [Counter; 5] = [
 
 /// What the stock Collector counts: it gave up an export, its queue had no room, or it refused its sender.
 const COLLECTOR: [Counter; 9] = [
-    ("otelcol_exporter_send_failed_metric_points_total", ""),
-    ("otelcol_exporter_send_failed_spans_total", ""),
-    ("otelcol_exporter_send_failed_log_records_total", ""),
-    ("otelcol_exporter_enqueue_failed_metric_points_total", ""),
-    ("otelcol_exporter_enqueue_failed_spans_total", ""),
-    ("otelcol_exporter_enqueue_failed_log_records_total", ""),
-    ("otelcol_receiver_refused_metric_points_total", ""),
-    ("otelcol_receiver_refused_spans_total", ""),
-    ("otelcol_receiver_refused_log_records_total", ""),
+    ("otelcol_exporter_send_failed_metric_points", ""),
+    ("otelcol_exporter_send_failed_spans", ""),
+    ("otelcol_exporter_send_failed_log_records", ""),
+    ("otelcol_exporter_enqueue_failed_metric_points", ""),
+    ("otelcol_exporter_enqueue_failed_spans", ""),
+    ("otelcol_exporter_enqueue_failed_log_records", ""),
+    ("otelcol_receiver_refused_metric_points", ""),
+    ("otelcol_receiver_refused_spans", ""),
+    ("otelcol_receiver_refused_log_records", ""),
 ];
 
 /// What the bridge counts, without what its sender keeps and sends again.
@@ -83,6 +83,11 @@ const BRIDGE: [Counter; 3] = [
     ("pushpull_collector_refused_total", ",reason!~\"no_room|too_slow|aborted\""),
     ("pushpull_collector_spool_damaged_total", ",reason!=\"torn\""),
 ];
+
+/// A counter of the stock Collector's own, whose name ends in `_total` or not, as its version and its settings have it.
+pub(super) fn collectors_own(name: &str, matcher: &str) -> String {
+    format!("{{__name__=~\"{name}(_total)?\",{matcher}}}")
+}
 
 /// Who loses telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +109,20 @@ impl Loser {
         }
     }
 
+    fn series(self, name: &str, of: &str, labels: &str) -> String {
+        match self {
+            Self::Collector => collectors_own(name, of),
+            Self::Service | Self::Bridge => format!("{name}{{{of}{labels}}}"),
+        }
+    }
+
     /// How many items a job lost in the window. A counter of losses is there from its first loss on, so that its first value
     /// counts too where its target was already scraped before it.
     #[must_use]
     pub fn lost(self, of: &str, window: Duration) -> String {
         let (of, window) = (job(of), time(window));
         let counters = self.counters().iter().map(|(name, labels)| {
-            let series = format!("{name}{{{of}{labels}}}");
+            let series = self.series(name, &of, labels);
             format!(
                 "(sum(increase({series}[{window}])) or vector(0)) \
                  + (sum({series} unless {series} offset {window} \
@@ -173,7 +185,10 @@ impl Sender {
             Self::Bridge => ("sink", [""].as_slice()),
         };
         let sent = sent.iter().map(|kind| match self {
-            Self::Collector => format!("increase(otelcol_exporter_sent_{kind}_total{{{of}}}[{window}]) > 0"),
+            Self::Collector => {
+                let sent = collectors_own(&format!("otelcol_exporter_sent_{kind}"), &of);
+                format!("increase({sent}[{window}]) > 0")
+            }
             Self::Bridge => format!("increase(pushpull_collector_sent_total{{{of}}}[{window}]) > 0"),
         });
         let sent = sent.collect::<Vec<_>>().join(" or ");
