@@ -37,6 +37,11 @@ fn attributes(pairs: &[(&str, Value)]) -> Value {
 
 /// Ten answers in each step: nine that are well, one of them slow, and one that is a quick error.
 fn body(base: u64, step: u64) -> String {
+    body_of("pushpull", base, step, &[200, 503])
+}
+
+/// The same of another service, with those answers alone that have one of these statuses.
+fn body_of(service: &str, base: u64, step: u64, statuses: &[u64]) -> String {
     let times = json!({
         "startTimeUnixNano": format!("{base}000000000"),
         "timeUnixNano": format!("{}000000000", base + step * STEP),
@@ -65,6 +70,9 @@ fn body(base: u64, step: u64) -> String {
             }),
         )
     };
+    let all = [(200, answers(200, [0, 8, 1, 0], 4.5)), (503, answers(503, [1, 0, 0, 0], 0.5))];
+    let answered: Value =
+        all.into_iter().filter(|(status, _)| statuses.contains(status)).map(|(_, point)| point).collect();
     let cumulative = json!(2);
     let metrics = json!([
         { "name": "requests", "sum": {
@@ -73,12 +81,12 @@ fn body(base: u64, step: u64) -> String {
         } },
         { "name": "http.server.request.duration", "unit": "s", "histogram": {
             "aggregationTemporality": cumulative,
-            "dataPoints": [answers(200, [0, 8, 1, 0], 4.5), answers(503, [1, 0, 0, 0], 0.5)],
+            "dataPoints": answered,
         } },
     ]);
-    let service = attributes(&[("service.name", json!({ "stringValue": "pushpull" }))]);
+    let resource = attributes(&[("service.name", json!({ "stringValue": service }))]);
     json!({ "resourceMetrics": [{
-        "resource": { "attributes": service }, "scopeMetrics": [{ "metrics": metrics }],
+        "resource": { "attributes": resource }, "scopeMetrics": [{ "metrics": metrics }],
     }] })
     .to_string()
 }
@@ -104,15 +112,18 @@ fn every_query_to_copy_shows_what_it_says() {
     let base = now / STEP * STEP - STEPS * STEP;
     for step in 1..=STEPS {
         assert_eq!(web::post_json(&url, &body(base, step)), Ok(200));
+        assert_eq!(web::post_json(&url, &body_of("well", base, step, &[200])), Ok(200));
     }
     // A point at second 0, which is refused.
     assert_eq!(web::post_json(&url, &body(0, 0)), Ok(200));
 
     let mut queries = queries();
+    let of_errors = queries["the share of errors, 0 where there is none"].replace("=pushpull", "=well");
+    assert_eq!(shown(&graphite, &of_errors), [0.0; STEPS as usize]);
     let mut target = |what: &str| queries.remove(what).unwrap_or_else(|| panic!("no query for {what}"));
     let exact = [
         ("requests a second", 2.5),
-        ("the share of errors", 0.1),
+        ("the share of errors, 0 where there is none", 0.1),
         ("the share within the objective of 1 s", 0.9),
         ("the mean latency", 0.5),
     ];
