@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod compose {
+    mod alerts;
     #[path = "../peers/graphite_api.rs"]
     #[expect(dead_code, reason = "the peers suite reads names and tags too")]
     mod graphite_api;
@@ -48,6 +49,7 @@ mod compose {
         stage("the containers are closed", || hardening::holds(&stack));
         stage("each container killed under load", || outages::are_outlived(&stack));
         stage("the profiles", || profiles::send(&stack));
+        stage("each fault and its alerts", || alerts::are_those_of_the_runbook(&stack));
         stage("down and up", || history::is_kept(&mut stack));
         stage("mistakes", || mistakes::are_named(&stack));
     }
