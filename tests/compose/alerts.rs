@@ -88,7 +88,8 @@ impl<'a> Case<'a> {
         for left in [&app, &watcher] {
             drop(stack.docker(&["rm", "--force", "--volumes", left]));
         }
-        let mut arguments = vec!["run", "--detach", "--no-deps", "--name", &app, "--publish", "127.0.0.1::5001"];
+        let mut arguments =
+            vec!["run", "--detach", "--no-deps", "--name", &app, "--publish", "127.0.0.1::5001"];
         let service = format!("OTEL_SERVICE_NAME={}", fault.name);
         for variable in [
             service.as_str(),
@@ -103,11 +104,21 @@ impl<'a> Case<'a> {
         stack.run(&arguments);
         let folder = configuration(&fault.name, &app);
         let mount = format!("{}:/etc/prometheus:ro", folder.path().display());
-        let network = stack.inspect("prometheus", "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}");
+        let network =
+            stack.inspect("prometheus", "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}");
         let image = stack.inspect("prometheus", "{{.Config.Image}}");
         let started = stack.docker(&[
-            "run", "--detach", "--name", &watcher, "--network", &network, "--publish", "127.0.0.1::9090", "--volume",
-            &mount, &image,
+            "run",
+            "--detach",
+            "--name",
+            &watcher,
+            "--network",
+            &network,
+            "--publish",
+            "127.0.0.1::9090",
+            "--volume",
+            &mount,
+            &image,
         ]);
         started.unwrap_or_else(|error| panic!("a Prometheus for {}: {error}", fault.name));
         let published = |container: &str, port: &str| {

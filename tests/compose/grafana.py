@@ -114,11 +114,12 @@ def run():
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.path == "/api/health":
+        path = self.path.split("?")[0]
+        if path == "/api/health":
             return self.answer("application/json", json.dumps({"database": "ok", "version": "a stand-in"}))
-        if self.path == "/panels":
+        if path == "/panels":
             return self.answer("application/json", json.dumps(list(run()), indent=1))
-        if self.path == "/":
+        if path == "/":
             rows = "".join(
                 "<tr>" + "".join(f"<td>{html.escape(str(asked.get(key, '')))}" for key in
                                  ("dashboard", "panel", "query", "series", "values", "error"))
