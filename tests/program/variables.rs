@@ -195,7 +195,7 @@ fn the_second_listener_exposes_the_same() {
         let answer = ask(&address, &format!("GET {path}"));
         assert_eq!((answer.status, answer.sample("requests_total{endpoint=\"/\"}")), (200, Some(1.0)));
     }
-    assert_eq!(ask(&address, "GET /").status, 404);
+    assert_eq!(ask(&address, "GET /requests").status, 404);
     assert_eq!(ask(&address, "POST /metrics").status, 405);
     service.stop().assert_orderly();
 }
