@@ -32,8 +32,9 @@ fn every_container_is_closed(stack: &Stack) {
         }
         assert!(added == "[]" || added == "<no value>", "{service}: {added}");
         let processes =
-            stack.docker(&["top", &stack.container(&service), "-o", "uid"]).expect("its processes");
-        let users: Vec<_> = processes.lines().skip(1).map(str::trim).collect();
+            stack.docker(&["top", &stack.container(&service), "-o", "pid,uid"]).expect("its processes");
+        let users: Vec<_> =
+            processes.lines().skip(1).filter_map(|line| line.split_whitespace().last()).collect();
         assert!(!users.is_empty() && users.iter().all(|user| *user != "0"), "{service} runs as {users:?}");
         // A file that nobody may put there, by the engine itself.
         let refused = stack.docker(&["cp", "Cargo.toml", &format!("{}:/made", stack.container(&service))]);
