@@ -124,6 +124,11 @@ fn help_of_health() {
 }
 
 #[test]
+fn help_of_mixin() {
+    insta::assert_snapshot!(printed("mixin --help"));
+}
+
+#[test]
 fn the_command_help_prints_what_the_flag_does() {
     assert_eq!(printed("help"), printed("--help"));
     for name in ["serve", "collect", "health", "load", "mixin", "completions", "man", "help"] {
@@ -179,7 +184,7 @@ fn the_manual_page_has_every_command_and_flag() {
 
 #[test]
 fn help_fits_a_terminal_and_holds_nothing_of_the_environment() {
-    for line in ["--help", "collect --help", "health --help", "load --help", "completions --help"] {
+    for line in ["--help", "collect --help", "health --help", "load --help", "mixin --help", "completions --help"] {
         let wide: Vec<_> =
             printed(line).lines().filter(|line| line.chars().count() > 100).map(str::to_owned).collect();
         assert!(wide.is_empty(), "{line}: {wide:#?}");

@@ -281,10 +281,13 @@ fn long_term(config: &Config) -> Dashboard {
     }
 }
 
+/// What gives the figures of a job over a range.
+type Figures = fn(&str, &str) -> Vec<figures::Figure>;
+
 fn health(config: &Config) -> Dashboard {
     let source = prometheus(config);
     let (mut layout, mut variables) = (Layout::default(), Vec::new());
-    let parts: [(&str, &str, Option<&String>, &str, fn(&str, &str) -> Vec<figures::Figure>); 3] = [
+    let parts: [(&str, &str, Option<&String>, &str, Figures); 3] = [
         (
             "collector",
             "Collector",

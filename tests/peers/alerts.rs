@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::process::{eventually, run};
 use super::product::Product;
 use super::prometheus::Prometheus;
-use super::stock::{Deployment, shipped};
+use super::stock::{Deployment, peer::Peer, shipped};
 use super::web;
 
 /// So long a fault stays on at least: every window and every `for` of the test's mixin has passed by then.
@@ -52,6 +52,12 @@ fn faults() -> Vec<Fault> {
         .collect()
 }
 
+/// The alerts that a text links to.
+fn named(text: &str) -> BTreeSet<String> {
+    let links = text.split('[').skip(1).map(|link| link.split_once("](#").expect("a link").0.to_owned());
+    links.collect()
+}
+
 #[test]
 fn each_fault_fires_the_alerts_of_the_runbook_and_no_other() {
     let faults = faults();
@@ -60,30 +66,47 @@ fn each_fault_fires_the_alerts_of_the_runbook_and_no_other() {
     let stock = Deployment::start();
     for some in faults.chunks(AT_ONCE) {
         // Started one after another, tried side by side.
-        let cases: Vec<_> = some.iter().map(|fault| Case::start(&stock, fault)).collect();
+        let cases: Vec<_> = some.iter().map(|fault| (Case::start(&stock, &fault.name), fault)).collect();
         thread::scope(|scope| {
-            for case in &cases {
-                scope.spawn(|| case.fires());
+            for (case, fault) in &cases {
+                scope.spawn(|| case.fires(fault));
             }
         });
     }
 }
 
-/// A service with its fault, and the Prometheus that watches it.
-struct Case<'a> {
-    fault: &'a Fault,
+#[test]
+fn each_peer_that_is_away_fires_the_alerts_of_the_runbook_and_no_other() {
+    let text = fs::read_to_string(shipped("docs/RUNBOOK.md")).expect("the runbook");
+    let mut stock = Deployment::start();
+    for name in ["jaeger", "graphite", "graphite-bridge", "otel-collector"] {
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).expect("a row");
+        let alerts = named(row);
+        // A name of its own, since what the Collector shows of a service outlives it.
+        let case = Case::start(&stock, &format!("without-{name}"));
+        stock.peer(name).stop();
+        case.comes_to(&alerts);
+        stock.peer(name).start();
+        case.comes_to(&BTreeSet::new());
+        assert_eq!(case.ever_fired(), alerts, "without {name}");
+    }
+}
+
+/// A service under load, and the Prometheus that watches it.
+struct Case {
+    name: String,
     service: Product,
     prometheus: Prometheus,
-    _process: super::stock::peer::Peer,
+    _process: Peer,
     // Dropped last: Prometheus writes into it.
     _folder: TempDir,
 }
 
-impl<'a> Case<'a> {
-    /// Starts both; returns once Prometheus has seen the service by both ways, and nothing fires.
-    fn start(stock: &Deployment, fault: &'a Fault) -> Self {
+impl Case {
+    /// Starts both; returns once Prometheus has seen the service by both ways, and nothing fired.
+    fn start(stock: &Deployment, name: &str) -> Self {
         let service = Product::serve_only(&[
-            ("OTEL_SERVICE_NAME", &fault.name),
+            ("OTEL_SERVICE_NAME", name),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &stock.otlp()),
             ("OTEL_METRIC_EXPORT_INTERVAL", "1000"),
             ("PUSHPULL_CONSOLE", "127.0.0.1:0"),
@@ -92,37 +115,40 @@ impl<'a> Case<'a> {
             ("PUSHPULL_DATABASE_WORK", "0.02"),
         ]);
         let folder = TempDir::new().expect("a temporary folder");
-        mixin(&folder.path().join("mixin"), &fault.name);
+        mixin(&folder.path().join("mixin"), name);
         let (process, prometheus) = stock.empty_prometheus(folder.path(), &service);
-        let case = Self { fault, service, prometheus, _process: process, _folder: folder };
-        for job in ["app", &fault.name] {
+        let case = Self { name: name.to_owned(), service, prometheus, _process: process, _folder: folder };
+        for job in ["app", name] {
             eventually(&format!("{job} to be seen"), PATIENCE, || {
                 case.prometheus.value(&format!("job:telemetry_stale:ratio{{job=\"{job}\"}}")).map(drop)
             });
         }
-        assert_eq!(case.ever_fired(), BTreeSet::new(), "before {}", fault.name);
+        assert_eq!(case.ever_fired(), BTreeSet::new(), "before {name}");
         case
     }
 
-    fn fires(&self) {
-        let Fault { name, body, alerts } = self.fault;
+    /// Begins a fault, holds that it fires what it is to fire as long as it is on, and ends it.
+    fn fires(&self, fault: &Fault) {
+        let Fault { name, body, alerts } = fault;
         let url = self.service.url("console", &format!("/api/faults/{name}"));
         web::put(&url, body).unwrap_or_else(|refusal| panic!("{refusal}"));
         let begun = Instant::now();
-        eventually(&format!("{name} to fire {alerts:?}"), PATIENCE, || {
-            let firing = self.firing();
-            if firing == *alerts { Ok(()) } else { Err(format!("{firing:?}")) }
-        });
+        self.comes_to(alerts);
         eventually(&format!("{name} to be on for {LASTS:?}"), LASTS, || {
             assert_eq!(self.ever_fired(), *alerts, "{name}");
             if begun.elapsed() >= LASTS { Ok(()) } else { Err(format!("{:?}", begun.elapsed())) }
         });
         web::delete(&url).unwrap_or_else(|refusal| panic!("{refusal}"));
-        eventually(&format!("{name} to be over"), PATIENCE, || {
-            let firing = self.firing();
-            if firing.is_empty() { Ok(()) } else { Err(format!("{firing:?}")) }
-        });
+        self.comes_to(&BTreeSet::new());
         assert_eq!(self.ever_fired(), *alerts, "after {name}");
+    }
+
+    /// Waits until these alerts fire at once, and no other.
+    fn comes_to(&self, alerts: &BTreeSet<String>) {
+        eventually(&format!("{} to fire {alerts:?}", self.name), PATIENCE, || {
+            let firing = self.firing();
+            if firing == *alerts { Ok(()) } else { Err(format!("{firing:?}")) }
+        });
     }
 
     fn firing(&self) -> BTreeSet<String> {

@@ -168,7 +168,7 @@ impl Deployment {
         address("127.0.0.1", self.ports.statsd)
     }
 
-    pub(super) fn peer(&mut self, name: &str) -> &mut Peer {
+    pub(in super::super) fn peer(&mut self, name: &str) -> &mut Peer {
         let Self { collector, bridge, prometheus, graphite, jaeger, .. } = self;
         [collector, bridge, prometheus, graphite, jaeger]
             .into_iter()

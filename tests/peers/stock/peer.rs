@@ -56,7 +56,7 @@ impl Peer {
     ///
     /// # Panics
     /// Where it ends instead.
-    pub(super) fn start(&mut self) {
+    pub(in super::super) fn start(&mut self) {
         let mut running = Running::start(self.name, &mut self.command(), &self.folder);
         let ended = eventually(&format!("{} to be ready", self.name), PATIENCE, || match running.ended() {
             Some(status) => Ok(Some(status)),
