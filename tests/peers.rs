@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod peers {
     mod alerts;
+    mod dashboards;
     mod delivery;
     mod exposition;
     mod faults;

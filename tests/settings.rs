@@ -184,7 +184,9 @@ fn the_manual_page_has_every_command_and_flag() {
 
 #[test]
 fn help_fits_a_terminal_and_holds_nothing_of_the_environment() {
-    for line in ["--help", "collect --help", "health --help", "load --help", "mixin --help", "completions --help"] {
+    for line in
+        ["--help", "collect --help", "health --help", "load --help", "mixin --help", "completions --help"]
+    {
         let wide: Vec<_> =
             printed(line).lines().filter(|line| line.chars().count() > 100).map(str::to_owned).collect();
         assert!(wide.is_empty(), "{line}: {wide:#?}");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -92,18 +92,18 @@ fn each_peer_that_is_away_fires_the_alerts_of_the_runbook_and_no_other() {
 }
 
 /// A service under load, and the Prometheus that watches it.
-struct Case {
+pub(super) struct Case {
     name: String,
     service: Product,
-    prometheus: Prometheus,
+    pub(super) prometheus: Prometheus,
     _process: Peer,
     // Dropped last: Prometheus writes into it.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Case {
     /// Starts both; returns once Prometheus has seen the service by both ways, and nothing fired.
-    fn start(stock: &Deployment, name: &str) -> Self {
+    pub(super) fn start(stock: &Deployment, name: &str) -> Self {
         let service = Product::serve_only(&[
             ("OTEL_SERVICE_NAME", name),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &stock.otlp()),
@@ -116,7 +116,7 @@ impl Case {
         let folder = TempDir::new().expect("a temporary folder");
         mixin(&folder.path().join("mixin"), name);
         let (process, prometheus) = stock.empty_prometheus(folder.path(), &service);
-        let case = Self { name: name.to_owned(), service, prometheus, _process: process, _folder: folder };
+        let case = Self { name: name.to_owned(), service, prometheus, _process: process, folder };
         for job in ["app", name] {
             eventually(&format!("{job} to be seen"), PATIENCE, || {
                 case.prometheus.value(&format!("job:telemetry_stale:ratio{{job=\"{job}\"}}")).map(drop)
@@ -124,6 +124,11 @@ impl Case {
         }
         assert_eq!(case.ever_fired(), BTreeSet::new(), "before {name}");
         case
+    }
+
+    /// The folder of its mixin.
+    pub(super) fn mixin(&self) -> PathBuf {
+        self.folder.path().join("mixin")
     }
 
     /// Begins a fault, holds that it fires what it is to fire as long as it is on, and ends it.

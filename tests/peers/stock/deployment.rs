@@ -159,7 +159,7 @@ impl Deployment {
     }
 
     /// The base of graphite-web's URL.
-    pub(super) fn graphite(&self) -> String {
+    pub(in super::super) fn graphite(&self) -> String {
         address("http://127.0.0.1", self.ports.graphite_web)
     }
 
