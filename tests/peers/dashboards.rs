@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::alerts::Case;
-use super::graphite::render;
+use super::graphite_api::render;
 use super::process::eventually;
 use super::stock::Deployment;
 
