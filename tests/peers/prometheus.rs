@@ -134,9 +134,9 @@ impl Prometheus {
         }
     }
 
-    /// The series of a job without the labels that tell where they are from, and without what Prometheus adds itself.
+    /// The series of a job without the labels that tell where they are from, and without what Prometheus adds itself, by its rules too.
     pub(super) fn of_job(&self, job: &str) -> Result<BTreeMap<Labels, f64>, String> {
-        let added = "up|scrape_.*|target_info|traces_span_metrics_.*";
+        let added = "up|scrape_.*|job:.*|ALERTS.*|target_info|traces_span_metrics_.*";
         let series = self.query(&format!("{{job=\"{job}\",__name__!~\"{added}\"}}"))?;
         Ok(series
             .into_iter()
