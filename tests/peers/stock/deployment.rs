@@ -312,7 +312,7 @@ fn scraping(app: &Product, ports: Ports, own: u16) -> String {
             ("app:5000", app.address("service").to_string()),
             ("otel-collector:8889", local(ports.exposition)),
             ("otel-collector:8888", local(ports.metrics)),
-            ("graphite-bridge:8889", local(ports.bridge_exposition)),
+            ("graphite-bridge:8890", local(ports.bridge_exposition)),
             ("localhost:9090", local(own)),
         ],
     )
