@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod compose {
     mod alerts;
+    #[path = "../peers/firing.rs"]
+    mod firing;
     #[path = "../peers/graphite_api.rs"]
     #[expect(dead_code, reason = "the peers suite reads names and tags too")]
     mod graphite_api;
@@ -48,7 +50,7 @@ mod compose {
         stage("the pages that a reader opens", || pages::open(&stack));
         stage("the containers are closed", || hardening::holds(&stack));
         stage("each container killed under load", || outages::are_outlived(&stack));
-        stage("the profiles", || profiles::send(&stack));
+        stage("the profiles", || profiles::send(&mut stack));
         stage("each fault and its alerts", || alerts::are_those_of_the_runbook(&stack));
         stage("down and up", || history::is_kept(&mut stack));
         stage("mistakes", || mistakes::are_named(&stack));

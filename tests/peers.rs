@@ -11,6 +11,7 @@ mod peers {
     mod delivery;
     mod exposition;
     mod faults;
+    mod firing;
     mod graphite;
     mod graphite_api;
     mod graphite_names;

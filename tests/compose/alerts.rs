@@ -6,15 +6,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::process::{eventually, run};
+use super::firing::{ever_fired, firing, mixin};
+use super::process::eventually;
 use super::prometheus::Prometheus;
 use super::stack::{PATIENCE, Stack};
 use super::{history, web};
@@ -50,7 +49,7 @@ fn faults() -> Vec<Fault> {
         .collect()
 }
 
-fn shipped(path: &str) -> std::path::PathBuf {
+fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -59,11 +58,9 @@ pub(super) fn are_those_of_the_runbook(stack: &Stack) {
     let known: BTreeSet<_> = pushpull::config::faults::Name::ALL.iter().map(|name| name.text()).collect();
     assert_eq!(faults.iter().map(|fault| fault.name.as_str()).collect::<BTreeSet<_>>(), known);
     for some in faults.chunks(AT_ONCE) {
-        // Started one after another, tried side by side.
-        let cases: Vec<_> = some.iter().map(|fault| Case::start(stack, fault)).collect();
         thread::scope(|scope| {
-            for case in &cases {
-                scope.spawn(|| case.fires());
+            for fault in some {
+                scope.spawn(|| Case::start(stack, fault).fires());
             }
         });
     }
@@ -133,7 +130,7 @@ impl<'a> Case<'a> {
                 case.prometheus.value(&format!("job:telemetry_stale:ratio{{job=\"{job}\"}}")).map(drop)
             });
         }
-        assert_eq!(case.ever_fired(), BTreeSet::new(), "before {}", fault.name);
+        assert_eq!(ever_fired(&case.prometheus), BTreeSet::new(), "before {}", fault.name);
         case
     }
 
@@ -143,35 +140,20 @@ impl<'a> Case<'a> {
         web::put(&url, body).unwrap_or_else(|refusal| panic!("{refusal}"));
         let begun = Instant::now();
         eventually(&format!("{name} to fire {alerts:?}"), PATIENCE, || {
-            let firing = self.firing();
+            let firing = firing(&self.prometheus);
             if firing == *alerts { Ok(()) } else { Err(format!("{firing:?}")) }
         });
         eventually(&format!("{name} to be on for {LASTS:?}"), LASTS, || {
-            assert_eq!(self.ever_fired(), *alerts, "{name}");
+            assert_eq!(ever_fired(&self.prometheus), *alerts, "{name}");
             if begun.elapsed() >= LASTS { Ok(()) } else { Err(format!("{:?}", begun.elapsed())) }
         });
         web::delete(&url).unwrap_or_else(|refusal| panic!("{refusal}"));
         eventually(&format!("{name} to be over"), PATIENCE, || {
-            let firing = self.firing();
+            let firing = firing(&self.prometheus);
             if firing.is_empty() { Ok(()) } else { Err(format!("{firing:?}")) }
         });
-        assert_eq!(self.ever_fired(), *alerts, "after {name}");
+        assert_eq!(ever_fired(&self.prometheus), *alerts, "after {name}");
         eprintln!("  {name}: {}", alerts.iter().cloned().collect::<Vec<_>>().join(", "));
-    }
-
-    fn firing(&self) -> BTreeSet<String> {
-        self.alerts("ALERTS{alertstate=\"firing\"}")
-    }
-
-    /// Every alert that fired since Prometheus started, also between two looks.
-    fn ever_fired(&self) -> BTreeSet<String> {
-        self.alerts("last_over_time(ALERTS{alertstate=\"firing\"}[1h])")
-    }
-
-    fn alerts(&self, query: &str) -> BTreeSet<String> {
-        let query = format!("count by (alertname) ({query})");
-        let shown = self.prometheus.query(&query).unwrap_or_else(|refusal| panic!("{refusal}"));
-        shown.into_iter().map(|(mut labels, _)| labels.remove("alertname").expect("a name")).collect()
     }
 }
 
@@ -202,16 +184,4 @@ fn configuration(service: &str, app: &str) -> TempDir {
     fs::write(folder.path().join("prometheus.yml"), text).expect("a configuration file");
     mixin(&folder.path().join("mixin"), service);
     folder
-}
-
-/// The test's mixin for a service, by the program itself.
-fn mixin(folder: &Path, service: &str) {
-    let text = fs::read_to_string(shipped("tests/compose/mixin.json")).expect("the test's configuration");
-    let mut config: Value = serde_json::from_str(&text).expect("JSON");
-    config["service"] = service.into();
-    config["jobs"] = json!({ "pushed": service });
-    fs::create_dir_all(folder).expect("a folder");
-    fs::write(folder.join("config.json"), config.to_string()).expect("a configuration file");
-    run(Command::new(env!("CARGO_BIN_EXE_pushpull")).arg("mixin").arg(folder), "")
-        .unwrap_or_else(|error| panic!("pushpull mixin: {error}"));
 }

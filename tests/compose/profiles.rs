@@ -10,7 +10,9 @@ use super::stack::{GRAFANA, GRAPHITE, PROMETHEUS, Stack};
 use super::views::DELIVERY;
 use super::web;
 
-pub(super) fn send(stack: &Stack) {
+/// The probe is on from here, as a line of `.env` would have it.
+pub(super) fn send(stack: &mut Stack) {
+    stack.set("PUSHPULL_PROBE", "2s");
     stack.up(&["load", "statsd"]);
     let prometheus = Prometheus(PROMETHEUS.to_owned());
     eventually("the StatsD counter in Prometheus", DELIVERY, || {
