@@ -39,10 +39,10 @@ fn every_panel_has_data() {
         assert!(queries.len() > 20, "only {} queries: {answer}", queries.len());
         let empty: Vec<_> =
             queries.iter().filter(|query| query["values"].as_u64().unwrap_or(0) == 0).collect();
-        if empty.is_empty() {
-            Ok(eprintln!("  {} queries of panels have data", queries.len()))
-        } else {
-            Err(format!("{empty:#?}"))
+        if !empty.is_empty() {
+            return Err(format!("{empty:#?}"));
         }
+        eprintln!("  {} queries of panels have data", queries.len());
+        Ok(())
     });
 }
