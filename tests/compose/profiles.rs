@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::graphite_api::render;
 use super::process::eventually;
 use super::prometheus::Prometheus;
-use super::stack::{GRAFANA, GRAPHITE, PROMETHEUS, Stack};
+use super::stack::{GRAFANA, GRAPHITE, PATIENCE, PROMETHEUS, Stack};
 use super::views::DELIVERY;
 use super::web;
 
@@ -32,7 +32,7 @@ fn some<T>(found: Vec<T>) -> Result<(), String> {
 
 /// The stand-in for Grafana asks each query of each panel of the data source that the panel names.
 fn every_panel_has_data() {
-    eventually("data in every panel", DELIVERY, || {
+    eventually("data in every panel", PATIENCE, || {
         let answer = web::get(&format!("{GRAFANA}/panels"))?;
         let queries: Vec<Value> =
             serde_json::from_str(&answer).map_err(|error| format!("{error} in {answer}"))?;
