@@ -55,7 +55,12 @@ fn in_prometheus(job: &str, endpoint: &str) -> Result<f64, String> {
 }
 
 fn in_graphite(endpoint: &str) -> Result<f64, String> {
-    match render(GRAPHITE, &format!("seriesByTag('name=requests','endpoint={endpoint}')"))?.as_slice() {
+    match render(
+        GRAPHITE,
+        &format!("seriesByTag('name=requests','service.name=pushpull','endpoint={endpoint}')"),
+    )?
+    .as_slice()
+    {
         [series] => series.values().last().copied().ok_or_else(|| "no value".to_owned()),
         other => Err(format!("{} series", other.len())),
     }
