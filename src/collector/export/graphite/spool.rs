@@ -76,8 +76,9 @@ pub enum OpenError {
     },
     /// The folder, or a file in it, cannot be used.
     #[error(
-        "cannot use {} for --spool: {source}; give a folder that can be written to",
-        folder.display()
+        "cannot use {} for --spool: {source}; {}",
+        folder.display(),
+        folder::remedy(folder, source)
     )]
     Folder {
         /// The folder.

@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -37,6 +37,24 @@ pub(super) struct Position {
 /// The name of the segment that begins at a position of the log.
 pub(super) fn segment_name(base: u64) -> String {
     format!("{base:020}{ENDING}")
+}
+
+/// What to do about a folder that cannot be used. A volume of the wrong owner is the usual case in a container.
+pub(super) fn remedy(folder: &Path, error: &io::Error) -> String {
+    let existing = folder.ancestors().find_map(|path| Some((path, fs::metadata(path).ok()?)));
+    match existing {
+        Some((path, found)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let uid = rustix::process::geteuid().as_raw();
+            format!(
+                "{} belongs to uid {} (mode {:04o}), and this process runs as uid {uid}: give it (of a volume: its root) \
+                 to uid {uid}, or give another folder",
+                path.display(),
+                found.uid(),
+                found.mode() & 0o7777
+            )
+        }
+        _ => "give a folder that can be written to".to_owned(),
+    }
 }
 
 impl Folder {
