@@ -5,13 +5,16 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
 use super::Failure;
 use crate::console::Token;
+
+/// The longest file that is read, in bytes: a token goes into a header of each request.
+const LONGEST: u64 = 4096;
 
 /// Makes a token that nobody can guess: 122 random bits.
 pub(super) fn fresh() -> String {
@@ -25,16 +28,28 @@ pub(super) fn fresh() -> String {
 pub(super) fn of_file(file: &Path) -> Result<Token, Failure> {
     let problem =
         |what: String| Failure::settings(format!("--console-token-file {}: {what}", file.display()));
-    let text = match fs::read_to_string(file) {
+    let text = match read(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create(file).map_err(|error| problem(not_created(file, &error)))?
         }
         read => read.map_err(|error| problem(not_read(file, &error)))?,
     };
+    if text.len() as u64 > LONGEST {
+        return Err(problem(format!(
+            "is longer than {LONGEST} bytes; name a file with a token and nothing else"
+        )));
+    }
     let least = Token::SHORTEST;
     Token::new(text.trim()).ok_or_else(|| {
         problem(format!("holds no token; write one of at least {least} characters, without spaces, into it"))
     })
+}
+
+/// Reads the file's text, and one byte more than the longest at most.
+fn read(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(file)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Creates the file, of mode 0600, and returns its text; or that of whoever created it first.
@@ -45,7 +60,7 @@ fn create(file: &Path) -> io::Result<String> {
     new.as_file().sync_all()?;
     match new.persist_noclobber(file) {
         Ok(_) => Ok(text),
-        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => fs::read_to_string(file),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => read(file),
         Err(error) => Err(error.error),
     }
 }

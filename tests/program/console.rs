@@ -91,6 +91,13 @@ fn a_token_file_that_cannot_be_had_is_said_with_its_remedy() {
     assert!(refused(&empty).contains("holds no token; write one of at least 16 characters"));
     assert_eq!(fs::read_to_string(&empty).unwrap(), "short\n");
     assert!(refused(folder.path()).contains("cannot be read by uid"));
+
+    // Of another file's content nothing is taken for a token, and a file without an end is no reason to wait.
+    let long = folder.path().join("long");
+    fs::write(&long, "t".repeat(4097)).unwrap();
+    for long in [&long, Path::new("/dev/zero")] {
+        assert!(refused(long).contains("is longer than 4096 bytes"), "{long:?}");
+    }
 }
 
 /// The usual case is a volume that another user owns.
