@@ -136,10 +136,10 @@ impl Loser {
     #[must_use]
     pub fn loss_rate(self, of: &str, range: &str) -> String {
         let of = job(of);
-        let counters = self
-            .counters()
-            .iter()
-            .map(|(name, labels)| format!("(sum(rate({name}{{{of}{labels}}}[{range}])) or vector(0))"));
+        let counters = self.counters().iter().map(|(name, labels)| {
+            let series = self.series(name, &of, labels);
+            format!("(sum(rate({series}[{range}])) or vector(0))")
+        });
         counters.collect::<Vec<_>>().join("\n+ ")
     }
 }
