@@ -44,6 +44,10 @@ bench:
 fuzz SECONDS="60":
     FUZZ_SECONDS={{SECONDS}} .ci/run fuzz
 
+# The mixin's files, promtool's checks and tests, Grafana's schema.
+mixin:
+    .ci/run mixin
+
 # Brings the real peers and runs the suite against them.
 peers:
     .ci/run peers

@@ -6,6 +6,7 @@
 mod arguments;
 mod console;
 pub mod faults;
+mod flag;
 mod flags;
 mod invalid;
 mod lines;
@@ -30,7 +31,7 @@ pub use listen::{Console, Listen};
 pub use targets::{DatabaseUrl, ForwardProtocol, ForwardTarget, GraphiteTarget};
 
 use arguments::Request;
-use flags::Flag;
+use flag::Flag;
 use invalid::Fault;
 use program::Name;
 use reader::{Reader, Variables};

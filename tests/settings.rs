@@ -53,6 +53,31 @@ fn problems(line: &str, variables: &[(&str, &str)]) -> Vec<String> {
     }
 }
 
+/// Whatever names the version, or the day of its release.
+#[test]
+fn release_is_the_same_everywhere() {
+    let version = env!("CARGO_PKG_VERSION");
+    let read =
+        |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    for (path, text) in [
+        ("Dockerfile", format!("org.opencontainers.image.version=\"{version}\"")),
+        ("docker-compose.yml", format!("image: pushpull:{version}\n")),
+        ("docker-compose.bridge.yml", format!("image: pushpull:{version}\n")),
+        ("docs/OPERATIONS.md", format!("the image `pushpull:{version}`")),
+    ] {
+        assert!(read(path).contains(&text), "{path} does not have {text:?}");
+    }
+    let changes = read("CHANGELOG.md");
+    let title = format!("## [{version}] - ");
+    let released = changes.lines().find_map(|line| line.strip_prefix(&title));
+    let released = released.unwrap_or_else(|| panic!("CHANGELOG.md has no line {title:?}"));
+    let heading = printed("man").lines().find(|line| line.starts_with(".TH ")).unwrap().to_owned();
+    assert!(
+        heading.contains(&format!("1 {released} \"pushpull {version}\"")),
+        "{heading}: {released} expected"
+    );
+}
+
 #[test]
 fn help_of_the_program() {
     insta::assert_snapshot!(printed("--help"));
@@ -60,8 +85,17 @@ fn help_of_the_program() {
 
 #[test]
 fn brief_help() {
-    let lines =
-        ["-h", "serve -h", "collect -h", "health -h", "load -h", "completions -h", "man -h", "help -h"];
+    let lines = [
+        "-h",
+        "serve -h",
+        "collect -h",
+        "health -h",
+        "load -h",
+        "mixin -h",
+        "completions -h",
+        "man -h",
+        "help -h",
+    ];
     insta::assert_snapshot!(lines.map(|line| format!("$ pushpull {line}\n{}", printed(line))).join("\n"));
     for line in lines {
         let text = printed(line);

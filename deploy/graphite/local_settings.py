@@ -18,7 +18,7 @@ TIME_ZONE = "UTC"
 # Published on loopback only; the names under which a browser and Grafana reach it.
 ALLOWED_HOSTS = os.environ.get("GRAPHITE_ALLOWED_HOSTS", "localhost,127.0.0.1,graphite").split(",")
 
-# Signs the sessions of whoever logs in. Made at the first start, kept beside the data.
+# Signs the sessions of users who log in. Made at the first start, and stored with the data.
 _key = Path(STORAGE_DIR, "secret-key")
 if not _key.exists():
     _key.touch(mode=0o600)

@@ -6,7 +6,7 @@ use super::names::{self, Names};
 use crate::telemetry::{Environment, Signal, exporter_variable};
 
 /// What is pushed where and what is not, and whether metrics can be pulled, on as few lines as it takes.
-pub(super) fn told(environment: &Environment, embedded: bool, names: &Names) -> Vec<String> {
+pub(super) fn lines(environment: &Environment, embedded: bool, names: &Names) -> Vec<String> {
     if environment.is_disabled() {
         return vec!["OTEL_SDK_DISABLED is true: nothing is measured, traced or pushed".to_owned()];
     }

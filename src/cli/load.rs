@@ -47,7 +47,7 @@ pub(super) fn run(settings: &Load, log: LogFormat) -> Result<(), Failure> {
             before = now;
         }
         traffic.stop();
-        // Whoever waits longer than this has failed; the line counts it as sent alone.
+        // A request that takes longer than this counts as sent, but neither as answered nor as failed.
         let _ = timeout(DRAIN, traffic.idle()).await;
         report(&traffic.tally(), probe.is_some(), "load in all");
         Ok(())

@@ -1,4 +1,4 @@
-//! Names of other hosts, looked up at the start: one that cannot be resolved is told, and delays nothing.
+//! Names of other hosts, looked up at the start. One that cannot be resolved is reported, and delays nothing.
 //!
 //! A look-up cannot be cancelled. Each has a thread of its own, which is left behind where it takes too long.
 
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) struct Names(BTreeMap<String, Result<Vec<IpAddr>, String>>);
 
 impl Names {
-    /// Looks the names up, one beside the other.
+    /// Looks all names up at the same time.
     pub(super) fn look_up(hosts: impl IntoIterator<Item = String>) -> Self {
         let late = || Err(format!("no answer within {PATIENCE:?}"));
         let mut names: BTreeMap<_, _> = hosts.into_iter().map(|host| (host, late())).collect();
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_resolved_or_told() {
+    fn a_name_is_resolved_or_reported() {
         let names = Names::look_up(["localhost", "nosuch.invalid"].map(str::to_owned));
         assert!(names.addresses("localhost").iter().all(IpAddr::is_loopback));
         assert!(!names.addresses("localhost").is_empty());

@@ -1,4 +1,4 @@
-//! `pushpull serve`: the service, and beside it the embedded collector and the console where no OTLP
+//! `pushpull serve`: the service, and with it the embedded collector and the console where no OTLP
 //! endpoint is configured.
 
 use std::{
@@ -203,7 +203,7 @@ impl Bound {
             Some((_, addresses)) => Page::collector(addresses, &settings.collector, &self.names),
             None => Page::default(),
         };
-        page.notes.splice(0..0, destinations::told(environment, self.embedded.is_some(), &self.names));
+        page.notes.splice(0..0, destinations::lines(environment, self.embedded.is_some(), &self.names));
         page.service = Some(self.service.1);
         page.exposed = environment.exposes_metrics();
         page.prometheus = self.prometheus.as_ref().map(|(_, address)| *address);
@@ -215,7 +215,7 @@ impl Bound {
     }
 }
 
-/// What is wrong with `--console-pushed` here: it has no use beside the embedded collector or without a console.
+/// What is wrong with `--console-pushed` here: it has no use with the embedded collector or without a console.
 fn pushed_elsewhere(settings: &Serve, embeds: bool) -> Option<String> {
     let url = settings.console_page.pushed.as_ref()?;
     let why = match &settings.console {

@@ -217,17 +217,17 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_replaced_by_one_that_can_be_typed() {
-        let told = |address: &str, flag, on_macos| in_use(address.parse().unwrap(), flag, on_macos);
+        let message = |address: &str, flag, on_macos| in_use(address.parse().unwrap(), flag, on_macos);
         assert_eq!(
-            told("127.0.0.1:5000", "--listen", false),
+            message("127.0.0.1:5000", "--listen", false),
             "port 5000 is taken: give another, such as --listen 127.0.0.1:5050, or stop what listens there"
         );
-        let on_macos = told("127.0.0.1:5000", "--listen", true);
+        let on_macos = message("127.0.0.1:5000", "--listen", true);
         assert!(on_macos.contains("--listen 127.0.0.1:5050") && on_macos.contains("AirPlay"), "{on_macos}");
-        assert!(!told("127.0.0.1:4317", "--otlp-grpc", true).contains("AirPlay"));
-        assert!(told("[::1]:4317", "--otlp-grpc", false).contains("such as --otlp-grpc [::1]:14317,"));
-        assert!(told("127.0.0.1:60000", "--listen", false).contains("--listen 127.0.0.1:0,"));
-        let variable = told("127.0.0.1:9464", "OTEL_EXPORTER_PROMETHEUS_PORT", false);
+        assert!(!message("127.0.0.1:4317", "--otlp-grpc", true).contains("AirPlay"));
+        assert!(message("[::1]:4317", "--otlp-grpc", false).contains("such as --otlp-grpc [::1]:14317,"));
+        assert!(message("127.0.0.1:60000", "--listen", false).contains("--listen 127.0.0.1:0,"));
+        let variable = message("127.0.0.1:9464", "OTEL_EXPORTER_PROMETHEUS_PORT", false);
         assert!(
             variable.contains("another with OTEL_EXPORTER_PROMETHEUS_PORT, such as 19464,"),
             "{variable}"

@@ -41,7 +41,7 @@ pub(super) struct Page {
     /// Where telemetry goes, in a line or several.
     pub(super) notes: Vec<String>,
     /// The block goes to standard error, since standard output carries carbon lines.
-    pub(super) beside_lines: bool,
+    pub(super) with_lines: bool,
 }
 
 impl Page {
@@ -68,14 +68,14 @@ impl Page {
             settings
                 .spool
                 .iter()
-                .map(|spool| format!("What waits for Graphite is kept in {}", spool.folder.display())),
+                .map(|spool| format!("What waits for Graphite is on disk, in {}", spool.folder.display())),
         );
         notes.extend(settings.forward.iter().map(|target| {
             let flaws = names.flaws(names::of_url(&target.url));
             format!("Everything is forwarded by OTLP to {}{flaws}", target.url)
         }));
-        let beside_lines = settings.graphite.contains(&GraphiteTarget::Stdout);
-        Self { collector: Some(*addresses), notes, beside_lines, ..Self::default() }
+        let with_lines = settings.graphite.contains(&GraphiteTarget::Stdout);
+        Self { collector: Some(*addresses), notes, with_lines, ..Self::default() }
     }
 
     /// Adds the console, where there is one. It asks for the token of `token_file`, which is created where it is not
@@ -118,7 +118,7 @@ impl Page {
     pub(super) fn print(&self, log: LogFormat) {
         let Some(text) = (log == LogFormat::Text).then(|| self.text()) else { return self.log() };
         // A closed output is no reason to end: whoever closed it does not want to read.
-        let _ = match self.beside_lines {
+        let _ = match self.with_lines {
             true => io::stderr().write_all(text.as_bytes()),
             false => io::stdout().write_all(text.as_bytes()),
         };
@@ -140,7 +140,7 @@ impl Page {
         let open = listeners.into_iter().filter(|(_, address)| address.is_some_and(open));
         let open: Vec<_> = open.map(|(what, _)| what).collect();
         let names = open.join(", ");
-        (!open.is_empty()).then(|| format!("On all addresses of this machine, for others too: {names}"))
+        (!open.is_empty()).then(|| format!("Reachable from other machines: {names}"))
     }
 
     fn notes(&self) -> impl Iterator<Item = String> {

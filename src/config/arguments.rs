@@ -10,9 +10,12 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use super::flags::{self, Detail, Flag};
 use super::invalid::{Fault, Problem, named, shown};
 use super::program::{self, Name};
+use super::{
+    flag::{Detail, Flag},
+    flags,
+};
 
 /// What the command line asks for.
 pub(super) enum Request {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::{flags::Flag, invalid::Fault, reader::Reader};
+use super::{flag::Flag, invalid::Fault, reader::Reader};
 
 /// The longest name of a link, in characters.
 const LONGEST_NAME: usize = 40;

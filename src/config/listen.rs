@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use super::flags::Flag;
+use super::flag::Flag;
 use super::invalid::{Fault, Problem};
 use super::reader::Given;
 

@@ -12,13 +12,13 @@ use clap_mangen::{
     roff::{Roff, bold, roman},
 };
 
-use super::flags::Detail;
+use super::flag::Detail;
 use super::invalid::Fault;
 use super::program::{self, Name};
 use super::values;
 
 /// The day of this version, for the manual page.
-const RELEASED: &str = "2026-11-28";
+const RELEASED: &str = "2026-11-22";
 
 /// The command that `help` is asked about.
 pub(super) fn topic(text: &str) -> Result<Name, Fault> {

@@ -6,7 +6,8 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command, builder::ValueParser};
 
-use super::flags::{self, Detail, Flag, GENERAL, OPTIONS, PREFIX};
+use super::flag::{Detail, Flag, OPTIONS, PREFIX};
+use super::flags::{self, GENERAL};
 
 /// The program's name.
 pub(super) const NAME: &str = "pushpull";
@@ -45,7 +46,7 @@ pub(super) static MIXIN_DIR: Positional = Positional {
     name: "DIR",
     default: None,
     remedy: "give the mixin's folder: `pushpull mixin deploy/mixin`",
-    help: "Folder of the mixin: alerts, rules and dashboards are written below it, as its\nconfig.json says; the default config.json is written where there is none",
+    help: "Folder of the mixin. Its config.json says what is written below it;\nwhere there is none, the default one is written",
 };
 pub(super) static TOPIC: Positional = Positional {
     name: "COMMAND",

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use super::arguments::Arguments;
-use super::flags::{self, Default, Flag, PREFIX};
+use super::flag::{Default, Flag, PREFIX};
+use super::flags;
 use super::invalid::{Fault, Problem, named, shown};
 use super::program::{Positional, similar_variable};
 

@@ -29,14 +29,14 @@ use crate::{
 const MAX_BYTES: usize = 4096;
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What can be changed and asked beside the page.
+/// What the API can change and read.
 #[derive(Clone, Debug)]
 pub struct Controls {
     /// The faults of the service.
     pub faults: Faults,
     /// The load that the service is under.
     pub load: Load,
-    /// Whose signals are told.
+    /// The service whose signals it shows.
     pub scope: Scope,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn router(controls: Controls) -> Router {
         .route("/api/faults", get(faults))
         .route("/api/faults/{name}", put(begin).delete(end))
         .route("/api/load", get(load).put(set_load))
-        .route("/api/signals", get(told_signals))
+        .route("/api/signals", get(show_signals))
         .with_state(Arc::new(controls))
 }
 
@@ -91,9 +91,9 @@ async fn set_load(State(controls): State<Arc<Controls>>, request: Request) -> Re
     Ok(state(&controls.load))
 }
 
-async fn told_signals(State(controls): State<Arc<Controls>>) -> Response {
+async fn show_signals(State(controls): State<Arc<Controls>>) -> Response {
     let scope = &controls.scope;
-    let told: Vec<_> = signals(scope)
+    let shown: Vec<_> = signals(scope)
         .into_iter()
         .map(|signal| {
             json!({
@@ -107,7 +107,7 @@ async fn told_signals(State(controls): State<Arc<Controls>>) -> Response {
         "bound": number(scope.objective.bound()), "note": scope.objective.note(),
     });
     answer(&json!({
-        "service": scope.service, "job": scope.job, "window_seconds": scope.window.as_secs(), "objective": objective, "signals": told,
+        "service": scope.service, "job": scope.job, "window_seconds": scope.window.as_secs(), "objective": objective, "signals": shown,
     }))
 }
 
@@ -168,7 +168,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Why a fault was not changed, told with all that there are.
+/// Why a fault was not changed, with the list of all faults.
 struct FaultRefusal(Refusal);
 
 impl<E> From<E> for FaultRefusal

@@ -132,8 +132,8 @@ fn sections(console: &Console, view: &View) -> Vec<Section> {
     let mut sections = vec![Section::new("listening", "Listening", listened.len(), listening(&listened))];
     sections.extend(source.map(|source| {
         let services = source.services();
-        let body = filled(!services.is_empty(), heard(&services, view.now), || {
-            hint.to_see("No service was heard from yet.", "", "to send it a request")
+        let body = filled(!services.is_empty(), last_seen(&services, view.now), || {
+            hint.to_see("No service has sent anything yet.", "", "to send it a request")
         });
         Section::new("services", "Services", services.len(), body)
     }));
@@ -242,7 +242,7 @@ fn listening(listening: &[Listening]) -> Markup {
     }
 }
 
-fn heard(services: &[Service], now: SystemTime) -> Markup {
+fn last_seen(services: &[Service], now: SystemTime) -> Markup {
     let more = services.len().saturating_sub(MAX_SERVICES);
     html! {
         div.scroll tabindex="0" role="region" aria-label="Services" {

@@ -92,6 +92,8 @@ impl Alert<'_> {
 struct Budget<'a> {
     names: [&'static str; 2],
     objective: &'static str,
+    /// The objective in the alert's summary.
+    title: &'static str,
     share: f64,
     job: &'a str,
     /// The least count in the long window.
@@ -113,7 +115,7 @@ impl<'a> Budget<'a> {
             job: self.job,
             expr: burns.iter().map(|burn| self.burns(*burn)).collect::<Vec<_>>().join("\nor\n"),
             hold: Duration::ZERO,
-            summary: format!("{service}: the budget of {} burns {speed}", self.objective),
+            summary: format!("{service}: the budget of {} burns {speed}", self.title),
             description: format!(
                 "{{{{ $value | humanizePercentage }}}} of {}; the objective allows {} %.",
                 self.what,
@@ -146,6 +148,7 @@ fn objectives(config: &Config) -> Vec<Alert<'_>> {
         Budget {
             names: ["AvailabilityBurnsFast", "AvailabilityBurnsSlowly"],
             objective: "availability",
+            title: "availability",
             share: config.availability,
             job: pulled,
             least,
@@ -155,6 +158,7 @@ fn objectives(config: &Config) -> Vec<Alert<'_>> {
         Budget {
             names: ["LatencyBurnsFast", "LatencyBurnsSlowly"],
             objective: "latency",
+            title: "latency",
             share: config.latency,
             job: pulled,
             least,
@@ -164,6 +168,7 @@ fn objectives(config: &Config) -> Vec<Alert<'_>> {
         Budget {
             names: ["PullFreshnessBurnsFast", "PullFreshnessBurnsSlowly"],
             objective: "freshness",
+            title: "pull's freshness",
             share: config.freshness,
             job: pulled,
             least: None,
@@ -174,10 +179,11 @@ fn objectives(config: &Config) -> Vec<Alert<'_>> {
     budgets.extend(config.jobs.pushed.as_deref().map(|pushed| Budget {
         names: ["PushFreshnessBurnsFast", "PushFreshnessBurnsSlowly"],
         objective: "freshness",
+        title: "push's freshness",
         share: config.freshness,
         job: pushed,
         least: None,
-        what: format!("the time nothing new had come for {}", time(config.freshness_within)),
+        what: format!("the time the newest pushed sample was older than {}", time(config.freshness_within)),
         dashboard: "ways",
     }));
     let mut alerts: Vec<_> = budgets.into_iter().flat_map(|budget| budget.alerts(config)).collect();
@@ -204,7 +210,7 @@ fn broken_pages(config: &Config) -> Alert<'_> {
         hold: Duration::ZERO,
         summary: format!("{}: pages are answered 200 without their end", config.service),
         description: format!(
-            "{{{{ $value | humanizePercentage }}}} of the probe's checks in {} found a page that says 200 and is not whole.",
+            "{{{{ $value | humanizePercentage }}}} of the probe's checks in {} found a page that was answered 200 without its end.",
             time(config.windows.checks)
         ),
         dashboard: "signals",
@@ -238,7 +244,7 @@ fn saturation(config: &Config) -> Vec<Alert<'_>> {
                 config.service
             ),
             description: format!(
-                "{{{{ $value | humanizePercentage }}}} of the pool was in use over {window}, and somebody always waited. {until}"
+                "{{{{ $value | humanizePercentage }}}} of the pool was in use over {window}, and a request always waited. {until}"
             ),
             dashboard: "signals",
         },
@@ -291,7 +297,7 @@ fn absence(config: &Config) -> Vec<Alert<'_>> {
         hold: config.hold.stale,
         summary: format!("{}: nothing new is pushed", config.service),
         description: format!(
-            "The newest of job {pushed} is older than {}, or there is nothing of it.",
+            "The newest sample of job {pushed} is older than {}, or there is none.",
             time(config.freshness_within)
         ),
         dashboard: "ways",
@@ -304,11 +310,32 @@ fn carried(config: &Config) -> Vec<Alert<'_>> {
     let jobs = &config.jobs;
     let window = time(config.windows.loss);
     let losers = [
-        ("ServiceLosesTelemetry", Loser::Service, Some(&jobs.pulled), "the service", "ways"),
-        ("CollectorLosesTelemetry", Loser::Collector, jobs.collector.as_ref(), "the Collector", "pipeline"),
-        ("BridgeLosesTelemetry", Loser::Bridge, jobs.bridge.as_ref(), "the bridge to Graphite", "pipeline"),
+        (
+            "ServiceLosesTelemetry",
+            Loser::Service,
+            Some(&jobs.pulled),
+            "the service",
+            "ways",
+            "dropped or given up",
+        ),
+        (
+            "CollectorLosesTelemetry",
+            Loser::Collector,
+            jobs.collector.as_ref(),
+            "the Collector",
+            "pipeline",
+            "given up, or refused (a sender with a queue sends those again),",
+        ),
+        (
+            "BridgeLosesTelemetry",
+            Loser::Bridge,
+            jobs.bridge.as_ref(),
+            "the bridge to Graphite",
+            "pipeline",
+            "dropped, damaged or refused for good",
+        ),
     ];
-    let losers = losers.into_iter().filter_map(|(name, loser, job, what, dashboard)| {
+    let losers = losers.into_iter().filter_map(|(name, loser, job, what, dashboard, verb)| {
         let job = job?;
         Some(Alert {
             name,
@@ -318,7 +345,7 @@ fn carried(config: &Config) -> Vec<Alert<'_>> {
             hold: Duration::ZERO,
             summary: format!("{}: {what} loses telemetry", config.service),
             description: format!(
-                "{{{{ $value | humanize }}}} data points, spans or log records in {window} will not arrive."
+                "{{{{ $value | humanize }}}} data points, spans or log records were {verb} in {window}."
             ),
             dashboard,
         })

@@ -18,7 +18,7 @@ use super::prometheus::Prometheus;
 use super::stack::{PATIENCE, Stack};
 use super::{history, web};
 
-/// So long a fault stays on at least: every window and every `for` of the test's mixin has passed by then.
+/// So long a fault stays on at least: longer than every `for` and every short window of the test's mixin.
 const LASTS: Duration = Duration::from_secs(35);
 /// So many apps at a time: each has a Prometheus of its own with it.
 const AT_ONCE: usize = 4;

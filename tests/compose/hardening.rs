@@ -2,7 +2,7 @@
 
 use super::stack::Stack;
 
-/// Services whose image is this project's own program, and those with a user that they change to themselves.
+/// Services whose image is this project's own program.
 const OURS: [&str; 2] = ["app", "graphite-bridge"];
 /// Runs once, as root with one capability, and has ended.
 const ONE_SHOT: &str = "otel-collector-storage";

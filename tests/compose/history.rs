@@ -24,7 +24,7 @@ pub(super) fn is_kept(stack: &mut Stack) {
     });
     let acknowledged = points.are_all_in_graphite();
     eprintln!("  {rows} rows, {acknowledged} points acknowledged over down and up");
-    views::agree(stack);
+    views::agree();
 }
 
 /// How many rows the service's table has, and when the first was made: a table made anew would differ.

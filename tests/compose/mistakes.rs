@@ -67,7 +67,7 @@ fn the_bridge_alone() {
     bridge.remove();
     bridge.unset("GRAPHITE");
     let error = bridge.compose(&["up", "--detach"]).expect_err("a variable that is not set");
-    assert!(error.contains("GRAPHITE is not set") || error.contains("GRAPHITE"), "{error}");
+    assert!(error.contains("GRAPHITE") && error.contains("give HOST:PORT of carbon"), "{error}");
     assert!(error.contains(".env.example"), "{error}");
     bridge.set("GRAPHITE", "carbon:2003");
     bridge.up(&[]);

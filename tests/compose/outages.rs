@@ -37,5 +37,5 @@ pub(super) fn are_outlived(stack: &Stack) {
     }
     let acknowledged = points.are_all_in_graphite();
     eprintln!("  {} requests, {acknowledged} points acknowledged and in Graphite", visits.len());
-    views::agree(stack);
+    views::agree();
 }

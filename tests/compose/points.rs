@@ -1,7 +1,7 @@
 //! A sender of points whose answers are remembered: each that the bridge answered OK must be in Graphite.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,7 +26,7 @@ pub(super) struct Points {
     name: &'static str,
     first: u64,
     acknowledged: Arc<Mutex<Vec<u64>>>,
-    stop: Arc<AtomicBool>,
+    stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,21 +36,20 @@ impl Points {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
         let first = (now - AGO) / STEP * STEP;
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (told, stopped) = (Arc::clone(&acknowledged), Arc::clone(&stop));
+        let (stop, stopped) = mpsc::channel();
+        let answered = Arc::clone(&acknowledged);
         let thread = thread::spawn(move || {
             let mut number = 0;
-            while !stopped.load(Relaxed) && number < AGO / STEP {
+            while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) && number < AGO / STEP {
                 if web::post_json(&format!("{BRIDGE_OTLP}/v1/metrics"), &point(name, first, number))
                     == Ok(200)
                 {
-                    told.lock().unwrap_or_else(PoisonError::into_inner).push(number);
+                    answered.lock().unwrap_or_else(PoisonError::into_inner).push(number);
                     number += 1;
                 }
-                thread::sleep(PACE);
             }
         });
-        Self { name, first, acknowledged, stop, thread: Some(thread) }
+        Self { name, first, acknowledged, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Ends the sender, and holds that Graphite has every point that was acknowledged; returns how many.
@@ -74,7 +73,7 @@ impl Points {
     }
 
     fn end(&mut self) {
-        self.stop.store(true, Relaxed);
+        self.stop.take();
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

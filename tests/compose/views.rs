@@ -6,7 +6,7 @@ use super::graphite_api::render;
 use super::jaeger::Jaeger;
 use super::process::eventually;
 use super::prometheus::Prometheus;
-use super::stack::{GRAPHITE, JAEGER, PROMETHEUS, SERVICE, Stack};
+use super::stack::{GRAPHITE, JAEGER, PROMETHEUS, SERVICE};
 use super::web;
 
 /// A push and a scrape each take 5 s to come.
@@ -23,7 +23,7 @@ const VIEWS: [View; 4] = [
 ];
 
 /// Holds that every view comes up to the totals of the service's own page, for both endpoints.
-pub(super) fn agree(_stack: &Stack) {
+pub(super) fn agree() {
     for endpoint in ["/", "/database"] {
         let total = on_the_page(endpoint).expect("a total on the page");
         for (name, look) in VIEWS {

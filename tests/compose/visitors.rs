@@ -1,6 +1,6 @@
 //! People who open the pages of the service, and what they got.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,30 +20,30 @@ pub(super) struct Visit {
     pub(super) failure: Option<String>,
 }
 
-/// Visitors that go on until they are sent home.
+/// Visitors that go on until they are stopped.
 pub(super) struct Visitors {
     visits: Arc<Mutex<Vec<Visit>>>,
-    home: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    visitors: Vec<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Visitors {
     pub(super) fn come() -> Self {
-        let (visits, home) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let visits = Arc::new(Mutex::new(Vec::new()));
         let visitor = |path: &'static str| {
-            let (visits, home) = (Arc::clone(&visits), Arc::clone(&home));
-            thread::spawn(move || {
-                while !home.load(Relaxed) {
+            let visits = Arc::clone(&visits);
+            let (stop, stopped) = mpsc::channel();
+            let thread = thread::spawn(move || {
+                while stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
                     let sent = Instant::now();
                     let failure = web::get(&format!("{SERVICE}{path}")).err();
                     let visit = Visit { sent, path, failure };
                     visits.lock().unwrap_or_else(PoisonError::into_inner).push(visit);
-                    thread::sleep(PACE);
                 }
-            })
+            });
+            (stop, thread)
         };
-        let threads = ["/", "/database/"].map(visitor).into();
-        Self { visits, home, threads }
+        let visitors = ["/", "/database/"].map(visitor).into();
+        Self { visits, visitors }
     }
 
     /// All requests that were answered so far, or failed.
@@ -64,15 +64,15 @@ impl Visitors {
         }
     }
 
-    /// Sends them home, and gives all that they got.
+    /// Stops them, and returns all that they got.
     pub(super) fn go(mut self) -> Vec<Visit> {
         self.end();
         self.visits()
     }
 
     fn end(&mut self) {
-        self.home.store(true, Relaxed);
-        for thread in self.threads.drain(..) {
+        for (stop, thread) in self.visitors.drain(..) {
+            drop(stop);
             drop(thread.join());
         }
     }

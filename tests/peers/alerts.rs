@@ -19,6 +19,7 @@ use super::stock::{Deployment, peer::Peer, shipped};
 
 /// On a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The alerts that a text links to.
 fn named(text: &str) -> BTreeSet<String> {
     let links = text.split('[').skip(1).map(|link| link.split_once("](#").expect("a link").0.to_owned());
