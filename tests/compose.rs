@@ -46,7 +46,7 @@ mod compose {
     fn docker_compose_up_as_a_person_runs_it() {
         let mut stack = Stack::build();
         stage("the README's three acts", || readme::holds(&stack));
-        stage("the figures of every view", || views::agree());
+        stage("the figures of every view", views::agree);
         stage("the pages that a reader opens", || pages::open(&stack));
         stage("the containers are closed", || hardening::holds(&stack));
         stage("each container killed under load", || outages::are_outlived(&stack));
