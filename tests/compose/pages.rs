@@ -1,5 +1,5 @@
-//! What a reader opens, in a real browser where it is this project's own page: both consoles behind their token, Graphite with
-//! its scripts and styles, Prometheus, Jaeger and Grafana by their APIs.
+//! What a reader opens, in a real browser: both consoles behind their token, and Graphite's page. Prometheus, Jaeger and Grafana
+//! by their APIs.
 
 use std::path::Path;
 use std::process::Command;
@@ -44,6 +44,10 @@ pub(super) fn open(stack: &Stack) {
         if logs.contains("<table") { Ok(()) } else { Err(format!("no logs: {logs}")) }
     });
     graphite_has_its_scripts_and_styles();
+    // The buttons of the composer's toolbar, which its scripts make.
+    eventually("Graphite's page", PATIENCE, || {
+        has(&dom(&format!("{GRAPHITE}/composer?")), &["Graph Options", "x-toolbar"])
+    });
     for (name, url) in [
         ("Prometheus", format!("{PROMETHEUS}/api/v1/rules")),
         ("Jaeger", format!("{JAEGER}/api/v3/services")),
