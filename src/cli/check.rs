@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{Failure, sockets::Binder};
+use super::{Failure, sockets::Binder, token};
 use crate::{
     collector::export::otlp,
     config::{Collect, ForwardTarget, GraphiteTarget},
@@ -24,6 +24,10 @@ pub(super) fn run(settings: &Collect) -> Result<(), Failure> {
         files.tls(named);
     }
     files.finish()?;
+    // One that is not there is created at the start.
+    if let Some(file) = token_file(settings).filter(|file| file.exists()) {
+        token::of_file(file)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let unusable = runtime.block_on(targets(settings))?;
     match unusable {
@@ -31,6 +35,10 @@ pub(super) fn run(settings: &Collect) -> Result<(), Failure> {
         1 => Err(anyhow::anyhow!("1 target cannot be used").into()),
         several => Err(anyhow::anyhow!("{several} targets cannot be used").into()),
     }
+}
+
+fn token_file(settings: &Collect) -> Option<&Path> {
+    settings.console.as_ref().and(settings.console_page.token_file.as_deref())
 }
 
 /// Tries each target, and says what it answered; returns how many cannot be used.
@@ -53,6 +61,9 @@ async fn targets(settings: &Collect) -> io::Result<usize> {
     }
     if let Some(spool) = &settings.collector.spool {
         say(format!("--spool {}", spool.folder.display()), writable(&spool.folder))?;
+    }
+    if let Some(file) = token_file(settings).filter(|file| !file.exists()) {
+        say(format!("--console-token-file {}", file.display()), writable(file))?;
     }
     for target in &settings.collector.forward {
         say(format!("--forward {}", target.url), forward(target).await)?;

@@ -156,3 +156,18 @@ fn a_check_asks_each_target_and_listens_nowhere() {
     check(&["--graphite", "nothing"]).failure(2);
     assert!(Launch::bare(&["--check"]).finish().failure(2).contains("it belongs to `pushpull collect`"));
 }
+
+#[test]
+fn a_check_reads_the_token_file_and_creates_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token").display().to_string();
+    let console = ["--console", "0.0.0.0:5001", "--console-token-file", &path];
+    let checked = check(&console);
+    checked.assert_orderly();
+    assert!(checked.stdout.contains(&format!("--console-token-file {path}: can be made\n")), "{checked:?}");
+    assert!(folder.path().read_dir().unwrap().next().is_none(), "nothing was made");
+    std::fs::write(&path, "short").unwrap();
+    assert!(check(&console).failure(2).contains("holds no token"));
+    std::fs::write(&path, "long-enough-for-a-token").unwrap();
+    check(&console).assert_orderly();
+}
