@@ -17,7 +17,12 @@ mod startup;
 mod token;
 mod trial;
 
-use std::{ffi::OsString, fmt, io::Write as _, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{ErrorKind, Write as _},
+    process::ExitCode,
+};
 
 use crate::config::{self, Command, Outcome};
 
@@ -35,9 +40,7 @@ pub fn run(
     let settings = match config::from_args(arguments, environment.clone()) {
         Ok(Outcome::Run(settings)) => settings,
         Ok(Outcome::Print(text)) => {
-            // Whoever asked for the text and closed the pipe has no further use for it.
-            let _ = write!(std::io::stdout(), "{text}");
-            return ExitCode::SUCCESS;
+            return print(&text).map_or_else(Failure::report, |()| ExitCode::SUCCESS);
         }
         Err(invalid) => return Failure::settings(invalid).report(),
     };
@@ -52,6 +55,20 @@ pub fn run(
         Command::Mixin(mixin) => mixin::run(&mixin),
     };
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+/// Prints a text on standard output.
+///
+/// # Errors
+/// Where it cannot be written, unless its reader has closed the pipe: that reader has no further use for it.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).context("failed to write to standard output").into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Why a command ends with another code than 0.

@@ -14,6 +14,15 @@ pub use config::{Burn, Config, DEFAULT, Datasources, Hold, Jobs, Links, Threshol
 /// Where the configuration stands in the mixin's folder.
 pub const CONFIG: &str = "config.json";
 
+/// The tag of every dashboard that was written here.
+const TAG: &str = "pushpull-mixin";
+
+/// Whether a text is a file of a mixin that was written here, by its heading or its tag.
+#[must_use]
+pub fn is_written_here(text: &str) -> bool {
+    text.starts_with("# Written by `pushpull mixin`") || text.contains(&format!("\"{TAG}\""))
+}
+
 /// A file of the mixin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {

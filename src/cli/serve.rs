@@ -272,7 +272,7 @@ impl Watching {
         controls: Controls,
     ) -> Result<(), Failure> {
         let _entered = runtime.enter();
-        let pulled = page.service.filter(|_| page.exposed).map(net::reachable);
+        let pulled = page.service.filter(|_| page.exposed);
         let pull = pulled.map(|service| Url::parse(&format!("http://{service}/metrics/"))).transpose()?;
         let views = Views {
             collector: self.collector.as_ref().map(|collector| collector.pipeline().clone()),

@@ -14,15 +14,21 @@ use axum::{
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpStream,
+    task::{JoinSet, spawn_blocking},
+    time::timeout,
+};
 use url::{Host, Position, Url};
 
 use crate::exposition::parse::{self, Sample};
 
-/// How long an endpoint may take from connecting to its last byte.
+/// How long an endpoint may take from connecting to its last sample.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// How large an exposition may be, in bytes.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 4 << 20;
+/// How many samples of it are read: each takes some 500 bytes, and nobody reads a longer table.
+const MAX_SAMPLES: usize = 20_000;
 
 /// What one endpoint gave.
 #[derive(Debug)]
@@ -60,6 +66,8 @@ pub(super) enum Error {
     Status(StatusCode),
     #[error("the answer is larger than {} MiB", MAX_BYTES >> 20)]
     TooLarge,
+    #[error("the answer has more than {MAX_SAMPLES} samples")]
+    TooMany,
     #[error("the answer broke off: {0}")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the answer is not UTF-8")]
@@ -82,9 +90,14 @@ pub(super) async fn read_all(urls: impl IntoIterator<Item = Url>) -> Vec<Pull> {
 async fn read(url: Url) -> Pull {
     let at = SystemTime::now();
     let began = Instant::now();
-    let body = timeout(DEADLINE, fetch(&url)).await.unwrap_or(Err(Error::Deadline));
-    let took = began.elapsed();
-    Pull { url, at, took, result: body.and_then(|body| exposition(&body)) }
+    let result = timeout(DEADLINE, scrape(&url)).await.unwrap_or(Err(Error::Deadline));
+    Pull { url, at, took: began.elapsed(), result }
+}
+
+async fn scrape(url: &Url) -> Result<Exposition, Error> {
+    let body = fetch(url).await?;
+    // Reading the samples takes processor time: on a worker it would hold up every other task.
+    spawn_blocking(move || exposition(&body)).await.map_err(|_| Error::Deadline)?
 }
 
 async fn fetch(url: &Url) -> Result<Bytes, Error> {
@@ -134,6 +147,7 @@ fn exposition(body: &[u8]) -> Result<Exposition, Error> {
     let mut exposition = Exposition::default();
     for sample in parse::samples(text) {
         match sample {
+            Ok(_) if exposition.samples.len() == MAX_SAMPLES => return Err(Error::TooMany),
             Ok(sample) => exposition.samples.push(sample),
             Err(error) => {
                 exposition.malformed_lines += 1;

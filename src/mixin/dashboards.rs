@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    File,
+    File, TAG,
     config::{Burn, Config},
     panels::{Layout, Panel, Source},
     rules::{QUEUE_FULL, broken_share},
@@ -66,7 +66,7 @@ impl Dashboard {
             "uid": format!("{}-{}", slug(&config.service), self.name),
             "title": format!("{}: {}", config.service, self.title),
             "description": self.description,
-            "tags": [slug(&config.service)],
+            "tags": [slug(&config.service), TAG],
             "schemaVersion": SCHEMA, "editable": false, "graphTooltip": 1, "timezone": "browser",
             "time": { "from": self.from, "to": "now" }, "refresh": self.refresh,
             "templating": { "list": self.variables }, "links": to, "panels": self.layout.finish(),

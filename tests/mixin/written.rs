@@ -162,6 +162,47 @@ fn what_no_budget_allows_and_what_is_no_json_is_refused() {
 }
 
 #[test]
+fn what_prometheus_or_grafana_would_expand_is_refused() {
+    for config in [
+        r#"{"service":"{{ .X }}"}"#,
+        r#"{"service":"$job"}"#,
+        r#"{"jobs":{"bridge":"b {{"}}"#,
+        r#"{"links":{"grafana":"http://g/?a={{ .x"}}"#,
+        r#"{"links":{"jaeger":"http://user:secret@jaeger/"}}"#,
+    ] {
+        assert_eq!(refused(config).len(), 1, "{config}");
+    }
+}
+
+#[test]
+fn a_file_of_somebody_else_is_named_and_nothing_is_written() {
+    let folder = TempDir::new().expect("a folder");
+    let theirs = folder.path().join("rules/rules.yml");
+    fs::create_dir(folder.path().join("rules")).expect("a folder");
+    fs::write(&theirs, "groups: [] # mine\n").expect("a file");
+    let output = mixin(folder.path());
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).expect("text");
+    assert!(message.contains("rules.yml: not written by `pushpull mixin`"), "{message}");
+    assert_eq!(files(folder.path()), [("rules/rules.yml".into(), "groups: [] # mine\n".to_owned())]);
+}
+
+#[test]
+fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+    let folder = TempDir::new().expect("a folder");
+    written(folder.path());
+    let target = folder.path().join("target.yml");
+    let link = folder.path().join("alerts/alerts.yml");
+    let ours = fs::read_to_string(&link).expect("a file");
+    fs::rename(&link, &target).expect("another place");
+    std::os::unix::fs::symlink(&target, &link).expect("a link");
+    fs::write(&target, format!("{ours}# changed\n")).expect("a file");
+    written(folder.path());
+    assert_eq!(fs::read_to_string(&link).expect("a file"), ours);
+    assert_eq!(fs::read_to_string(&target).expect("a file"), format!("{ours}# changed\n"));
+}
+
+#[test]
 fn a_folder_that_cannot_be_read_or_written_is_named() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("file");

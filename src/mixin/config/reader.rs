@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::{Burn, Config, Datasources, Hold, Jobs, Links, Thresholds, Windows};
 use crate::config::{Invalid, Problem};
@@ -139,11 +140,21 @@ impl Reader {
                 }
             }
         }
-        let jobs = [&config.jobs.pushed, &config.jobs.collector, &config.jobs.bridge];
-        if jobs.into_iter().flatten().any(|job| *job == config.jobs.pulled && !job.is_empty()) {
-            let value = config.jobs.pulled.clone().into();
-            let remedy = "give each way a job of its own: a sum over both would count everything twice";
-            self.note("/jobs/pulled", Some(&value), "another job has this name too", remedy);
+        let Jobs { pulled, pushed, collector, bridge, prometheus } = &config.jobs;
+        let jobs = [
+            ("pulled", Some(pulled)),
+            ("pushed", pushed.as_ref()),
+            ("collector", collector.as_ref()),
+            ("bridge", bridge.as_ref()),
+            ("prometheus", prometheus.as_ref()),
+        ];
+        for (index, (role, job)) in jobs.iter().enumerate() {
+            let Some(job) = job.filter(|job| !job.is_empty()) else { continue };
+            if jobs[..index].iter().any(|(_, other)| *other == Some(job)) {
+                let value = job.as_str().into();
+                let remedy = "give each role a job of its own: a sum over both would count everything twice";
+                self.note(&format!("/jobs/{role}"), Some(&value), "another job has this name too", remedy);
+            }
         }
     }
 
@@ -236,7 +247,8 @@ impl Reader {
         let text = self.root.pointer(path).and_then(Value::as_str).filter(|text| is_name(text));
         text.map(str::to_owned).unwrap_or_else(|| {
             let value = self.root.pointer(path).cloned();
-            self.note(path, value.as_ref(), "not a name", "give a text of 1 to 200 printable characters");
+            let remedy = "give a text of 1 to 200 printable characters, without {{ and $, which Prometheus and Grafana expand";
+            self.note(path, value.as_ref(), "not a name", remedy);
             String::new()
         })
     }
@@ -250,12 +262,11 @@ impl Reader {
 
     fn link(&mut self, path: &str) -> String {
         let given = self.root.pointer(path).and_then(Value::as_str);
-        let good = |link: &&str| {
-            link.is_empty() || url::Url::parse(link).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-        };
-        given.filter(good).map(|link| link.trim_end_matches('/').to_owned()).unwrap_or_else(|| {
+        given.and_then(base).unwrap_or_else(|| {
             let value = self.root.pointer(path).cloned();
-            self.note(path, value.as_ref(), "not a URL", "give http://… or https://…, or an empty text");
+            let remedy =
+                "give http://… or https://… without a password, a query or a fragment, or an empty text";
+            self.note(path, value.as_ref(), "not a URL that paths can be appended to", remedy);
             String::new()
         })
     }
@@ -275,5 +286,23 @@ impl Reader {
 
 /// What can stand in a label, a title and a file.
 fn is_name(text: &str) -> bool {
-    (1..=200).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+    (1..=200).contains(&text.chars().count())
+        && !text.chars().any(|c| c.is_control() || c == '$')
+        && !text.contains("{{")
+}
+
+/// The URL without the slash at its end, as a browser reads it.
+fn base(link: &str) -> Option<String> {
+    if link.is_empty() {
+        return Some(String::new());
+    }
+    let url = Url::parse(link).ok()?;
+    let is_base = matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && !url.as_str().contains("{{")
+        && !url.as_str().contains('$');
+    is_base.then(|| url.as_str().trim_end_matches('/').to_owned())
 }
