@@ -14,6 +14,7 @@ mod listen;
 mod pages;
 mod program;
 mod reader;
+mod suggested;
 mod targets;
 mod values;
 

@@ -8,8 +8,13 @@ use tokio::{
     runtime::Builder,
     time::{Instant, interval_at, timeout},
 };
+use url::Url;
 
-use super::{Failure, logs, signals::Signals};
+use super::{
+    Failure, logs,
+    names::{self, Names},
+    signals::Signals,
+};
 use crate::{
     config::{Load, LogFormat},
     traffic::{self, Tally, Traffic},
@@ -33,7 +38,13 @@ pub(super) fn run(settings: &Load, log: LogFormat) -> Result<(), Failure> {
         traffic.start()?;
         let checks =
             probe.map_or_else(|| "off".to_owned(), |period| humantime::format_duration(period).to_string());
-        tracing::info!(url = format!("http://{authority}/"), rps, probe = checks, "load begins");
+        let url = format!("http://{authority}/");
+        let host = Url::parse(&url).ok().as_ref().and_then(names::of_url);
+        let unresolved = Names::look_up(host.clone()).flaws(host);
+        if !unresolved.is_empty() {
+            tracing::warn!("{}", unresolved.trim_start_matches("; but "));
+        }
+        tracing::info!(url, rps, probe = checks, "load begins");
         let mut lines = interval_at(Instant::now() + BETWEEN_LINES, BETWEEN_LINES);
         let mut before = traffic.tally();
         loop {

@@ -302,10 +302,19 @@ async fn open(settings: &Serve, meter: &Meter) -> Result<Database, Failure> {
         timeout: settings.database_timeout,
         work: settings.database_work,
     };
-    let name =
-        settings.database.as_ref().map_or_else(|| "the temporary database".to_owned(), ToString::to_string);
+    let (name, remedy) = match &settings.database {
+        None => ("the temporary database".to_owned(), String::new()),
+        Some(url) if url.to_string().starts_with("sqlite") => {
+            let uid = rustix::process::geteuid().as_raw();
+            let remedy = format!(
+                "; its folder must be there, and uid {uid}, which this process runs as, must be able to write to it"
+            );
+            (url.to_string(), remedy)
+        }
+        Some(url) => (url.to_string(), "; a server must answer there, and let this user in".to_owned()),
+    };
     let opened = Database::open(&database, meter).await;
-    Ok(opened.with_context(|| format!("cannot use {name} (--database)"))?)
+    Ok(opened.with_context(|| format!("cannot use {name} (--database){remedy}"))?)
 }
 
 /// When which step of the stop must be over.

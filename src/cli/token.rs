@@ -99,6 +99,10 @@ fn not_read(file: &Path, error: &io::Error) -> String {
             found.uid(),
             found.mode() & 0o7777
         ),
+        (ErrorKind::PermissionDenied, Err(_)) => format!(
+            "cannot be read by uid {uid}, which this process runs as: a folder above it is closed; give that folder to uid \
+             {uid}, or name another file"
+        ),
         _ => format!("cannot be read by uid {uid} ({error}); name a file with a token in it"),
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Must not judge a value: clap sees plain strings, so that all bad values can be named at once.
 
-use clap::{Arg, ArgAction, ValueHint, builder::ValueParser};
+use clap::{Arg, ArgAction, ValueHint};
+
+use super::suggested::Suggested;
 
 /// What every variable of the program starts with.
 pub(super) const PREFIX: &str = "PUSHPULL_";
@@ -105,7 +107,7 @@ impl Flag {
     pub(super) fn arg(&self, detail: Detail) -> Arg {
         let arg = Arg::new(self.name())
             .long(self.name())
-            .value_parser(ValueParser::os_string())
+            .value_parser(Suggested::alternatives(self.value))
             .action(ArgAction::Append);
         let arg = match detail {
             Detail::Brief => {
@@ -121,7 +123,11 @@ impl Flag {
             "DIR" => ValueHint::DirPath,
             _ => ValueHint::Other,
         };
-        arg.value_name(self.value).value_hint(hint).num_args(1).allow_negative_numbers(true)
+        arg.value_name(self.value)
+            .value_hint(hint)
+            .hide_possible_values(true)
+            .num_args(1)
+            .allow_negative_numbers(true)
     }
 
     /// What it is, on one line, with a default that is a value.

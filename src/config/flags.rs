@@ -12,7 +12,7 @@ const OUTPUT: &str = "Output";
 pub(super) static LOG: Flag = Flag::new(
     GENERAL,
     "--log",
-    "FORMAT",
+    "text|json",
     "text",
     "Form of the log lines on standard error: text or json. RUST_LOG says which ones are\nwritten, such as info or pushpull=debug",
 );

@@ -4,10 +4,11 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, Command, builder::ValueParser};
+use clap::{Arg, ArgAction, Command};
 
 use super::flag::{Detail, Flag, OPTIONS, PREFIX};
 use super::flags::{self, GENERAL};
+use super::suggested::Suggested;
 
 /// The program's name.
 pub(super) const NAME: &str = "pushpull";
@@ -37,7 +38,7 @@ pub(super) static LOAD_URL: Positional = Positional {
     help: "The URL of the service, such as http://127.0.0.1:5000",
 };
 pub(super) static SHELL: Positional = Positional {
-    name: "SHELL",
+    name: SHELL_,
     default: None,
     remedy: "give bash, elvish, fish, powershell or zsh",
     help: "bash, elvish, fish, powershell or zsh",
@@ -49,11 +50,14 @@ pub(super) static MIXIN_DIR: Positional = Positional {
     help: "Folder of the mixin. Its config.json says what is written below it;\nwhere there is none, the default one is written",
 };
 pub(super) static TOPIC: Positional = Positional {
-    name: "COMMAND",
+    name: TOPIC_,
     default: None,
     remedy: "",
     help: "The command to explain; without one, the program",
 };
+
+const SHELL_: &str = "SHELL";
+const TOPIC_: &str = "COMMAND";
 
 impl Positional {
     fn arg(&self) -> Arg {
@@ -61,7 +65,12 @@ impl Positional {
             Some(default) => format!("{}\n[default: {default}]", self.help),
             None => self.help.to_owned(),
         };
-        Arg::new(self.name).value_name(self.name).value_parser(ValueParser::os_string()).help(help)
+        let values = match self.name {
+            SHELL_ => Suggested::new(["bash", "elvish", "fish", "powershell", "zsh"]),
+            TOPIC_ => Suggested::new(Name::ALL.map(Name::text)),
+            _ => Suggested::new([]),
+        };
+        Arg::new(self.name).value_name(self.name).value_parser(values).hide_possible_values(true).help(help)
     }
 }
 

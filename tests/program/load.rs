@@ -67,3 +67,12 @@ fn what_is_no_service_is_refused() {
     let finished = Launch::bare(&["load"]).finish();
     assert!(finished.failure(2).contains("URL: missing; give the http:// URL"), "{finished:?}");
 }
+
+#[test]
+fn a_name_that_cannot_be_resolved_is_said() {
+    let load = load("http://no-such-host.invalid", &["--probe", "off"]);
+    eventually("the name", || {
+        load.stderr().contains("no-such-host.invalid cannot be resolved now").then_some(())
+    });
+    load.stop().assert_orderly();
+}
