@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client as Connections, connect::HttpConnector},
     rt::TokioExecutor,
@@ -55,17 +56,32 @@ impl Client {
     /// # Errors
     /// [`Failure`]
     pub(super) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        let answer = self.ask(path).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
+        Ok(Answer { status, body: body.map_err(|_| Failure::Broken)?.to_bytes() })
+    }
+
+    /// Asks for a page and reads it to its end, but holds no more of it than what arrives at once.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub(super) async fn status(&self, path: &str) -> Result<StatusCode, Failure> {
+        let answer = self.ask(path).await?;
+        let status = answer.status();
+        let mut body = Limited::new(answer.into_body(), MAX_BYTES);
+        while let Some(frame) = body.frame().await {
+            frame.map_err(|_| Failure::Broken)?;
+        }
+        Ok(status)
+    }
+
+    async fn ask(&self, path: &str) -> Result<Response<Incoming>, Failure> {
         let request = Request::get(format!("http://{}{path}", self.authority))
             .header(header::USER_AGENT, self.agent)
             .body(Empty::new())
             .map_err(|_| Failure::Broken)?;
-        let answer = self
-            .connections
-            .request(request)
-            .await
-            .map_err(|error| if error.is_connect() { Failure::Unreachable } else { Failure::Broken })?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
-        Ok(Answer { status, body: body.map_err(|_| Failure::Broken)?.to_bytes() })
+        let answer = self.connections.request(request).await;
+        answer.map_err(|error| if error.is_connect() { Failure::Unreachable } else { Failure::Broken })
     }
 }

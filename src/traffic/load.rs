@@ -176,8 +176,8 @@ impl Shared {
         intended: Instant,
         place: OwnedSemaphorePermit,
     ) {
-        let outcome = match timeout_at(intended + DEADLINE, self.client.get(path)).await {
-            Ok(Ok(answer)) if answer.status.is_success() => "ok",
+        let outcome = match timeout_at(intended + DEADLINE, self.client.status(path)).await {
+            Ok(Ok(status)) if status.is_success() => "ok",
             Ok(Ok(_)) => "error",
             Ok(Err(Failure::Unreachable)) => "unreachable",
             Ok(Err(Failure::Broken)) => "broken",
