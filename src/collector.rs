@@ -10,6 +10,7 @@ pub mod queue;
 pub mod raw_codec;
 pub mod receive;
 pub mod recent;
+mod refusals;
 pub mod series;
 pub mod stats;
 pub mod view;

@@ -16,6 +16,9 @@ mod carbon;
 #[path = "collector/carbon_outage.rs"]
 mod carbon_outage;
 #[cfg(test)]
+#[path = "collector/deltas.rs"]
+mod deltas;
+#[cfg(test)]
 #[path = "collector/exposition.rs"]
 mod exposition;
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::{
     },
     queue::{Queue, Reservation},
     recent::Recent,
+    refusals,
     series::{self, Exposed, Plan, Snapshot, Table},
     stats::{Event, Stats},
     view::{Log, Series, Service, Source, Span},
@@ -50,8 +51,8 @@ struct Inner {
     stats: Arc<Stats>,
 }
 
-/// Room in each forwarding queue, with what is to go there.
-type Reserved = Vec<(Reservation<Export>, Export)>;
+/// Room in each forwarding queue.
+type Reserved = Vec<Reservation<Export>>;
 
 /// A forwarding sink.
 #[derive(Clone, Debug)]
@@ -88,12 +89,14 @@ impl Pipeline {
         match batch.request {
             Request::Metrics(metrics) => self.accept_metrics(&metrics, batch.wire, state),
             Request::Traces(request) => {
-                commit(self.reserve_forwards(Signal::Traces, items, &batch.wire)?);
+                let forwards = self.reserve_forwards(Signal::Traces, items, batch.wire.len())?;
+                commit(forwards, &Export { signal: Signal::Traces, wire: batch.wire, items });
                 self.inner.recent.heard_spans(&request);
                 Ok(Accepted::default())
             }
             Request::Logs(request) => {
-                commit(self.reserve_forwards(Signal::Logs, items, &batch.wire)?);
+                let forwards = self.reserve_forwards(Signal::Logs, items, batch.wire.len())?;
+                commit(forwards, &Export { signal: Signal::Logs, wire: batch.wire, items });
                 self.inner.recent.heard_logs(&request);
                 Ok(Accepted::default())
             }
@@ -193,7 +196,8 @@ impl Pipeline {
         let mut table = inner.table.lock();
         let mut plan = table.plan(metrics, Instant::now(), SystemTime::now());
         plan.state_bytes += state.len();
-        let (room, forwards) = match self.reserve(&plan, wire) {
+        let mut forwarded = self.forwarded(&plan, &wire);
+        let (room, forwards) = match self.reserve(&plan, forwarded.len()) {
             Ok(reserved) => reserved,
             Err(refused) => {
                 let notices = std::mem::take(&mut plan.notices);
@@ -204,14 +208,20 @@ impl Pipeline {
             }
         };
         let lines = inner.graphite.is_some().then(|| inner.buffers.take(plan.line_bytes));
-        let mut applied = table.apply(metrics, &plan, lines, SystemTime::now());
+        let mut applied = table.apply(metrics, &mut plan, lines, SystemTime::now());
         applied.state.append(state);
         if let Some(room) = room.filter(|_| !applied.lines.is_empty() || !applied.state.is_empty()) {
             let lines = Lines { text: inner.buffers.lend(applied.lines), points: applied.points };
             room.commit(lines, &applied.state);
         }
         drop(table);
-        commit(forwards);
+        if applied.refused > 0 {
+            forwarded = self.forwarded(&plan, &wire);
+        }
+        let items = plan.points() - plan.rejected_points();
+        if items > 0 {
+            commit(forwards, &Export { signal: Signal::Metrics, wire: forwarded, items });
+        }
         for (reason, points) in applied.unwritten {
             inner.stats.add(Event::Dropped, graphite::PLACE, Signal::Metrics, reason, points);
         }
@@ -224,8 +234,16 @@ impl Pipeline {
         Ok(self.partial(&plan))
     }
 
-    /// Room in every sink for what is planned; what is forwarded is without the points that are refused for good.
-    fn reserve(&self, plan: &Plan, wire: Bytes) -> Result<(Option<Room>, Reserved), Refused> {
+    /// What is forwarded: the request without the points that are refused for good.
+    fn forwarded(&self, plan: &Plan, wire: &Bytes) -> Bytes {
+        match plan.rejected_points() {
+            1.. if !self.inner.forwards.is_empty() => series::without_refused(wire, plan),
+            _ => wire.clone(),
+        }
+    }
+
+    /// Room in every sink for what is planned.
+    fn reserve(&self, plan: &Plan, forwarded: usize) -> Result<(Option<Room>, Reserved), Refused> {
         let bytes = plan.line_bytes + plan.state_bytes;
         let room = match &self.inner.graphite {
             Some(backlog) if bytes > 0 => {
@@ -233,13 +251,8 @@ impl Pipeline {
             }
             _ => None,
         };
-        let rejected = plan.rejected_points();
-        let items = plan.points() - rejected;
-        let wire = match rejected {
-            1.. if !self.inner.forwards.is_empty() => series::without_refused(&wire, plan),
-            _ => wire,
-        };
-        let forwards = self.reserve_forwards(Signal::Metrics, items, &wire)?;
+        let items = plan.points() - plan.rejected_points();
+        let forwards = self.reserve_forwards(Signal::Metrics, items, forwarded)?;
         Ok((room, forwards))
     }
 
@@ -250,21 +263,18 @@ impl Pipeline {
             let separator = if message.is_empty() { "" } else { "; " };
             message.push_str(&format!(
                 "{separator}{points} points ({metric:?} among them) refused: {}",
-                explain(reason)
+                refusals::explain(reason)
             ));
         }
         Accepted { rejected: plan.rejected_points(), message }
     }
 
     /// Room for a request in every forwarding sink.
-    fn reserve_forwards(&self, signal: Signal, items: u64, wire: &Bytes) -> Result<Reserved, Refused> {
+    fn reserve_forwards(&self, _signal: Signal, items: u64, bytes: usize) -> Result<Reserved, Refused> {
         if items == 0 {
             return Ok(Reserved::new());
         }
-        let reserve = |sink: &Forward| {
-            let room = sink.queue.reserve(wire.len()).ok_or_else(|| no_room(&sink.name))?;
-            Ok((room, Export { signal, wire: wire.clone(), items }))
-        };
+        let reserve = |sink: &Forward| sink.queue.reserve(bytes).ok_or_else(|| no_room(&sink.name));
         self.inner.forwards.iter().map(reserve).collect()
     }
 }
@@ -313,10 +323,9 @@ impl Source for Pipeline {
     }
 }
 
-fn commit(forwards: Reserved) {
-    for (room, export) in forwards {
-        let bytes = export.wire.len();
-        room.commit(export, bytes);
+fn commit(forwards: Reserved, export: &Export) {
+    for room in forwards {
+        room.commit(export.clone(), export.wire.len());
     }
 }
 
@@ -329,27 +338,4 @@ fn say(notices: &[String]) {
 
 fn no_room(sink: &str) -> Refused {
     Refused { sink: sink.to_owned(), retry_after: RETRY_AFTER }
-}
-
-/// What a sender can do about points that were refused for good.
-fn explain(reason: &str) -> &str {
-    match reason {
-        "max_series" => "the limit of --max-series is reached; raise it, or send fewer attribute values",
-        "no_name" => "a metric needs a name",
-        "no_data" => "a metric needs a gauge, sum, histogram or summary",
-        "no_temporality" => "a sum or histogram needs aggregation_temporality CUMULATIVE or DELTA",
-        "malformed_point" => {
-            "a number needs a value; a histogram rising bounds and one bucket count more than bounds; an \
-             exponential histogram a scale from -10 to 20; a summary quantiles from 0 to 1"
-        }
-        "too_long" => {
-            "the name, or the attributes of the series or its resource, are longer than what is kept"
-        }
-        "timestamp" => "a time that Graphite cannot write: 0, negative, or beyond the year 2106",
-        "timestamp_ahead" => "a time more than 10 minutes ahead of the collector's clock",
-        "timestamp_old" => "a time older than --max-age",
-        "type_conflict" => "the name has another type already; give one of the two another name",
-        "too_many_buckets" => "a histogram or summary may have 1024 buckets or quantiles",
-        other => other,
-    }
 }

@@ -3,10 +3,12 @@
 //! It must not do I/O: the pipeline asks it for a plan, reserves room in the sinks, and then lets it apply
 //! the points.
 
+mod apply;
 mod beginning;
 mod exposed;
 mod identity;
 mod kept;
+mod order;
 mod paths;
 mod plan;
 mod point;
@@ -16,7 +18,7 @@ mod stream;
 mod times;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -26,28 +28,24 @@ use foldhash::fast::RandomState;
 use slab::Slab;
 
 pub(crate) use self::identity::text;
+pub use self::{
+    apply::Applied,
+    exposed::{Exposed, Snapshot},
+    identity::Resource,
+    plan::{Plan, without_refused},
+};
 use self::{
     beginning::Written,
     identity::{Descriptor, Key, Keys, NamedType, attribute_key},
     kept::Kept,
     paths::{Paths, Turn},
     state::State,
-    stream::{Form, Ready, Stream, forget, sharing},
+    stream::{Stream, forget, sharing},
     times::Times,
 };
-pub use self::{
-    exposed::{Exposed, Snapshot},
-    identity::Resource,
-    plan::{Plan, without_refused},
-};
 use super::{
-    export::{
-        self,
-        graphite::{
-            lines::{Rendered, line_bytes},
-            spool::Entries,
-        },
-    },
+    export::{self, graphite::lines::line_bytes},
+    refusals::Named,
     wire::{Attribute, Metric, Metrics, Point},
 };
 use crate::{config::GraphiteLines, exposition::family::Kind, naming::graphite::Names};
@@ -82,23 +80,8 @@ pub struct Table {
     kept: Option<Kept>,
     next_id: u32,
     key: Vec<u8>,
-}
-
-/// What became of applied points.
-#[derive(Debug, Default)]
-pub struct Applied {
-    /// Carbon lines, where they were asked for.
-    pub lines: Vec<u8>,
-    /// Points for which lines were written.
-    pub points: u64,
-    /// What is to be kept beyond this process, with the lines or not at all.
-    pub state: Entries,
-    /// Points without a line, and numbers of points that are none, by reason.
-    pub unwritten: BTreeMap<&'static str, u64>,
-    /// Points written under a path that another series writes too, at the same time.
-    pub shared: u64,
-    /// What is to be said of that, once for each path.
-    pub notices: Vec<String>,
+    /// Refusals that were named in the log.
+    named: Named,
 }
 
 impl Table {
@@ -122,6 +105,7 @@ impl Table {
             kept: None,
             next_id: 0,
             key: Vec::new(),
+            named: Named::default(),
         }
     }
 
@@ -185,7 +169,10 @@ impl Table {
                         plan.state_bytes += self.most_state(slot, point, delta);
                         plan.slots.push(Some(slot));
                     }
-                    Err(reason) => plan.reject(reason, metric.name),
+                    Err(reason) => {
+                        plan.reject(plan.slots.len(), reason, metric.name);
+                        plan.notices.extend(self.refusal(metrics, metric, point, reason, clock));
+                    }
                 }
             }
         }
@@ -242,56 +229,6 @@ impl Table {
                 forget(&self.streams.remove(slot), &mut self.paths);
             }
         }
-    }
-
-    /// Takes the points of `metrics` as `plan` says; writes carbon lines into `lines` where it is given.
-    #[must_use]
-    pub fn apply(
-        &mut self,
-        metrics: &Metrics<'_>,
-        plan: &Plan,
-        lines: Option<Vec<u8>>,
-        now: SystemTime,
-    ) -> Applied {
-        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let horizon = u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX);
-        let times = Times::at(now, self.graphite.max_age);
-        let mut rendered = Rendered::new(self.names.style());
-        let writes = lines.is_some();
-        let mut applied = Applied { lines: lines.unwrap_or_default(), ..Applied::default() };
-        let mut totals = Vec::new();
-        let mut slots = plan.slots.iter();
-        for metric in &metrics.metrics {
-            let delta = point::is_delta(metric);
-            for point in metrics.points(metric) {
-                let Some(slot) = slots.next().copied().flatten() else { continue };
-                if writes {
-                    self.note_sharing(slot, point, &mut applied);
-                }
-                if delta && self.kept.is_some() {
-                    self.claim(slot, metrics.attributes(point.attributes));
-                    totals.push(slot);
-                }
-                let most_bytes = if writes { self.most_bytes(slot, point, delta) } else { 0 };
-                let Some(stream) = self.streams.get_mut(slot) else { continue };
-                if point::no_recorded_value(point) {
-                    stream.state.end();
-                    continue;
-                }
-                let mut ready = Ready::of(stream, point, delta, &self.histogram_bounds);
-                if writes && stream.path.is_some() {
-                    ready.beside(stream, point, &self.graphite.quantiles);
-                }
-                let (rendered, beginnings, kept) = (&mut rendered, &mut self.beginnings, self.kept.as_mut());
-                let form = Form { most_bytes, horizon, times, rendered, beginnings, kept };
-                stream.take(ready, point, form, &mut applied);
-            }
-        }
-        // What waits for carbon is counted by its bytes. Shrunk to them each time, the lines would never be of a size
-        // that the allocator has at hand: fresh pages cost more than writing them does.
-        applied.lines.shrink_to(2 * applied.lines.len());
-        self.keep(totals, &mut applied.state);
-        applied
     }
 
     /// Counts a point under a path that others write too, and says so once.

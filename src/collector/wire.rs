@@ -208,6 +208,14 @@ pub struct Summary {
     pub quantiles: Vec<(f64, f64)>,
 }
 
+impl Metric<'_> {
+    /// The place of its first data point among all of the request.
+    #[must_use]
+    pub const fn first_point(&self) -> usize {
+        self.points.start
+    }
+}
+
 impl Histogram<'_> {
     /// The count of each bucket.
     #[must_use]
@@ -219,6 +227,23 @@ impl Histogram<'_> {
     #[must_use]
     pub fn bounds(&self) -> impl ExactSizeIterator<Item = f64> + DoubleEndedIterator + Clone {
         self.bounds.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes))
+    }
+}
+
+impl Content<'_> {
+    /// What it holds, in a few words for a log.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let sum = |sum: Option<f64>| sum.map_or_else(|| "no sum".to_owned(), |sum| format!("the sum {sum}"));
+        match self {
+            Self::Number(Some(number)) => format!("the value {}", number.as_f64()),
+            Self::Number(None) => "no value".to_owned(),
+            Self::Histogram(histogram) => format!("the count {} and {}", histogram.count, sum(histogram.sum)),
+            Self::Exponential(histogram) => {
+                format!("the count {} and {}", histogram.count, sum(histogram.sum))
+            }
+            Self::Summary(summary) => format!("the count {} and {}", summary.count, sum(Some(summary.sum))),
+        }
     }
 }
 

@@ -262,8 +262,8 @@ pub(super) static MAX_AGE: Flag = Flag::new(
     OUTPUT,
     "--max-age",
     "off|TIME",
-    "off",
-    "Age from which on points for Graphite are refused, 1s to 10years",
+    "10years",
+    "Age from which on points for Graphite are refused, 1s to 10years: a time in another unit\nthan nanoseconds since 1970 is older than any",
 );
 pub(super) static GRAPHITE_REPLAY: Flag = Flag::new(
     OUTPUT,

@@ -49,7 +49,7 @@ impl Default for GraphiteLines {
             include: Vec::new(),
             exclude: Vec::new(),
             quantiles: Vec::new(),
-            max_age: None,
+            max_age: Some(LONGEST),
         }
     }
 }

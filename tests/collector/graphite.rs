@@ -360,8 +360,8 @@ fn the_beginning_of_a_stream_that_comes_back_is_not_written_again() {
         table.sweep(now);
         let wire = request.encode_to_vec();
         let request = Metrics::read(&wire, &mut |_| true).unwrap();
-        let plan = table.plan(&request, now, SystemTime::now());
-        let lines = table.apply(&request, &plan, Some(Vec::new()), SystemTime::now()).lines;
+        let mut plan = table.plan(&request, now, SystemTime::now());
+        let lines = table.apply(&request, &mut plan, Some(Vec::new()), SystemTime::now()).lines;
         assert!(lines.len() <= plan.line_bytes);
         String::from_utf8(lines).unwrap()
     };
@@ -397,8 +397,8 @@ impl Keeping {
     fn take(&mut self, metric: opentelemetry_proto::tonic::metrics::v1::Metric, now: Instant) -> String {
         let wire = request(SHOP, vec![metric]).encode_to_vec();
         let metrics = Metrics::read(&wire, &mut |_| true).unwrap();
-        let plan = self.table.plan(&metrics, now, SystemTime::now());
-        let applied = self.table.apply(&metrics, &plan, Some(Vec::new()), SystemTime::now());
+        let mut plan = self.table.plan(&metrics, now, SystemTime::now());
+        let applied = self.table.apply(&metrics, &mut plan, Some(Vec::new()), SystemTime::now());
         assert!(applied.lines.len() <= plan.line_bytes && applied.state.len() <= plan.state_bytes);
         let room = self.spool.reserve(plan.line_bytes + plan.state_bytes).unwrap();
         let lines = Lines { text: applied.lines.into(), points: applied.points };

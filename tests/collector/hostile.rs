@@ -112,7 +112,7 @@ async fn no_number_breaks_the_exposition_or_a_line() {
     for metrics in [numbers(), histograms(), exponentials(), summaries()] {
         collector.send(&request(SHOP, metrics.clone())).await;
         collector.scrape().await;
-        exposing.take(metrics).await;
+        exposing.send(&request(SHOP, metrics)).await;
         exposing.scrape().await;
     }
     let end = format!("end;service.name=shop 1 {T}");

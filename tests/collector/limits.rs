@@ -123,8 +123,8 @@ fn a_series_that_is_silent_for_long_is_forgotten() {
         let request = request(SHOP, vec![counter("hits", DELTA, vec![int(&[("k", key)], T, value)])]);
         let wire = request.encode_to_vec();
         let request = Metrics::read(&wire, &mut |_| true).unwrap();
-        let plan = table.plan(&request, now, SystemTime::now());
-        let _ = table.apply(&request, &plan, None, SystemTime::now());
+        let mut plan = table.plan(&request, now, SystemTime::now());
+        let _ = table.apply(&request, &mut plan, None, SystemTime::now());
         plan.rejected_points()
     };
     let shown = |table: &Table| Scrape::of(&text::encode(&table.families().families));

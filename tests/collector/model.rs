@@ -151,7 +151,10 @@ proptest! {
         let (shown, expected) = runtime.block_on(async {
             let (collector, mut model) = (Running::start(""), Model::default());
             for steps in &requests {
-                steps.iter().for_each(|step| model.take(*step));
+                // Deltas of one request are taken in the order of their times.
+                let mut ordered = steps.clone();
+                ordered.sort_by_key(|step| if step.kind.is_delta() { step.time } else { 0 });
+                ordered.iter().for_each(|step| model.take(*step));
                 collector.take(steps.iter().map(|step| step.metric()).collect()).await;
             }
             (collector.scrape().await.of_senders(), model.samples())

@@ -45,8 +45,12 @@ impl Plan {
         self.rejected.values().map(|(points, _)| points).sum()
     }
 
-    pub(super) fn reject(&mut self, reason: &'static str, metric: &str) {
-        self.slots.push(None);
+    /// Refuses the point at `index` for good.
+    pub(super) fn reject(&mut self, index: usize, reason: &'static str, metric: &str) {
+        match self.slots.get_mut(index) {
+            Some(slot) => *slot = None,
+            None => self.slots.push(None),
+        }
         let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened(metric)));
         *points += 1;
     }

@@ -71,7 +71,37 @@ pub(super) fn check(point: &Point<'_>, metric: &Metric<'_>) -> Result<(), &'stat
             summary.quantiles.iter().all(|(quantile, _)| (0.0..=1.0).contains(quantile))
         }
     };
-    if good { Ok(()) } else { Err("malformed_point") }
+    match good {
+        true if is_aggregated && is_delta(metric) => check_delta(point, metric.is_monotonic),
+        true => Ok(()),
+        false => Err("malformed_point"),
+    }
+}
+
+/// Whether a total stays a total with this delta, whatever it stands at.
+fn check_delta(point: &Point<'_>, is_monotonic: bool) -> Result<(), &'static str> {
+    let add_up = |counts: &mut dyn Iterator<Item = u64>| {
+        let total = counts.fold(Some(0_u64), |total, count| total?.checked_add(count));
+        total.map(drop).ok_or("overflow")
+    };
+    let (sum, counted) = match &point.content {
+        Content::Number(number) => {
+            let value = number.map_or(f64::NAN, |number| number.as_f64());
+            let falls = is_monotonic && value < 0.0;
+            (Some(value), if falls { Err("negative_delta") } else { Ok(()) })
+        }
+        Content::Histogram(histogram) => (histogram.sum, add_up(&mut histogram.counts())),
+        Content::Exponential(histogram) => {
+            let sides = histogram.positive.iter().chain(&histogram.negative);
+            let counts = sides.flat_map(|buckets| buckets.bucket_counts.iter().copied());
+            (histogram.sum, add_up(&mut counts.chain([histogram.zero_count])))
+        }
+        Content::Summary(_) => (None, Ok(())),
+    };
+    if sum.is_some_and(|sum| !sum.is_finite()) {
+        return Err("not_finite");
+    }
+    counted
 }
 
 /// The family's type, or the reason why the metric cannot be kept.

@@ -1,6 +1,7 @@
 //! What a series stands at: cumulative points replace, delta points add up.
 
 mod encoded;
+mod total;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -64,6 +65,8 @@ pub(super) struct Taken {
     pub(super) own: Option<Value>,
     /// The stream was reset: what it counted began anew at its new start time.
     pub(super) reset: bool,
+    /// It was added to what was counted before.
+    pub(super) added: bool,
 }
 
 impl State {
@@ -100,18 +103,31 @@ impl State {
     /// Takes a point in, whose own value is `value`. A cumulative point that is older than the newest one changes
     /// nothing; its own value is returned, unless the newest one is of the same second. A newest time beyond
     /// `horizon` is that of a broken clock, and must not hold up the points that follow.
-    pub(super) fn take(&mut self, value: Value, point: &Point<'_>, delta: bool, horizon: u64) -> Taken {
-        let mut reset = false;
+    ///
+    /// # Errors
+    /// The reason why a delta is not added: it would spoil the total for good. The total stays as it is.
+    pub(super) fn take(
+        &mut self,
+        value: Value,
+        point: &Point<'_>,
+        delta: bool,
+        horizon: u64,
+    ) -> Result<Taken, &'static str> {
+        let (mut reset, mut added) = (false, false);
         let newest = self.newest.value().zip(self.newest.time());
         let (value, time) = match newest {
-            // The total is one of the newest time: at the time of a late point it would be more than what
-            // follows it.
-            Some((total, time)) if delta && time <= horizon => (sum(&total, value), point.time.max(time)),
-            Some((total, _)) if delta => (sum(&total, value), point.time),
+            Some((total, time)) if delta => {
+                let sum = total::sum(&total, value)?;
+                added = sum.added;
+                // The total is one of the newest time: at the time of a late point it would be more than what
+                // follows it.
+                let time = if time <= horizon { point.time.max(time) } else { point.time };
+                (sum.total, time)
+            }
             Some((_, time)) if time > point.time && time <= horizon => {
                 // Graphite keeps one value a second: the newest.
                 let of_one_second = time / NANOSECONDS == point.time / NANOSECONDS;
-                return Taken { own: (!of_one_second).then_some(value), reset };
+                return Ok(Taken { own: (!of_one_second).then_some(value), reset, added });
             }
             Some((newest, _)) => {
                 reset = self.may_be_reset(point.start) && falls(&newest, &value);
@@ -120,7 +136,7 @@ impl State {
             None => (value, point.time),
         };
         self.newest.set(value, time);
-        Taken { own: None, reset }
+        Ok(Taken { own: None, reset, added })
     }
 
     /// Quantiles of what a histogram counted since the series' previous point (since its start, for the first one):
@@ -239,33 +255,6 @@ pub(super) fn boundary(scale: i32, index: i64) -> f64 {
     (index as f64 * f64::from(-scale).exp2()).exp2()
 }
 
-fn sum(total: &Value, delta: Value) -> Value {
-    match (total, delta) {
-        (Value::Number(total), Value::Number(delta)) => Value::Number(add(*total, delta)),
-        (Value::Histogram(total), Value::Histogram(delta)) if total.bounds == delta.bounds => {
-            let counts = total.counts.iter().zip(&delta.counts).map(|(a, b)| a.saturating_add(*b)).collect();
-            let sum = total.sum.zip(delta.sum).map(|(a, b)| add(a, b));
-            Value::Histogram(Histogram {
-                bounds: delta.bounds,
-                counts,
-                sum,
-                count: total.count.saturating_add(delta.count),
-            })
-        }
-        // Other bounds begin a new histogram: counts of different buckets cannot be added.
-        (_, delta) => delta,
-    }
-}
-
-fn add(a: Number, b: Number) -> Number {
-    match (a, b) {
-        (Number::Int(x), Number::Int(y)) => {
-            x.checked_add(y).map_or_else(|| Number::Float(a.as_f64() + b.as_f64()), Number::Int)
-        }
-        _ => Number::Float(a.as_f64() + b.as_f64()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,22 +279,5 @@ mod tests {
         assert_eq!(histogram.count, 71);
         let fine = by_bounds(&exponential(1, -2, &[3, 4]), &bounds);
         assert_eq!(fine.counts, [8, 0, 0, 0], "(0.5, 0.71] and (0.71, 1] are both under 1");
-    }
-
-    #[test]
-    fn deltas_add_up_and_new_bounds_begin_anew() {
-        let histogram = |bounds: &[f64], counts: &[u64]| {
-            Value::Histogram(Histogram {
-                bounds: bounds.into(),
-                counts: counts.to_vec(),
-                sum: Some(Number::Float(1.5)),
-                count: counts.iter().sum(),
-            })
-        };
-        let total = sum(&histogram(&[1.0], &[1, 2]), histogram(&[1.0], &[3, 4]));
-        let Value::Histogram(total) = total else { panic!("a histogram") };
-        assert_eq!((total.counts, total.count, total.sum), (vec![4, 6], 10, Some(Number::Float(3.0))));
-        assert_eq!(sum(&histogram(&[1.0], &[1, 2]), histogram(&[2.0], &[1, 1])), histogram(&[2.0], &[1, 1]));
-        assert_eq!(add(Number::Int(i64::MAX), Number::Int(1)), Number::Float(9_223_372_036_854_775_808.0));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     paths::{Membership, Paths},
     plan::shortened,
     point,
-    state::{self, State},
+    state::{self, State, Taken},
     times::Times,
 };
 use crate::{
@@ -57,14 +57,38 @@ impl Stream {
         !self.begun || (!delta && self.state.may_be_reset(point.start))
     }
 
-    /// Takes a point in, and writes its lines where they are wanted.
-    pub(super) fn take(&mut self, ready: Ready, point: &Point<'_>, form: Form<'_>, applied: &mut Applied) {
-        let Form { most_bytes, horizon, times, rendered, beginnings, kept } = form;
-        let style = rendered.style();
-        let Ready { value, beside, delta } = ready;
+    /// Takes a point in, and writes its lines where they are wanted; says whether it was added to what was counted
+    /// before.
+    ///
+    /// # Errors
+    /// The reason why it is refused; nothing has changed then.
+    pub(super) fn take(
+        &mut self,
+        ready: Ready,
+        point: &Point<'_>,
+        form: Form<'_>,
+        applied: &mut Applied,
+    ) -> Result<bool, &'static str> {
         // The Collector's exporter wrote what it was given.
-        let as_sent = (style == Style::CarbonExporter).then(|| value.clone());
-        let taken = self.state.take(value, point, delta, horizon);
+        let as_sent = (form.rendered.style() == Style::CarbonExporter).then(|| ready.value.clone());
+        let taken = self.state.take(ready.value, point, ready.delta, form.horizon)?;
+        let added = taken.added;
+        self.write(taken, as_sent, &ready.beside, point, form, applied);
+        Ok(added)
+    }
+
+    /// Writes the lines of a point that was taken in.
+    fn write(
+        &mut self,
+        taken: Taken,
+        as_sent: Option<Value>,
+        beside: &Beside,
+        point: &Point<'_>,
+        form: Form<'_>,
+        applied: &mut Applied,
+    ) {
+        let Form { most_bytes, times, rendered, beginnings, kept, .. } = form;
+        let style = rendered.style();
         let begins = !std::mem::replace(&mut self.begun, true) || taken.reset;
         let Some(path) = self.path.as_ref().filter(|_| most_bytes > 0) else { return };
         let mut unwritten = |reason| *applied.unwritten.entry(reason).or_default() += 1;
@@ -102,7 +126,7 @@ impl Stream {
         }
         let before = applied.lines.len();
         let mut writer = Writer::new(path, second, rendered, &mut applied.lines);
-        writer.write(&value, &beside);
+        writer.write(&value, beside);
         let skipped = writer.skipped;
         if skipped > 0 {
             *applied.unwritten.entry("not_a_number").or_default() += skipped;

@@ -28,6 +28,8 @@ impl Times {
     /// The reason why nothing is written at that time.
     pub(super) fn second(self, time_unix_nano: u64) -> Result<u32, &'static str> {
         match u32::try_from(time_unix_nano / NANOSECONDS) {
+            // A time, though in another unit or since another beginning.
+            Ok(0) if time_unix_nano > 0 => Err("timestamp_old"),
             Ok(0) | Err(_) => Err("timestamp"),
             Ok(second) if second > self.newest => Err("timestamp_ahead"),
             Ok(second) if second < self.oldest => Err("timestamp_old"),
@@ -53,6 +55,6 @@ mod tests {
         assert_eq!((of(minute, 999_940), of(minute, 999_939)), (Ok(999_940), Err("timestamp_old")));
         let negative = (-1_i64).cast_unsigned();
         assert_eq!(Times::at(now, None).second(negative), Err("timestamp"));
-        assert_eq!(Times::at(now, None).second(999_999_999), Err("timestamp"));
+        assert_eq!(Times::at(now, None).second(999_999_999), Err("timestamp_old"));
     }
 }

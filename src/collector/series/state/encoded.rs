@@ -10,7 +10,7 @@
 //! | 1, 8 | of a histogram: what its sum is (0 for none), and the sum |
 //! | 8 each | of a histogram: the bounds, and the counts of the buckets, one more than bounds |
 
-use super::{Newest, State};
+use super::{Newest, State, total::is_finite};
 use crate::{
     collector::wire::{Content, Point},
     exposition::family::{Histogram, Number, Value},
@@ -106,7 +106,8 @@ fn number(what: u8, bytes: [u8; 8]) -> Option<Number> {
     match what {
         SIGNED => Some(Number::Int(i64::from_le_bytes(bytes))),
         UNSIGNED => Some(Number::Uint(u64::from_le_bytes(bytes))),
-        DOUBLE => Some(Number::Float(f64::from_le_bytes(bytes))),
+        // To what is no number nothing can be added: such a total begins anew.
+        DOUBLE => Some(Number::Float(f64::from_le_bytes(bytes))).filter(|number| is_finite(*number)),
         _ => None,
     }
 }
@@ -125,7 +126,7 @@ mod tests {
         prop_oneof![
             any::<i64>().prop_map(Number::Int),
             any::<u64>().prop_map(Number::Uint),
-            any::<f64>().prop_map(Number::Float),
+            proptest::num::f64::NORMAL.prop_map(Number::Float),
         ]
     }
 
@@ -166,6 +167,15 @@ mod tests {
             if let Some(state) = State::decoded(&bytes) {
                 prop_assert_eq!(state.encoded().len(), bytes.len());
             }
+        }
+    }
+
+    #[test]
+    fn a_total_that_is_no_number_is_none() {
+        for value in [f64::NAN, f64::INFINITY] {
+            let mut state = State::default();
+            state.newest.set(Value::Number(Number::Float(value)), 1);
+            assert!(State::decoded(&state.encoded()).is_none());
         }
     }
 
