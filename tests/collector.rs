@@ -39,3 +39,6 @@ mod limits;
 #[cfg(test)]
 #[path = "collector/model.rs"]
 mod model;
+#[cfg(test)]
+#[path = "collector/refusals.rs"]
+mod refusals;

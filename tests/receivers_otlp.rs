@@ -6,6 +6,10 @@
 mod support;
 
 #[cfg(test)]
+#[path = "receivers_otlp/compression.rs"]
+mod compression;
+
+#[cfg(test)]
 #[path = "receivers_otlp/grpc.rs"]
 mod grpc;
 

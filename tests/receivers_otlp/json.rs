@@ -219,6 +219,9 @@ async fn integers_come_as_numbers_and_as_strings() {
         ("\"-12\"", -12),
         ("1e3", 1000),
         ("7.0", 7),
+        ("\"1e2\"", 100),
+        ("\"5.0\"", 5),
+        ("\"9.223372036854775807e18\"", i64::MAX),
     ] {
         let body = one_metric(&format!(
             r#""gauge":{{"dataPoints":[{{"asInt":{text},"timeUnixNano":"18446744073709551615"}}]}}"#
@@ -283,6 +286,8 @@ async fn what_the_mapping_does_not_allow_is_named_with_its_place() {
         (r#""gauge":{"dataPoints":[{"asDouble":"inf"}]}"#, "gauge.dataPoints[0].asDouble", "inf"),
         (r#""gauge":{"dataPoints":[{"asDouble":"1e999"}]}"#, "gauge.dataPoints[0].asDouble", "1e999"),
         (r#""gauge":{"dataPoints":[{"asDouble":true}]}"#, "gauge.dataPoints[0].asDouble", "boolean"),
+        (r#""gauge":{"dataPoints":[{"asInt":"1.5"}]}"#, "gauge.dataPoints[0].asInt", "1.5"),
+        (r#""gauge":{"dataPoints":[{"asInt":"1e19"}]}"#, "gauge.dataPoints[0].asInt", "out of range"),
         (r#""gauge":{"dataPoints":[{"asInt":1.5}]}"#, "gauge.dataPoints[0].asInt", "1.5"),
         (
             r#""gauge":{"dataPoints":[{"asInt":"9223372036854775808"}]}"#,

@@ -4,43 +4,54 @@
 
 use std::{num::NonZero, sync::Arc, thread, time::Duration};
 
-use axum::{Router, body::Body, extract, http::Response, routing::any};
+use axum::{
+    Router,
+    body::Body,
+    extract,
+    http::{HeaderMap, Response, header::USER_AGENT},
+    routing::any,
+};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::{
     logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
     metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse},
     trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
+use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::Semaphore;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::Accept;
 use crate::collector::{
     batch::{Accepted, Batch, Request, Signal},
+    refusals::{self, Named},
     stats::{Event, Stats},
     wire::Metrics,
 };
 
 mod body;
 mod check;
+mod compression;
 mod json;
+mod refusal;
 mod schema;
+mod sender;
 mod size;
 
+pub(super) use self::{
+    compression::Compression,
+    refusal::{Declined, Refusal},
+};
+
 use body::{Room, Share};
-use check::{Findings, Missing};
+use check::Findings;
 
 /// A body of up to this many bytes is decoded where it was read; a larger one on a thread of its own, so
 /// that it does not hold up the connections beside it. A receiver has no more of these at once than there are
 /// processors: they would take memory, and each other's turns.
 const DECODED_IN_PLACE: usize = 256 * 1024;
-/// How much larger gzip is expected to become, for that choice only.
+/// How much larger what is compressed is expected to become, for that choice only.
 const USUAL_INFLATION: usize = 16;
-/// Characters of a reason that are sent back; it may quote the request.
-const REASON_LENGTH: usize = 500;
-
 /// The bounds of an OTLP receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -66,95 +77,6 @@ impl Default for Limits {
     }
 }
 
-/// Why a request was not taken. The text is for the sender.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error("the request cannot be read: {0}")]
-    Malformed(String),
-    #[error("{what} is larger than {limit} bytes; send smaller batches")]
-    TooLarge { what: &'static str, limit: usize },
-    #[error("{0}")]
-    ContentType(String),
-    #[error("the encoding {0:?} is not supported; send gzip or identity")]
-    ContentEncoding(String),
-    #[error("{message}")]
-    NoRoom { message: String, retry_after: Duration, items: u64 },
-    #[error("the body was not sent within {0:?}")]
-    TooSlow(Duration),
-    #[error("the body ended early: {0}")]
-    Aborted(String),
-    #[error("the request could not be handled")]
-    Internal,
-}
-
-impl Refusal {
-    /// The reason it is counted under.
-    pub(super) const fn reason(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "malformed",
-            Self::TooLarge { .. } => "too_large",
-            Self::ContentType(_) => "content_type",
-            Self::ContentEncoding(_) => "content_encoding",
-            Self::NoRoom { .. } => "no_room",
-            Self::TooSlow(_) => "too_slow",
-            Self::Aborted(_) => "aborted",
-            Self::Internal => "internal",
-        }
-    }
-
-    /// Its code in gRPC and in `google.rpc.Status` (OTLP specification, "Failures").
-    pub(super) const fn code(&self) -> Code {
-        match self {
-            Self::Malformed(_) | Self::ContentType(_) => Code::InvalidArgument,
-            Self::TooLarge { .. } => Code::ResourceExhausted,
-            Self::ContentEncoding(_) => Code::Unimplemented,
-            Self::NoRoom { .. } => Code::Unavailable,
-            Self::TooSlow(_) => Code::DeadlineExceeded,
-            Self::Aborted(_) => Code::Cancelled,
-            Self::Internal => Code::Internal,
-        }
-    }
-
-    /// When to send the request again, where that makes sense.
-    pub(super) const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::NoRoom { retry_after, .. } => Some(*retry_after),
-            _ => None,
-        }
-    }
-
-    /// Its text, of bounded length and without control characters.
-    pub(super) fn message(&self) -> String {
-        let text = self.to_string();
-        let mut message: String =
-            text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(REASON_LENGTH).collect();
-        if text.chars().nth(REASON_LENGTH).is_some() {
-            message.push('…');
-        }
-        message
-    }
-
-    /// It as a gRPC status, with `RetryInfo` where the request may be sent again.
-    pub(super) fn status(&self) -> Status {
-        match self.retry_after() {
-            Some(delay) => Status::with_error_details(
-                self.code(),
-                self.message(),
-                ErrorDetails::with_retry_info(Some(delay)),
-            ),
-            None => Status::new(self.code(), self.message()),
-        }
-    }
-
-    /// Items that it refuses. Where the request could not be decoded they are not known: then it is one.
-    const fn items(&self) -> u64 {
-        match self {
-            Self::NoRoom { items, .. } => *items,
-            _ => 1,
-        }
-    }
-}
-
 /// How a request is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -171,6 +93,8 @@ pub(super) struct Intake {
     bodies: Room,
     decoded: Room,
     threads: Arc<Semaphore>,
+    /// Refusals that were named in the log.
+    named: Mutex<Named>,
 }
 
 /// A body with the room that it holds.
@@ -184,7 +108,7 @@ impl Intake {
     pub(super) fn new(place: &'static str, limits: Limits, accept: Accept, stats: Arc<Stats>) -> Arc<Self> {
         let (bodies, decoded) = (Room::new(limits.bodies), Room::new(limits.decoded));
         let threads = Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)));
-        Arc::new(Self { place, accept, stats, limits, bodies, decoded, threads })
+        Arc::new(Self { place, accept, stats, limits, bodies, decoded, threads, named: Mutex::default() })
     }
 
     /// One route for each signal, answered by `answer` whatever the method.
@@ -224,45 +148,55 @@ impl Intake {
         self: &Arc<Self>,
         signal: Signal,
         encoding: Encoding,
-        gzip: bool,
+        compression: Compression,
         received: Received,
-    ) -> Result<Accepted, Refusal> {
-        let expected = received.bytes.len() * if gzip { USUAL_INFLATION } else { 1 };
-        if expected <= DECODED_IN_PLACE {
-            return self.take_now(signal, encoding, gzip, received);
+    ) -> Result<Accepted, Declined> {
+        let inflation = if compression == Compression::None { 1 } else { USUAL_INFLATION };
+        if received.bytes.len() * inflation <= DECODED_IN_PLACE {
+            return self.take_now(signal, encoding, compression, received);
         }
         let intake = Arc::clone(self);
         let turn = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| Refusal::Internal)?;
         let take = move || {
             // Kept until the end, also where the sender goes away meanwhile.
             let _turn = turn;
-            intake.take_now(signal, encoding, gzip, received)
+            intake.take_now(signal, encoding, compression, received)
         };
-        tokio::task::spawn_blocking(take).await.unwrap_or(Err(Refusal::Internal))
+        tokio::task::spawn_blocking(take).await.unwrap_or(Err(Refusal::Internal.into()))
     }
 
     fn take_now(
         &self,
         signal: Signal,
         encoding: Encoding,
-        gzip: bool,
+        compression: Compression,
         received: Received,
+    ) -> Result<Accepted, Declined> {
+        let Received { bytes, mut share } = received;
+        let bytes = compression.undo(bytes, self.limits.body, &mut share)?;
+        self.take_plain(signal, encoding, bytes.clone(), &mut share)
+            .map_err(|refusal| Declined { service: sender::service(&bytes), refusal })
+    }
+
+    fn take_plain(
+        &self,
+        signal: Signal,
+        encoding: Encoding,
+        mut bytes: Bytes,
+        share: &mut Share,
     ) -> Result<Accepted, Refusal> {
-        let Received { mut bytes, mut share } = received;
-        if gzip {
-            bytes = body::inflate(&bytes, self.limits.body, &mut share)?;
+        // In JSON, a name that is written wrongly is an unknown field and as such ignored, and its sender must see
+        // that; what is null was meant to have no value.
+        let mut may_lack = u64::MAX;
+        if encoding == Encoding::Json {
+            let written = json::to_wire(schema::request(signal), &bytes, self.limits.body)?;
+            may_lack = written.nulls;
+            bytes = written.wire.into();
+            share.grow(bytes.len())?;
         }
-        let missing = match encoding {
-            Encoding::Protobuf => Missing::RefusesItem,
-            Encoding::Json => {
-                bytes = json::to_wire(schema::request(signal), &bytes, self.limits.body)?.into();
-                share.grow(bytes.len())?;
-                Missing::RefusesRequest
-            }
-        };
         let mut memory = Memory { share: self.decoded.share(), taken: 0, limit: self.limits.decoded };
         let (findings, mut accepted) = match signal {
-            Signal::Metrics => self.take_metrics(bytes, missing, &mut memory)?,
+            Signal::Metrics => self.take_metrics(bytes, may_lack, &mut memory)?,
             Signal::Traces => {
                 let mut request: ExportTraceServiceRequest = decode(signal, &bytes, &mut memory)?;
                 let findings = check::spans(&mut request);
@@ -282,16 +216,19 @@ impl Intake {
                 message => format!("{}; {message}", findings.message()),
             };
             self.count(Event::Refused, signal, "rejected", findings.rejected);
+            for (service, fault) in &findings.by_service {
+                self.name(signal, "rejected", Some(service), fault);
+            }
         }
         Ok(accepted)
     }
 
     /// Metrics are read where they lie. An encoding that is unusual, or that lacks something, is decoded whole, rid of
-    /// what cannot be used, and written anew.
+    /// what cannot be used, and written anew; more faults than `may_lack` refuse the request.
     fn take_metrics(
         &self,
         wire: Bytes,
-        missing: Missing,
+        may_lack: u64,
         memory: &mut Memory,
     ) -> Result<(Findings, Accepted), Refusal> {
         if let Some(metrics) = memory.read(&wire)?.filter(|metrics| !metrics.lacks_something) {
@@ -300,7 +237,7 @@ impl Intake {
         }
         let mut request: ExportMetricsServiceRequest = decode(Signal::Metrics, &wire, memory)?;
         let findings = check::metrics(&mut request);
-        if missing == Missing::RefusesRequest && !findings.is_empty() {
+        if findings.faults > may_lack {
             return Err(Refusal::Malformed(findings.message()));
         }
         let wire = Bytes::from(request.encode_to_vec());
@@ -325,9 +262,39 @@ impl Intake {
         Ok(accepted)
     }
 
-    /// Counts what was not taken.
-    pub(super) fn count_refusal(&self, signal: Signal, refusal: &Refusal) {
+    /// Counts what was not taken, and names it in the log once for each sender.
+    pub(super) fn count_refusal(&self, signal: Signal, declined: &Declined, headers: &HeaderMap) {
+        let refusal = &declined.refusal;
         self.count(Event::Refused, signal, refusal.reason(), refusal.items());
+        // Those are not the request's fault: the sender keeps it, or has gone.
+        if matches!(refusal, Refusal::NoRoom { .. } | Refusal::Aborted(_)) {
+            return;
+        }
+        let agent =
+            || headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
+        let service = declined.service.clone();
+        match service.is_some() {
+            true => self.name(signal, refusal.reason(), service.as_deref(), &refusal.message()),
+            false => {
+                let whose = format!("{} (sent by {:?})", refusal.message(), agent().unwrap_or_default());
+                self.name(signal, refusal.reason(), None, &whose);
+            }
+        }
+    }
+
+    /// Names a refusal in the log, once for each sender and reason.
+    fn name(&self, signal: Signal, reason: &'static str, service: Option<&str>, why: &str) {
+        let service = service.unwrap_or("unknown");
+        if self.named.lock().is_first(signal, reason, service) {
+            let (receiver, service) = (self.place, refusals::beginning(service));
+            tracing::warn!(
+                receiver,
+                service,
+                signal = signal.as_str(),
+                reason,
+                "refused what was sent: {why}"
+            );
+        }
     }
 
     fn count(&self, event: Event, signal: Signal, reason: &'static str, items: u64) {

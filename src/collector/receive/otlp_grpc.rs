@@ -23,7 +23,7 @@ use tonic::Status;
 
 use super::{
     Accept,
-    otlp::{Encoding, Intake, Limits, Refusal, response},
+    otlp::{Compression, Declined, Encoding, Intake, Limits, Refusal, response},
 };
 use crate::collector::{
     batch::{Accepted, Signal},
@@ -41,7 +41,7 @@ OTLP over HTTP has a port of its own, 4318 where none is given.
 /// Before each message: a byte that tells whether it is compressed, and its length in four bytes.
 const PREFIX_LENGTH: usize = 5;
 const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
-const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip");
+const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd");
 
 /// The OTLP/gRPC receiver with its usual bounds; to be served with HTTP/2.
 pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
@@ -67,14 +67,15 @@ const fn path(signal: Signal) -> &'static str {
 async fn call(intake: Arc<Intake>, signal: Signal, request: Request) -> Response<Body> {
     if let Some(response) = not_grpc(&request) {
         let refusal = Refusal::ContentType("not a gRPC request".to_owned());
-        intake.count_refusal(signal, &refusal);
+        intake.count_refusal(signal, &refusal.into(), request.headers());
         return response;
     }
+    let headers = request.headers().clone();
     match export(&intake, signal, request).await {
         Ok(accepted) => success(&response(signal, accepted)),
-        Err(refusal) => {
-            intake.count_refusal(signal, &refusal);
-            let mut response = refusal.status().into_http::<Body>();
+        Err(declined) => {
+            intake.count_refusal(signal, &declined, &headers);
+            let mut response = declined.refusal.status().into_http::<Body>();
             response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ACCEPTED_ENCODINGS);
             response
         }
@@ -102,26 +103,24 @@ fn not_grpc(request: &Request) -> Option<Response<Body>> {
     None
 }
 
-async fn export(intake: &Arc<Intake>, signal: Signal, request: Request) -> Result<Accepted, Refusal> {
-    let gzip_declared = gzip_declared(request.headers())?;
+async fn export(intake: &Arc<Intake>, signal: Signal, request: Request) -> Result<Accepted, Declined> {
+    let declared = compression(request.headers())?;
     let mut body = request.into_body();
     let mut received = intake.read(&mut body, PREFIX_LENGTH).await?;
     let (compressed, message) = message(&received.bytes, intake)?;
-    if compressed && !gzip_declared {
-        return Err(Refusal::Malformed(
-            "the message is marked as compressed, but no grpc-encoding says how".into(),
-        ));
+    if compressed && declared == Compression::None {
+        let reason = "the message is marked as compressed, but no grpc-encoding says how";
+        return Err(Refusal::Malformed(reason.to_owned()).into());
     }
+    // A message may be left plain all the same.
+    let compression = if compressed { declared } else { Compression::None };
     received.bytes = message;
-    intake.take(signal, Encoding::Protobuf, compressed, received).await
+    intake.take(signal, Encoding::Protobuf, compression, received).await
 }
 
-fn gzip_declared(headers: &HeaderMap) -> Result<bool, Refusal> {
-    match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
-        None | Some(b"identity") => Ok(false),
-        Some(b"gzip") => Ok(true),
-        Some(other) => Err(Refusal::ContentEncoding(String::from_utf8_lossy(other).into_owned())),
-    }
+fn compression(headers: &HeaderMap) -> Result<Compression, Refusal> {
+    let declared = headers.get("grpc-encoding").map_or(&b""[..], HeaderValue::as_bytes);
+    Compression::of(&String::from_utf8_lossy(declared))
 }
 
 /// The one message of a unary call, and whether it is compressed.

@@ -24,7 +24,7 @@ use tonic::Code;
 
 use super::{
     Accept,
-    otlp::{Encoding, Intake, Limits, Refusal, response},
+    otlp::{Compression, Declined, Encoding, Intake, Limits, Refusal, response},
 };
 use crate::collector::{
     batch::{Accepted, Signal},
@@ -35,13 +35,16 @@ use crate::collector::{
 const PLACE: &str = "otlp_http";
 /// What a person finds here.
 const HOME: &str = "\
-This port receives OTLP over HTTP, by POST in protobuf or JSON (application/x-protobuf, application/json), plain or gzip:
+This port receives OTLP over HTTP, by POST in protobuf or JSON (application/x-protobuf, application/json), plain or as
+gzip, deflate or zstd:
 /v1/metrics
 /v1/traces
 /v1/logs
 An SDK sends here with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf and this address as OTEL_EXPORTER_OTLP_ENDPOINT.
 ";
 const PROTOBUF: &str = "application/x-protobuf";
+/// What the media type of protobuf is called since it has a registered one.
+const OTHER_PROTOBUF: &str = "application/protobuf";
 const JSON: &str = "application/json";
 
 /// The OTLP/HTTP receiver with its usual bounds.
@@ -84,13 +87,14 @@ async fn export(intake: Arc<Intake>, signal: Signal, request: Request) -> Respon
     let (head, mut body) = request.into_parts();
     let taken = match encoding {
         Some(encoding) => take(&intake, signal, encoding, &head.headers, &mut body).await,
-        None => Err(Refusal::ContentType(unsupported(&head.headers))),
+        None => Err(Refusal::ContentType(unsupported(&head.headers)).into()),
     };
     let encoding = encoding.unwrap_or(Encoding::Json);
-    match taken {
+    let mut answer = match taken {
         Ok(accepted) => success(signal, accepted, encoding),
-        Err(refusal) => {
-            intake.count_refusal(signal, &refusal);
+        Err(declined) => {
+            intake.count_refusal(signal, &declined, &head.headers);
+            let refusal = declined.refusal;
             // In HTTP/2 the answer reaches the client by itself.
             if head.version < Version::HTTP_2 && !matches!(refusal, Refusal::TooSlow(_) | Refusal::Aborted(_))
             {
@@ -98,7 +102,12 @@ async fn export(intake: Arc<Intake>, signal: Signal, request: Request) -> Respon
             }
             refused(&refusal, encoding)
         }
+    };
+    // The answer has the media type of the request (OTLP specification, "OTLP/HTTP Response").
+    if media_type(&head.headers).eq_ignore_ascii_case(OTHER_PROTOBUF) {
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OTHER_PROTOBUF));
     }
+    answer
 }
 
 async fn take(
@@ -107,25 +116,29 @@ async fn take(
     encoding: Encoding,
     headers: &HeaderMap,
     body: &mut Body,
-) -> Result<Accepted, Refusal> {
-    let gzip = is_gzip(headers)?;
+) -> Result<Accepted, Declined> {
+    let compression = compression(headers)?;
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     intake.measure(declared.unwrap_or(0))?;
     let received = intake.read(body, 0).await?;
-    intake.take(signal, encoding, gzip, received).await
+    intake.take(signal, encoding, compression, received).await
 }
 
 /// The request's encoding by its media type; `None` for any other, or none.
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let media_type = value.split(';').next().unwrap_or_default().trim();
-    if media_type.eq_ignore_ascii_case(PROTOBUF) {
+    let media_type = media_type(headers);
+    if [PROTOBUF, OTHER_PROTOBUF].iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
         Some(Encoding::Protobuf)
     } else if media_type.eq_ignore_ascii_case(JSON) {
         Some(Encoding::Json)
     } else {
         None
     }
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
 }
 
 fn unsupported(headers: &HeaderMap) -> String {
@@ -137,18 +150,14 @@ fn unsupported(headers: &HeaderMap) -> String {
     }
 }
 
-/// Whether the body is gzip; any other coding, or more than one, is refused.
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Refusal> {
+/// How the body is compressed; more than one coding is refused.
+fn compression(headers: &HeaderMap) -> Result<Compression, Refusal> {
     let values: Vec<String> = headers
         .get_all(CONTENT_ENCODING)
         .iter()
         .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_lowercase())
         .collect();
-    match values.join(", ").as_str() {
-        "" | "identity" => Ok(false),
-        "gzip" | "x-gzip" => Ok(true),
-        other => Err(Refusal::ContentEncoding(other.to_owned())),
-    }
+    Compression::of(&values.join(", "))
 }
 
 fn success(signal: Signal, accepted: Accepted, encoding: Encoding) -> Response<Body> {
@@ -211,7 +220,7 @@ fn refused(refusal: &Refusal, encoding: Encoding) -> Response<Body> {
 const fn remedy(refusal: &Refusal) -> Option<(HeaderName, &'static str)> {
     match refusal {
         Refusal::ContentType(_) => Some((ACCEPT, "application/x-protobuf, application/json")),
-        Refusal::ContentEncoding(_) => Some((ACCEPT_ENCODING, "gzip")),
+        Refusal::ContentEncoding(_) => Some((ACCEPT_ENCODING, Compression::NAMES)),
         Refusal::TooSlow(_) => Some((CONNECTION, "close")),
         _ => None,
     }

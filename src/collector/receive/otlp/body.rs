@@ -1,12 +1,11 @@
-//! Reading and inflating bodies within bounds of size, time and memory held at once.
+//! Reading bodies within bounds of size, time and memory held at once.
 //!
 //! It must not know what is in them.
 
-use std::{io::Read as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use http_body_util::BodyExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -19,7 +18,6 @@ use super::{Limits, Refusal};
 const UNIT: usize = 4096;
 /// The most room that a body gets because its sender says that it is that long.
 const RESERVED: usize = 1024 * 1024;
-const INFLATE_STEP: usize = 32 * 1024;
 /// When to try again where the bodies of others take all the room: they are read within this, most times.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How much of a body that was refused is still read and thrown away, so that an HTTP/1 client that has not
@@ -53,6 +51,11 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// A share of nothing yet, of the same room.
+    pub(super) fn another(&self) -> Self {
+        self.room.share()
+    }
+
     /// Takes room for `bytes` more.
     ///
     /// # Errors
@@ -125,27 +128,4 @@ pub(super) async fn discard(mut body: Body) {
     };
     // Whether it came to an end makes no difference: what is left closes the connection.
     let _ = timeout(DISCARDED_TIME, discarding).await;
-}
-
-/// Inflates gzip to at most `limit` bytes; never more than that, and a step, is inflated.
-///
-/// # Errors
-/// [`Refusal::Malformed`], [`Refusal::TooLarge`] or [`Refusal::NoRoom`].
-pub(super) fn inflate(gzip: &[u8], limit: usize, share: &mut Share) -> Result<Bytes, Refusal> {
-    let mut decoder = MultiGzDecoder::new(gzip);
-    let mut step = vec![0; INFLATE_STEP];
-    let mut whole = Vec::new();
-    loop {
-        match decoder.read(&mut step) {
-            Ok(0) => return Ok(whole.into()),
-            Ok(length) => {
-                if whole.len() + length > limit {
-                    return Err(Refusal::TooLarge { what: "the decompressed body", limit });
-                }
-                share.grow(length)?;
-                whole.extend_from_slice(&step[..length]);
-            }
-            Err(error) => return Err(Refusal::Malformed(format!("the body is not gzip: {error}"))),
-        }
-    }
 }

@@ -3,33 +3,27 @@
 //!
 //! It takes single items out and names them; it must not judge what a value means: that is the sinks' part.
 
-use std::fmt::Display;
+use std::{collections::BTreeMap, fmt::Display};
 
 use opentelemetry_proto::tonic::{
     collector::{
         logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
         trace::v1::ExportTraceServiceRequest,
     },
+    common::v1::any_value,
     metrics::v1::{DataPointFlags, Metric, NumberDataPoint, metric::Data},
+    resource::v1::Resource,
     trace::v1::Span,
 };
 
 /// Items that are named in the answer; of the others only the number is told.
 const NAMED: usize = 3;
+/// Services of which a fault is remembered.
+const SERVICES: usize = 100;
 /// Characters of a metric's or span's name that go into a message.
 const NAME_LENGTH: usize = 80;
 const TRACE_ID_LENGTH: usize = 16;
 const SPAN_ID_LENGTH: usize = 8;
-
-/// What to do about data that are missing where the schema has a place for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// The item is refused, the rest of the request is taken.
-    RefusesItem,
-    /// The request is refused: in JSON, a name that is written wrongly is an unknown field and as such
-    /// ignored, and its sender must see that.
-    RefusesRequest,
-}
 
 /// Items that were taken out of a request, and why.
 #[derive(Debug, Default)]
@@ -37,14 +31,20 @@ pub(super) struct Findings {
     /// Data points or spans taken out.
     pub(super) rejected: u64,
     /// Faults, also of metrics without any data point.
-    faults: u64,
+    pub(super) faults: u64,
     named: Vec<String>,
+    /// The first fault of each service.
+    pub(super) by_service: BTreeMap<String, String>,
 }
 
 impl Findings {
-    fn add(&mut self, items: u64, place: impl Display, fault: impl Display) {
+    fn add(&mut self, items: u64, resource: Option<&Resource>, place: impl Display, fault: impl Display) {
         self.rejected += items;
         self.faults += 1;
+        let service = service(resource);
+        if !self.by_service.contains_key(service) && self.by_service.len() < SERVICES {
+            self.by_service.insert(service.to_owned(), format!("{place}: {fault}"));
+        }
         if self.named.len() < NAMED {
             self.named.push(format!("{place}: {fault}"));
         }
@@ -66,10 +66,20 @@ impl Findings {
     }
 }
 
+fn service(resource: Option<&Resource>) -> &str {
+    let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
+    let value = attributes.iter().find(|attribute| attribute.key == "service.name");
+    match value.and_then(|attribute| attribute.value.as_ref()?.value.as_ref()) {
+        Some(any_value::Value::StringValue(name)) => name,
+        _ => "unknown",
+    }
+}
+
 /// Takes out of `request` the metrics without data, and the numbers without a value.
 pub(super) fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
     let mut findings = Findings::default();
     for (r, resource) in request.resource_metrics.iter_mut().enumerate() {
+        let of = resource.resource.as_ref();
         for (s, scope) in resource.scope_metrics.iter_mut().enumerate() {
             let mut index = 0..;
             scope.metrics.retain_mut(|metric| {
@@ -81,17 +91,18 @@ pub(super) fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
                     None => {
                         findings.add(
                             0,
+                            of,
                             place(),
                             "no data: gauge, sum, histogram, exponentialHistogram or summary is needed",
                         );
                         false
                     }
                     Some(Data::Gauge(gauge)) => {
-                        number_points(&mut gauge.data_points, "gauge", &place, &mut findings);
+                        number_points(&mut gauge.data_points, of, "gauge", &place, &mut findings);
                         true
                     }
                     Some(Data::Sum(sum)) => {
-                        number_points(&mut sum.data_points, "sum", &place, &mut findings);
+                        number_points(&mut sum.data_points, of, "sum", &place, &mut findings);
                         true
                     }
                     Some(Data::Histogram(_) | Data::ExponentialHistogram(_) | Data::Summary(_)) => true,
@@ -104,6 +115,7 @@ pub(super) fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
 
 fn number_points(
     points: &mut Vec<NumberDataPoint>,
+    of: Option<&Resource>,
     kind: &str,
     place: &impl Fn() -> String,
     findings: &mut Findings,
@@ -116,8 +128,9 @@ fn number_points(
         if !usable {
             findings.add(
                 1,
+                of,
                 format_args!("{} {kind}.dataPoints[{p}]", place()),
-                "no value: asDouble or asInt is needed",
+                "no value (null is none, too): asDouble or asInt is needed",
             );
         }
         usable
@@ -128,6 +141,7 @@ fn number_points(
 pub(super) fn spans(request: &mut ExportTraceServiceRequest) -> Findings {
     let mut findings = Findings::default();
     for (r, resource) in request.resource_spans.iter_mut().enumerate() {
+        let of = resource.resource.as_ref();
         for (s, scope) in resource.scope_spans.iter_mut().enumerate() {
             let mut index = 0..;
             scope.spans.retain(|span| {
@@ -137,6 +151,7 @@ pub(super) fn spans(request: &mut ExportTraceServiceRequest) -> Findings {
                     let name = shortened(&span.name);
                     findings.add(
                         1,
+                        of,
                         format_args!("resourceSpans[{r}].scopeSpans[{s}].spans[{i}] {name:?}"),
                         fault,
                     );

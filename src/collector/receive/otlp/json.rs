@@ -15,6 +15,7 @@ use super::{
     schema::{Field, Message},
 };
 
+mod decimal;
 mod element;
 
 use element::Element;
@@ -24,18 +25,26 @@ use element::Element;
 /// # Errors
 /// [`Refusal::Malformed`] with the place and the reason; [`Refusal::TooLarge`] where the encoding would
 /// exceed `limit` bytes.
-pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> Result<Vec<u8>, Refusal> {
-    let mut writer = Writer { wire: Vec::new(), path: Vec::new(), limit, over: false };
+pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> Result<Written, Refusal> {
+    let mut writer = Writer { wire: Vec::new(), path: Vec::new(), limit, over: false, nulls: 0 };
     let mut reader = serde_json::Deserializer::from_slice(json);
     let read = Object { message, writer: &mut writer }.deserialize(&mut reader).and_then(|()| reader.end());
     match read {
-        Ok(()) => Ok(writer.wire),
+        Ok(()) => Ok(Written { wire: writer.wire, nulls: writer.nulls }),
         Err(_) if writer.over => Err(Refusal::TooLarge { what: "the request as protobuf", limit }),
         Err(error) => Err(Refusal::Malformed(match writer.place() {
             place if place.is_empty() => error.to_string(),
             place => format!("{place}: {error}"),
         })),
     }
+}
+
+/// A request in protobuf.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) wire: Vec<u8>,
+    /// How many values of points were given as null, which is what `JavaScript` makes of NaN and of infinity.
+    pub(super) nulls: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +60,7 @@ struct Writer {
     path: Vec<Step>,
     limit: usize,
     over: bool,
+    nulls: u64,
 }
 
 impl Writer {
@@ -127,6 +137,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             }
             given |= 1 << index;
             let present = map.next_value_seed(Value { field, writer })?;
+            writer.nulls += u64::from(!present && ["asDouble", "asInt"].contains(&field.name));
             if present && field.one_of {
                 if let Some(other) = chosen {
                     return Err(A::Error::custom(format_args!("only one of this and {other} may be given")));

@@ -14,7 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, Unexpected, Visitor};
 
 use super::{
     super::schema::{Field, Kind},
-    Object, Writer,
+    Object, Writer, decimal,
 };
 
 /// Protobuf's JSON mapping accepts base64 with and without padding.
@@ -148,6 +148,17 @@ impl Visitor<'_> for Element<'_> {
         }
     }
 
+    /// In a list: of a number, which is NaN then, and judged as such where it stands.
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        match self.field.kind {
+            Kind::Double if !self.keyed => {
+                self.double(f64::NAN);
+                Ok(())
+            }
+            _ => Err(E::invalid_type(Unexpected::Unit, &self)),
+        }
+    }
+
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         let number = self.field.number;
         match self.field.kind {
@@ -168,9 +179,9 @@ impl Visitor<'_> for Element<'_> {
                 None => Err(E::invalid_value(Unexpected::Str(text), &self)),
             },
             Kind::Bool | Kind::Enum | Kind::Message(_) => Err(E::invalid_type(Unexpected::Str(text), &self)),
-            _ => match text.parse::<i128>() {
-                Ok(value) if !text.starts_with('+') => self.integer(value),
-                _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+            _ => match decimal::whole(text) {
+                Some(value) => self.integer(value),
+                None => Err(E::invalid_value(Unexpected::Str(text), &self)),
             },
         }
     }
