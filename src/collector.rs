@@ -7,7 +7,6 @@ pub mod export;
 mod own;
 pub mod pipeline;
 pub mod queue;
-pub mod raw_codec;
 pub mod receive;
 pub mod recent;
 mod refusals;
@@ -42,7 +41,7 @@ use self::{
     stats::{Event, Stats},
 };
 use crate::{
-    config::{CollectorSettings, GraphiteTarget},
+    config::{CollectorSettings, ForwardTemporality, GraphiteTarget},
     net::{self, Stop, Tls},
 };
 
@@ -102,14 +101,19 @@ impl Collector {
         let mut forwards = Vec::new();
         for target in &settings.forward {
             let queue = Queue::new(settings.queue_limit);
-            let state = State::new(target.url.as_str());
+            let state = State::new(&target.label);
             exporters
                 .spawn(Forwarder::new(target, Arc::clone(&queue), Arc::clone(&stats), state.clone())?.run());
             sinks.push(state);
-            forwards.push(Forward { name: target.url.to_string(), queue });
+            forwards.push(Forward { name: target.label.clone(), signals: target.signals, queue });
         }
         let mut table = Table::new(settings.max_series, &settings.histogram_bounds)
             .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty());
+        if settings.forward_temporality == ForwardTemporality::Cumulative
+            && settings.forward.iter().any(|target| target.signals.metrics)
+        {
+            table = table.with_totals_of_deltas();
+        }
         let mut kept = None;
         if let Some(Backlog::Spool(spool)) = &graphite {
             let (of_statsd, of_series) = statsd::split_kept(spool.load_state()?);
@@ -240,9 +244,12 @@ fn start_receivers(
         Arc::new(move |batch| pipeline.accept(batch))
     };
     let stats = || Arc::clone(pipeline.stats());
+    let grpc = otlp_grpc::router(Arc::clone(&accept), stats()).merge(otlp_grpc::health(stop.clone()));
+    let http = otlp_http::router(Arc::clone(&accept), stats());
+    let http = otlp_http::with_cors(http, &settings.otlp_cors);
     for (tls, listener, router) in [
-        (sockets.tls.clone(), sockets.otlp_grpc, otlp_grpc::router(Arc::clone(&accept), stats())),
-        (sockets.tls, sockets.otlp_http, otlp_http::router(Arc::clone(&accept), stats())),
+        (sockets.tls.clone(), sockets.otlp_grpc, grpc),
+        (sockets.tls, sockets.otlp_http, http),
         (None, sockets.exposition, prometheus::router(pipeline.clone(), sinks, settings.max_series)),
     ] {
         let listener = tokio::net::TcpListener::from_std(listener)?;

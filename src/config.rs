@@ -5,9 +5,11 @@
 
 mod arguments;
 mod console;
+mod cors;
 pub mod faults;
 mod flag;
 mod flags;
+mod forward;
 mod invalid;
 mod lines;
 mod listen;
@@ -26,10 +28,11 @@ use std::time::Duration;
 use url::Url;
 
 pub use console::{ConsoleLink, ConsolePage};
+pub use forward::{ForwardProtocol, ForwardSignals, ForwardTarget, ForwardTemporality};
 pub use invalid::{Invalid, Problem};
 pub use lines::{GraphiteLines, GraphiteNames, Pattern};
 pub use listen::{Console, Listen};
-pub use targets::{DatabaseUrl, ForwardProtocol, ForwardTarget, GraphiteTarget};
+pub use targets::{DatabaseUrl, GraphiteTarget};
 
 use arguments::Request;
 use flag::Flag;
@@ -167,6 +170,10 @@ pub struct CollectorSettings {
     pub graphite_replay: Duration,
     /// OTLP endpoints to which everything is sent on; empty for none.
     pub forward: Vec<ForwardTarget>,
+    /// What deltas are sent on as.
+    pub forward_temporality: ForwardTemporality,
+    /// Origins of web pages that may send OTLP over HTTP: `*`, or as browsers write them; empty for none.
+    pub otlp_cors: Vec<String>,
     /// Bytes that the queue of each sink may hold, 64 KiB to 64 GiB.
     pub queue_limit: usize,
     /// Series that are held, 1 to 100000000.
@@ -441,9 +448,9 @@ impl Reader<'_> {
         let graphite = self.read_all(&flags::GRAPHITE, |given| targets::graphite(given.text));
         let graphite_lines = self.graphite_lines();
         let receivers = [&otlp_grpc, &otlp_http].map(|listen| listen.as_ref().filter(|listen| fixed(listen)));
-        let forward = self.read_all(&flags::FORWARD, |given| {
-            targets::forward(given.text).and_then(|target| foreign(target, receivers))
-        });
+        let forward = self.forward(receivers);
+        let forward_temporality = self.forward_temporality();
+        let otlp_cors = self.read_list(&flags::OTLP_CORS, |given| cors::origin(given.text));
         if graphite
             .as_ref()
             .is_some_and(|targets| targets.len() > 1 && targets.contains(&GraphiteTarget::Stdout))
@@ -473,10 +480,26 @@ impl Reader<'_> {
             spool: spool?,
             graphite_replay: graphite_replay?,
             forward: forward?,
+            forward_temporality: forward_temporality?,
+            otlp_cors: otlp_cors?,
             queue_limit: queue_limit?,
             max_series: max_series?,
             histogram_bounds: histogram_bounds?,
         })
+    }
+
+    fn forward(&mut self, receivers: [Option<&Listen>; 2]) -> Option<Vec<ForwardTarget>> {
+        let mut targets = self.read_all(&flags::FORWARD, |given| {
+            forward::forward(given.text).and_then(|target| foreign(target, receivers))
+        })?;
+        forward::tell_apart(&mut targets);
+        Some(targets)
+    }
+
+    fn forward_temporality(&mut self) -> Option<ForwardTemporality> {
+        let words =
+            [("unchanged", ForwardTemporality::Unchanged), ("cumulative", ForwardTemporality::Cumulative)];
+        self.read(&flags::FORWARD_TEMPORALITY, |given| values::word(given.text, &words))
     }
 
     fn spool(&mut self, graphite: Option<&[GraphiteTarget]>) -> Option<Option<SpoolSettings>> {

@@ -25,8 +25,17 @@ mod exposition;
 #[path = "collector/forward.rs"]
 mod forward;
 #[cfg(test)]
+#[path = "collector/forward_answers.rs"]
+mod forward_answers;
+#[cfg(test)]
+#[path = "collector/forward_totals.rs"]
+mod forward_totals;
+#[cfg(test)]
 #[path = "collector/graphite.rs"]
 mod graphite;
+#[cfg(test)]
+#[path = "collector/health.rs"]
+mod health;
 #[cfg(test)]
 #[path = "collector/hostile.rs"]
 mod hostile;

@@ -66,7 +66,7 @@ async fn targets(settings: &Collect) -> io::Result<usize> {
         say(format!("--console-token-file {}", file.display()), writable(file))?;
     }
     for target in &settings.collector.forward {
-        say(format!("--forward {}", target.url), forward(target).await)?;
+        say(format!("--forward {}", target.label), forward(target).await)?;
     }
     Ok(unusable)
 }

@@ -91,7 +91,7 @@ impl Binder {
         for target in settings.forward.iter().filter(|target| leads_back(target, &addresses, names)) {
             self.problems.push(format!(
                 "--forward {} is this collector's own receiver, and would send everything in a circle: name another endpoint",
-                target.url
+                target.label
             ));
         }
         let sockets = Sockets {

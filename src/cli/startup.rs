@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     collector::{StartError, pipeline::Pipeline},
-    config::{CollectorSettings, ConsolePage, GraphiteTarget, LogFormat},
+    config::{CollectorSettings, ConsolePage, ForwardSignals, GraphiteTarget, LogFormat},
     console::{self, Console, Controls, Listening, Source, Token},
     net::{self, Stop},
 };
@@ -72,7 +72,11 @@ impl Page {
         );
         notes.extend(settings.forward.iter().map(|target| {
             let flaws = names.flaws(names::of_url(&target.url));
-            format!("Everything is forwarded by OTLP to {}{flaws}", target.url)
+            let what = match target.signals {
+                ForwardSignals::ALL => "Everything is".to_owned(),
+                some => format!("The {} are", some.words()),
+            };
+            format!("{what} forwarded by OTLP to {}{flaws}", target.label)
         }));
         let with_lines = settings.graphite.contains(&GraphiteTarget::Stdout);
         Self { collector: Some(*addresses), notes, with_lines, ..Self::default() }

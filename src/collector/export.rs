@@ -5,11 +5,14 @@ pub mod otlp;
 pub mod prometheus;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
+
+use super::batch::Signal;
 
 /// How far apart two log lines about refusals of one sink are.
 const REFUSALS_APART: Duration = Duration::from_secs(60);
@@ -32,15 +35,15 @@ enum Reached {
 #[derive(Debug)]
 struct Condition {
     reached: Reached,
-    /// When a refusal was logged last.
-    refusal_logged: Option<Instant>,
+    /// When a refusal of each signal was logged last.
+    refusal_logged: BTreeMap<Signal, Instant>,
 }
 
 impl State {
     /// The state of a sink of which nothing is known yet.
     #[must_use]
     pub fn new(sink: &str) -> Self {
-        let condition = Condition { reached: Reached::NotYet, refusal_logged: None };
+        let condition = Condition { reached: Reached::NotYet, refusal_logged: BTreeMap::new() };
         Self { sink: sink.into(), condition: Arc::new(Mutex::new(condition)) }
     }
 
@@ -86,18 +89,22 @@ impl State {
         }
     }
 
-    /// The peer refuses for good what it is sent, or a part of it: that is dropped and counted. One that
-    /// refuses every second request would fill a log; it is told once in a while.
-    pub fn refused(&self, peer: &str, error: &dyn std::fmt::Display) {
+    /// The peer refuses for good what it is sent of a signal, or a part of it: that is dropped and counted. One that
+    /// refuses every second request would fill a log; it is told once in a while, for each signal.
+    pub fn refused(&self, signal: Signal, error: &str) {
+        let signal_name = signal.as_str();
         let mut condition = self.condition.lock();
-        condition.reached = Reached::Refuses(error.to_string());
+        condition.reached = Reached::Refuses(format!("{signal_name}: {error}"));
         let now = Instant::now();
-        let recently = |logged: Instant| now.saturating_duration_since(logged) < REFUSALS_APART;
-        if condition.refusal_logged.is_some_and(recently) {
+        let recently = |logged: &Instant| now.saturating_duration_since(*logged) < REFUSALS_APART;
+        if condition.refusal_logged.get(&signal).is_some_and(recently) {
             return;
         }
-        condition.refusal_logged = Some(now);
+        condition.refusal_logged.insert(signal, now);
         drop(condition);
-        tracing::warn!(sink = %self.sink, peer, %error, "the sink refuses what it is sent: it is dropped and counted");
+        tracing::warn!(
+            sink = %self.sink, signal = signal_name, %error,
+            "the sink refuses what it is sent: it is dropped and counted"
+        );
     }
 }

@@ -18,16 +18,17 @@ use super::{
             self, Backlog, Buffers, Lines, Room,
             spool::{Entries, Held},
         },
-        otlp::Export,
+        otlp::{self, Export},
     },
     queue::{Queue, Reservation},
     recent::Recent,
     refusals,
-    series::{self, Exposed, Plan, Snapshot, Table},
+    series::{Exposed, Plan, Snapshot, Table},
     stats::{Event, Stats},
     view::{Log, Series, Service, Source, Span},
     wire::Metrics,
 };
+use crate::config::ForwardSignals;
 
 /// What a sender without a hint of its own should wait: long enough for a queue to make room.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -57,8 +58,10 @@ type Reserved = Vec<Reservation<Export>>;
 /// A forwarding sink.
 #[derive(Clone, Debug)]
 pub struct Forward {
-    /// The sink's name: the peer's URL.
+    /// The sink's name: the peer's scheme, host and port.
     pub name: String,
+    /// What it gets.
+    pub signals: ForwardSignals,
     /// What waits for the peer.
     pub queue: Arc<Queue<Export>>,
 }
@@ -196,8 +199,7 @@ impl Pipeline {
         let mut table = inner.table.lock();
         let mut plan = table.plan(metrics, Instant::now(), SystemTime::now());
         plan.state_bytes += state.len();
-        let mut forwarded = self.forwarded(&plan, &wire);
-        let (room, forwards) = match self.reserve(&plan, forwarded.len()) {
+        let (room, forwards) = match self.reserve(&plan, wire.len()) {
             Ok(reserved) => reserved,
             Err(refused) => {
                 let notices = std::mem::take(&mut plan.notices);
@@ -211,16 +213,19 @@ impl Pipeline {
         let mut applied = table.apply(metrics, &mut plan, lines, SystemTime::now());
         applied.state.append(state);
         if let Some(room) = room.filter(|_| !applied.lines.is_empty() || !applied.state.is_empty()) {
-            let lines = Lines { text: inner.buffers.lend(applied.lines), points: applied.points };
+            let lines = Lines {
+                text: inner.buffers.lend(std::mem::take(&mut applied.lines)),
+                points: applied.points,
+            };
             room.commit(lines, &applied.state);
         }
         drop(table);
-        if applied.refused > 0 {
-            forwarded = self.forwarded(&plan, &wire);
-        }
-        let items = plan.points() - plan.rejected_points();
-        if items > 0 {
-            commit(forwards, &Export { signal: Signal::Metrics, wire: forwarded, items });
+        if !forwards.is_empty() {
+            let rewritten = applied.rewritten(&wire, &plan);
+            let (wire, items) = rewritten.map_or((wire, plan.points()), |new| (new.wire, new.points));
+            if items > 0 {
+                commit(forwards, &Export { signal: Signal::Metrics, wire, items });
+            }
         }
         for (reason, points) in applied.unwritten {
             inner.stats.add(Event::Dropped, graphite::PLACE, Signal::Metrics, reason, points);
@@ -234,16 +239,8 @@ impl Pipeline {
         Ok(self.partial(&plan))
     }
 
-    /// What is forwarded: the request without the points that are refused for good.
-    fn forwarded(&self, plan: &Plan, wire: &Bytes) -> Bytes {
-        match plan.rejected_points() {
-            1.. if !self.inner.forwards.is_empty() => series::without_refused(wire, plan),
-            _ => wire.clone(),
-        }
-    }
-
     /// Room in every sink for what is planned.
-    fn reserve(&self, plan: &Plan, forwarded: usize) -> Result<(Option<Room>, Reserved), Refused> {
+    fn reserve(&self, plan: &Plan, wire: usize) -> Result<(Option<Room>, Reserved), Refused> {
         let bytes = plan.line_bytes + plan.state_bytes;
         let room = match &self.inner.graphite {
             Some(backlog) if bytes > 0 => {
@@ -252,7 +249,7 @@ impl Pipeline {
             _ => None,
         };
         let items = plan.points() - plan.rejected_points();
-        let forwards = self.reserve_forwards(Signal::Metrics, items, forwarded)?;
+        let forwards = self.reserve_forwards(Signal::Metrics, items, wire + plan.total_bytes)?;
         Ok((room, forwards))
     }
 
@@ -269,13 +266,13 @@ impl Pipeline {
         Accepted { rejected: plan.rejected_points(), message }
     }
 
-    /// Room for a request in every forwarding sink.
-    fn reserve_forwards(&self, _signal: Signal, items: u64, bytes: usize) -> Result<Reserved, Refused> {
+    /// Room for a request in every forwarding sink that gets its signal.
+    fn reserve_forwards(&self, signal: Signal, items: u64, bytes: usize) -> Result<Reserved, Refused> {
         if items == 0 {
             return Ok(Reserved::new());
         }
         let reserve = |sink: &Forward| sink.queue.reserve(bytes).ok_or_else(|| no_room(&sink.name));
-        self.inner.forwards.iter().map(reserve).collect()
+        self.inner.forwards.iter().filter(|sink| otlp::gets(sink.signals, signal)).map(reserve).collect()
     }
 }
 

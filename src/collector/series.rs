@@ -5,6 +5,7 @@
 
 mod apply;
 mod beginning;
+mod cumulative;
 mod exposed;
 mod identity;
 mod kept;
@@ -30,12 +31,14 @@ use slab::Slab;
 pub(crate) use self::identity::text;
 pub use self::{
     apply::Applied,
+    cumulative::Rewritten,
     exposed::{Exposed, Snapshot},
     identity::Resource,
-    plan::{Plan, without_refused},
+    plan::Plan,
 };
 use self::{
     beginning::Written,
+    cumulative::Starts,
     identity::{Descriptor, Key, Keys, NamedType, attribute_key},
     kept::Kept,
     paths::{Paths, Turn},
@@ -82,6 +85,8 @@ pub struct Table {
     key: Vec<u8>,
     /// Refusals that were named in the log.
     named: Named,
+    /// When totals began, where deltas are sent on as totals.
+    starts: Option<Starts>,
 }
 
 impl Table {
@@ -106,6 +111,7 @@ impl Table {
             next_id: 0,
             key: Vec::new(),
             named: Named::default(),
+            starts: None,
         }
     }
 
@@ -115,6 +121,13 @@ impl Table {
         self.names = export::graphite::names(graphite);
         self.graphite = graphite.clone();
         self.written = written;
+        self
+    }
+
+    /// The same, told to keep at hand what deltas add up to: see [`Applied::rewritten`].
+    #[must_use]
+    pub fn with_totals_of_deltas(mut self) -> Self {
+        self.starts = Some(Starts::default());
         self
     }
 
@@ -175,6 +188,9 @@ impl Table {
                     }
                 }
             }
+        }
+        if self.starts.is_some() {
+            plan.total_bytes = cumulative::more_bytes(metrics, self.histogram_bounds.len());
         }
         plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
         // Of a series that comes again and again in a request, only its last total is kept.
@@ -333,6 +349,7 @@ impl Table {
             identity: None,
         };
         let slot = self.streams.insert(stream);
+        self.starts.iter_mut().for_each(|starts| starts.forget(slot));
         self.index.insert(key, slot);
         if self.written {
             self.join(slot);

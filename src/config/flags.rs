@@ -145,6 +145,15 @@ pub(super) static OTLP_HTTP: Flag = Flag::new(
     "Address that receives OTLP over HTTP, as protobuf or JSON",
 )
 .first("OTLP over HTTP");
+pub(super) static OTLP_CORS: Flag = Flag::new(
+    COLLECTOR_,
+    "--otlp-cors",
+    "ORIGIN,…",
+    "",
+    "Origins of web pages that may send OTLP over HTTP from a browser, such as\nhttps://shop.example; * for any",
+)
+.absent("none")
+.repeatable();
 pub(super) static STATSD: Flag = Flag::new(
     COLLECTOR_,
     "--statsd",
@@ -300,11 +309,18 @@ pub(super) static FORWARD: Flag = Flag::new(
     "--forward",
     "URL",
     "",
-    "OTLP endpoint to which everything is sent on; repeat the flag for several. grpc://,\ngrpcs:// and port 4317 mean gRPC; any other http:// or https:// URL is the base to which\n/v1/metrics, /v1/traces and /v1/logs are appended",
+    "OTLP endpoint to which everything is sent on; repeat the flag for several. grpc://,\ngrpcs:// and port 4317 mean gRPC; any other http:// or https:// URL is the base to which\n/v1/metrics, /v1/traces and /v1/logs are appended. metrics+traces=URL sends these alone",
 )
 .absent("none")
 .repeatable()
 .first("OTLP endpoint that gets everything");
+pub(super) static FORWARD_TEMPORALITY: Flag = Flag::new(
+    OUTPUT,
+    "--forward-temporality",
+    "TEMPORALITY",
+    "unchanged",
+    "What deltas are sent on as: unchanged, or cumulative, the totals of their series, for an\nendpoint that takes no deltas, such as Prometheus",
+);
 
 pub(super) static TLS_CERT: Flag = Flag::new(
     COLLECTOR_,
@@ -414,9 +430,10 @@ pub(super) fn collect() -> Vec<&'static Flag> {
 }
 
 /// How a collector takes in, and how much it holds.
-static RECEIVING: [&Flag; 8] = [
+static RECEIVING: [&Flag; 9] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
+    &OTLP_CORS,
     &STATSD,
     &STATSD_FLUSH,
     &STATSD_NAMES,
@@ -426,7 +443,7 @@ static RECEIVING: [&Flag; 8] = [
 ];
 
 /// Where a collector sends to.
-static SENDING: [&Flag; 14] = [
+static SENDING: [&Flag; 15] = [
     &EXPOSITION,
     &GRAPHITE,
     &GRAPHITE_NAMES,
@@ -441,6 +458,7 @@ static SENDING: [&Flag; 14] = [
     &SPOOL_LIMIT,
     &SPOOL_AGE,
     &FORWARD,
+    &FORWARD_TEMPORALITY,
 ];
 
 /// The flags of `health`.

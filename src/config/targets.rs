@@ -1,4 +1,4 @@
-//! What the program connects to: the database, Graphite, OTLP endpoints, a health page.
+//! What the program connects to: the database, Graphite, a health page.
 //!
 //! Must not connect to any of them, and must not show a password.
 
@@ -43,25 +43,6 @@ pub enum GraphiteTarget {
     Address(String),
     /// Standard output.
     Stdout,
-}
-
-/// An OTLP endpoint to send on to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardTarget {
-    /// An `http` or `https` URL, whatever the scheme that was given, without user, query and fragment.
-    /// For [`ForwardProtocol::Http`] the base, to which `/v1/metrics`, `/v1/traces` or `/v1/logs` is appended.
-    pub url: Url,
-    /// The form of OTLP that it takes.
-    pub protocol: ForwardProtocol,
-}
-
-/// The two forms of OTLP that are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForwardProtocol {
-    /// OTLP/gRPC.
-    Grpc,
-    /// OTLP/HTTP with protobuf.
-    Http,
 }
 
 /// A database's URL, as far as it can be judged without opening it.
@@ -113,42 +94,6 @@ pub(super) fn graphite(text: &str) -> Result<GraphiteTarget, Fault> {
     }
 }
 
-/// One `--forward`.
-pub(super) fn forward(text: &str) -> Result<ForwardTarget, Fault> {
-    const GRPC_PORT: u16 = 4317;
-    let fault = |reason| Fault::new(reason, "give a URL such as grpc://HOST:4317 or http://HOST:4318");
-    let url = plain_url(text).map_err(fault)?;
-    let (protocol, web) = match url.scheme() {
-        "grpc" => (ForwardProtocol::Grpc, Some("http")),
-        "grpcs" => (ForwardProtocol::Grpc, Some("https")),
-        "http" | "https" if url.port() == Some(GRPC_PORT) => (ForwardProtocol::Grpc, None),
-        "http" | "https" => (ForwardProtocol::Http, None),
-        _ => return Err(fault("neither grpc://, grpcs://, http:// nor https://")),
-    };
-    if protocol == ForwardProtocol::Grpc && !matches!(url.path(), "" | "/") {
-        return Err(fault("OTLP over gRPC (which port 4317 means too) has no path"));
-    }
-    if protocol == ForwardProtocol::Http
-        && ["metrics", "traces", "logs"].iter().any(|signal| ends_with(&url, signal))
-    {
-        return Err(fault("not the base URL: /v1/metrics, /v1/traces and /v1/logs are appended to it"));
-    }
-    let url = match web {
-        None => url,
-        Some(_) if url.port().is_none() => return Err(fault("no port")),
-        Some(web) => {
-            // `Url` refuses to turn a scheme that it does not know into one that it knows, so the text is turned.
-            let rest = text.split_once(':').map_or("", |(_, rest)| rest);
-            plain_url(&format!("{web}:{rest}")).map_err(fault)?
-        }
-    };
-    Ok(ForwardTarget { url, protocol })
-}
-
-fn ends_with(url: &Url, signal: &str) -> bool {
-    url.path().trim_end_matches('/').ends_with(&format!("/v1/{signal}"))
-}
-
 /// The URL of `health`.
 pub(super) fn health(text: &str) -> Result<Url, Fault> {
     let fault =
@@ -188,7 +133,7 @@ pub(super) fn exposition(text: &str) -> Result<Url, Fault> {
 }
 
 /// A URL with a host and without user, password, query and fragment.
-fn plain_url(text: &str) -> Result<Url, &'static str> {
+pub(super) fn plain_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "not a URL")?;
     if url.host_str().is_none_or(str::is_empty) {
         return Err("a URL without a host");
@@ -243,41 +188,6 @@ mod tests {
         assert_eq!(url.to_string(), "postgres://…@db/app");
         assert_eq!(format!("{url:?}"), "DatabaseUrl(\"postgres://…@db/app\")");
         assert_eq!(url.as_str(), "postgres://user:secret@db/app");
-    }
-
-    #[test]
-    fn forward_targets() {
-        use ForwardProtocol::{Grpc, Http};
-        for (text, url, protocol) in [
-            ("grpc://host:9999", "http://host:9999/", Grpc),
-            ("grpcs://host:443", "https://host/", Grpc),
-            ("GRPC://host:4317/", "http://host:4317/", Grpc),
-            ("http://host:4317", "http://host:4317/", Grpc),
-            ("https://host:4317", "https://host:4317/", Grpc),
-            ("http://host:4318", "http://host:4318/", Http),
-            ("https://host/otlp", "https://host/otlp", Http),
-            ("grpc://[::1]:4317", "http://[::1]:4317/", Grpc),
-        ] {
-            let target = forward(text).unwrap();
-            assert_eq!((target.url.as_str(), target.protocol), (url, protocol), "{text}");
-        }
-        for (text, reason) in [
-            ("host:4317", "a URL without a host"),
-            ("127.0.0.1:4317", "not a URL"),
-            ("grpc://host", "no port"),
-            ("grpc://:4317", "not a URL"),
-            ("ftp://host:1", "neither grpc://, grpcs://, http:// nor https://"),
-            ("http://host:4317/v1/metrics", "OTLP over gRPC (which port 4317 means too) has no path"),
-            ("http://host:0", "port 0 cannot be connected to"),
-            ("http://user:secret@host", "a URL with a user or a password, which is not supported"),
-            ("http://host?token=secret", "a URL with a query or a fragment, which is not supported"),
-            (
-                "http://host:4318/v1/traces",
-                "not the base URL: /v1/metrics, /v1/traces and /v1/logs are appended to it",
-            ),
-        ] {
-            assert_eq!(forward(text).map_err(|fault| fault.reason), Err(reason.to_owned()), "{text}");
-        }
     }
 
     #[test]

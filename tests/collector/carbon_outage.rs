@@ -215,7 +215,7 @@ async fn of_two_sinks_the_one_with_room_gets_nothing_that_the_other_has_none_for
     assert_eq!(collector.post(Signal::Logs, &mark).await.status(), 200);
     eventually("the queue to the target is empty", async || {
         let queue = |scrape: Scrape| {
-            scrape.samples[&format!("pushpull_collector_queue_bytes{{sink=http://{}/}}", target.http)]
+            scrape.samples[&format!("pushpull_collector_queue_bytes{{sink=http://{}}}", target.http)]
         };
         (queue(collector.scrape().await) == 0.0).then_some(())
     })

@@ -41,7 +41,7 @@ fn resource() -> Option<Resource> {
     Some(Resource { attributes: attributes(SHOP), ..Resource::default() })
 }
 
-fn metrics() -> ExportMetricsServiceRequest {
+pub(crate) fn metrics() -> ExportMetricsServiceRequest {
     request(
         SHOP,
         vec![
@@ -51,7 +51,7 @@ fn metrics() -> ExportMetricsServiceRequest {
     )
 }
 
-fn traces() -> ExportTraceServiceRequest {
+pub(crate) fn traces() -> ExportTraceServiceRequest {
     let span = Span {
         trace_id: vec![0x5b; 16],
         span_id: vec![0xee; 8],
@@ -68,7 +68,7 @@ fn traces() -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans }
 }
 
-fn logs() -> ExportLogsServiceRequest {
+pub(crate) fn logs() -> ExportLogsServiceRequest {
     let record = LogRecord {
         time_unix_nano: seconds(T),
         severity_text: "ERROR".to_owned(),
@@ -108,8 +108,8 @@ async fn a_second_collector_holds_the_same() {
     same(&collector, &by_grpc).await;
     same(&collector, &by_http).await;
     eventually("all is counted as sent", async || {
-        let sent = [by_grpc.grpc, by_http.http]
-            .map(|address| collector.count(Event::Sent, &format!("http://{address}/"), ""));
+        let sent = [format!("grpc://{}", by_grpc.grpc), format!("http://{}", by_http.http)]
+            .map(|address| collector.count(Event::Sent, &address, ""));
         (sent == [5, 5]).then_some(())
     })
     .await;
@@ -226,19 +226,19 @@ fn both(listener: TcpListener) -> (TcpListener, tokio::net::TcpListener) {
 }
 
 /// What an HTTP endpoint was sent: when, path, content type, body.
-type Heard = Vec<(Instant, String, String, Bytes)>;
+pub(crate) type Heard = Vec<(Instant, String, String, Bytes)>;
 
 /// An OTLP/HTTP endpoint that answers as it is told, and then with success.
-struct Endpoint {
-    address: SocketAddr,
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
     heard: Arc<Mutex<Heard>>,
     stop: Stop,
 }
 
-type Answer = (StatusCode, Vec<(&'static str, &'static str)>, Vec<u8>);
+pub(crate) type Answer = (StatusCode, Vec<(&'static str, &'static str)>, Vec<u8>);
 
 impl Endpoint {
-    async fn start(answers: Vec<Answer>) -> Self {
+    pub(crate) async fn start(answers: Vec<Answer>) -> Self {
         let heard = Arc::new(Mutex::new(Heard::new()));
         let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
         let handler = {
@@ -261,7 +261,7 @@ impl Endpoint {
         Self { address, heard, stop }
     }
 
-    async fn heard(&self, requests: usize) -> Heard {
+    pub(crate) async fn heard(&self, requests: usize) -> Heard {
         eventually("the requests", async || {
             let heard = self.heard.lock().unwrap();
             (heard.len() >= requests).then(|| heard.clone())
@@ -269,8 +269,8 @@ impl Endpoint {
         .await
     }
 
-    fn sink(&self) -> String {
-        format!("http://{}/", self.address)
+    pub(crate) fn sink(&self) -> String {
+        format!("http://{}", self.address)
     }
 }
 

@@ -91,7 +91,7 @@ async fn what_cannot_be_sent_in_time_is_counted_and_told_once() {
     collector.stop(Duration::from_millis(300)).await;
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
     assert_eq!(count(&pipeline, Event::Dropped, "graphite", "stopped"), 4);
-    assert_eq!(count(&pipeline, Event::Dropped, &format!("http://{target}/"), "stopped"), 4);
+    assert_eq!(count(&pipeline, Event::Dropped, &format!("http://{target}"), "stopped"), 4);
     let told = logs.lines_with("stopped before");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("items=8"), "{told:?}");

@@ -217,9 +217,10 @@ async fn unknown_methods_and_encodings_are_unimplemented() {
     let receiver = Receiver::grpc(Limits::default()).await;
     let mut channel = channel(&receiver).await;
     let body = framed(0, &wire(&metrics()));
-    for path in
-        ["/opentelemetry.proto.collector.metrics.v1.MetricsService/Import", "/grpc.health.v1.Health/Check"]
-    {
+    for path in [
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Import",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    ] {
         let (status, _) = call(&mut channel, path, &[], body.clone()).await;
         assert_eq!(status.code(), Code::Unimplemented, "{path}");
     }

@@ -4,6 +4,8 @@
 //! `OUT_OF_RANGE` (for OTLP: send it again) and whose broken gzip is `INTERNAL`. It must not look into a
 //! message; [`super::otlp`] does.
 
+mod health;
+
 use std::{convert::Infallible, sync::Arc};
 
 use axum::{
@@ -21,6 +23,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use tonic::Status;
 
+pub use self::health::health;
 use super::{
     Accept,
     otlp::{Compression, Declined, Encoding, Intake, Limits, Refusal, response},
@@ -143,15 +146,19 @@ fn message(body: &Bytes, intake: &Intake) -> Result<(bool, Bytes), Refusal> {
     }
 }
 
-fn success(message: &[u8]) -> Response<Body> {
+fn framed(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX_LENGTH + message.len());
     framed.put_u8(0);
     framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
     framed.put_slice(message);
+    framed.freeze()
+}
+
+fn success(message: &[u8]) -> Response<Body> {
     let mut trailers = HeaderMap::new();
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
     let body =
-        Full::new(framed.freeze()).with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
+        Full::new(framed(message)).with_trailers(std::future::ready(Some(Ok::<_, Infallible>(trailers))));
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response.headers_mut().insert(GRPC_ACCEPT_ENCODING, ACCEPTED_ENCODINGS);

@@ -3,7 +3,7 @@
 //! It must not look into a body; [`super::otlp`] does. Every answer but a success carries a
 //! `google.rpc.Status` in the encoding of the request (OTLP specification, "OTLP/HTTP Response").
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -21,6 +21,7 @@ use axum::{
 use prost::Message as _;
 use serde_json::json;
 use tonic::Code;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::{
     Accept,
@@ -47,6 +48,9 @@ const PROTOBUF: &str = "application/x-protobuf";
 const OTHER_PROTOBUF: &str = "application/protobuf";
 const JSON: &str = "application/json";
 
+/// How long a browser need not ask again.
+const PREFLIGHT_HOLDS: Duration = Duration::from_secs(2 * 3600);
+
 /// The OTLP/HTTP receiver with its usual bounds.
 pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
     router_within(Limits::default(), accept, stats)
@@ -58,6 +62,27 @@ pub fn router_within(limits: Limits, accept: Accept, stats: Arc<Stats>) -> Route
         .routes(path, export)
         .route("/", get(async || HOME).fallback(unknown_path))
         .fallback(unknown_path)
+}
+
+/// The same for web pages of these origins (`*` for any), whose browsers ask first whether they may send (the Fetch
+/// standard's CORS protocol); none may where there are none.
+pub fn with_cors(router: Router, origins: &[String]) -> Router {
+    if origins.is_empty() {
+        return router;
+    }
+    let allowed = match origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().filter_map(|origin| origin.parse().ok())),
+    };
+    let cors = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::POST])
+        // A page may have its own, such as for a token of a proxy before this.
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_private_network(true)
+        .expose_headers([RETRY_AFTER])
+        .max_age(PREFLIGHT_HOLDS);
+    router.layer(cors)
 }
 
 const fn path(signal: Signal) -> &'static str {

@@ -4,8 +4,12 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use bytes::Bytes;
+
 use super::{
-    Plan, STALE_AFTER, Table, order, plan, point,
+    Plan, STALE_AFTER, Table,
+    cumulative::{self, Rewritten, Total},
+    order, plan, point,
     stream::{Form, Ready},
     times::Times,
 };
@@ -33,6 +37,24 @@ pub struct Applied {
     pub notices: Vec<String>,
     /// Points that were planned and then refused.
     pub refused: u64,
+    /// What deltas became, where that is sent on, and there are any.
+    pub(super) totals: Option<Vec<Total>>,
+}
+
+impl Applied {
+    /// What is sent on of a request: without the points that `plan` refuses, and with totals in the place of deltas
+    /// where that is wanted; `None` where it is the request as it came.
+    #[must_use]
+    pub fn rewritten(&mut self, wire: &Bytes, plan: &Plan) -> Option<Rewritten> {
+        match self.totals.take() {
+            Some(totals) => Some(cumulative::rewritten(wire, plan, totals)),
+            None if plan.rejected.is_empty() => None,
+            None => {
+                let points = plan.points() - plan.rejected_points();
+                Some(Rewritten { wire: plan::without_refused(wire, plan), points })
+            }
+        }
+    }
 }
 
 /// The state of one [`Table::apply`].
@@ -60,13 +82,18 @@ impl Table {
         now: SystemTime,
     ) -> Applied {
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let sends_totals = self.starts.is_some() && metrics.metrics.iter().any(point::is_delta);
         let mut applying = Applying {
             now,
             horizon: u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX),
             times: Times::at(now, self.graphite.max_age),
             rendered: Rendered::new(self.names.style()),
             writes: lines.is_some(),
-            applied: Applied { lines: lines.unwrap_or_default(), ..Applied::default() },
+            applied: Applied {
+                lines: lines.unwrap_or_default(),
+                totals: sends_totals.then(Vec::new),
+                ..Applied::default()
+            },
             totals: Vec::new(),
         };
         match order::of_times(metrics, &plan.slots) {
@@ -125,10 +152,17 @@ impl Table {
         let Applying { horizon, times, rendered, applied, .. } = applying;
         let (beginnings, kept) = (&mut self.beginnings, self.kept.as_mut());
         let form = Form { most_bytes, horizon: *horizon, times: *times, rendered, beginnings, kept };
-        if let Err(reason) = stream.take(ready, point, form, applied) {
-            plan.reject(index, reason, metric.name);
-            applied.refused += 1;
-            applied.notices.extend(self.refusal(metrics, metric, point, reason, applying.now));
+        match stream.take(ready, point, form, applied) {
+            Ok(added) => {
+                if let (true, Some(starts), Some(totals)) = (delta, &mut self.starts, &mut applied.totals) {
+                    totals.extend(starts.total((slot, index), point, added, &stream.state));
+                }
+            }
+            Err(reason) => {
+                plan.reject(index, reason, metric.name);
+                applied.refused += 1;
+                applied.notices.extend(self.refusal(metrics, metric, point, reason, applying.now));
+            }
         }
     }
 

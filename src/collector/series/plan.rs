@@ -21,6 +21,8 @@ pub struct Plan {
     pub line_bytes: usize,
     /// At most so many bytes of what is kept of its series beside their lines.
     pub state_bytes: usize,
+    /// At most so many bytes more than the request has, once its deltas are totals.
+    pub total_bytes: usize,
     /// Points that are refused for good, by reason, each with the beginning of the name of one of the metrics.
     pub rejected: BTreeMap<&'static str, (u64, String)>,
     /// What is to be said of names that have two types, once for each.
@@ -57,7 +59,7 @@ impl Plan {
 }
 
 /// The same request without the points that `plan` refuses.
-pub fn without_refused(wire: &Bytes, plan: &Plan) -> Bytes {
+pub(super) fn without_refused(wire: &Bytes, plan: &Plan) -> Bytes {
     let mut slots = plan.slots.iter();
     // It was read when it was planned.
     let Ok(mut request) = ExportMetricsServiceRequest::decode(wire.as_ref()) else { return Bytes::new() };

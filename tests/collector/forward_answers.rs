@@ -1,0 +1,169 @@
+//! What the answers of a `--forward` peer mean, what the log says of them, and which peer gets what.
+
+use std::time::{Duration, SystemTime};
+
+use axum::http::StatusCode;
+use pushpull::{
+    collector::{batch::Signal, stats::Event},
+    console::Source as _,
+};
+
+use crate::{
+    forward::{Answer, Endpoint, logs, metrics, traces},
+    support::*,
+};
+
+const PAGE: &[u8] = b"<html>\n<title>Sign in</title>";
+
+fn page() -> Answer {
+    (StatusCode::OK, vec![("content-type", "text/html; charset=utf-8")], PAGE.to_vec())
+}
+
+fn moved(status: StatusCode, to: &str) -> Answer {
+    (status, vec![("location", to.to_owned().leak())], Vec::new())
+}
+
+async fn sent(collector: &Running, sink: &str, items: u64) {
+    eventually("it is counted as sent", async || {
+        (collector.count(Event::Sent, sink, "") == items).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_instead_of_an_answer_is_named_and_the_request_sent_again() {
+    for protocol in ["http", "grpc"] {
+        let (log, _guard) = Logs::capture();
+        // By gRPC the endpoint never has an answer of OTLP.
+        let endpoint = Endpoint::start(vec![page(), page()]).await;
+        let collector = Running::start(&format!("--forward {protocol}://{}", endpoint.address));
+        assert_eq!(collector.post(Signal::Traces, &traces()).await.status(), 200);
+        let heard = endpoint.heard(3).await;
+        assert!(heard.iter().all(|(_, path, ..)| *path == heard[0].1), "the same request again: {heard:?}");
+        if protocol == "http" {
+            sent(&collector, &endpoint.sink(), 1).await;
+        }
+        assert_eq!(collector.pipeline.losses(), [], "{protocol}");
+        let said = log.lines_with("is gone");
+        assert_eq!(said.len(), 1, "{said:?}");
+        for part in ["traces", "200 OK", "text/html", "<title>Sign in</title>", &format!("{protocol}://")] {
+            assert!(said[0].contains(part), "{part} in {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_moved_on_its_own_host_is_followed() {
+    let new = Endpoint::start(Vec::new()).await;
+    let elsewhere = format!("http://127.0.0.1:{}/new/v1/metrics", new.address.port());
+    let old = Endpoint::start(vec![
+        moved(StatusCode::TEMPORARY_REDIRECT, "/other?token=1"),
+        moved(StatusCode::PERMANENT_REDIRECT, &elsewhere),
+    ])
+    .await;
+    let collector = Running::start(&format!("--forward http://{}", old.address));
+    assert_eq!(collector.post(Signal::Metrics, &metrics()).await.status(), 200);
+    let heard = new.heard(1).await;
+    assert_eq!(heard[0].1, "/new/v1/metrics");
+    assert_eq!(heard[0].3, prost::Message::encode_to_vec(&metrics()));
+    let paths: Vec<_> = old.heard(2).await.into_iter().map(|(_, path, ..)| path).collect();
+    assert_eq!(paths, ["/v1/metrics", "/other"]);
+    sent(&collector, &old.sink(), 3).await;
+}
+
+#[tokio::test]
+async fn any_other_redirection_is_named_as_a_wrong_setting_and_nothing_is_lost() {
+    let elsewhere = Endpoint::start(Vec::new()).await;
+    let other_host = format!("http://localhost:{}/v1/metrics?token=secret", elsewhere.address.port());
+    for answer in [
+        moved(StatusCode::TEMPORARY_REDIRECT, &other_host),
+        moved(StatusCode::PERMANENT_REDIRECT, "http://user:secret@127.0.0.1:1/"),
+        moved(StatusCode::FOUND, "/login?secret"),
+        (StatusCode::PERMANENT_REDIRECT, vec![], Vec::new()),
+    ] {
+        let (log, _guard) = Logs::capture();
+        let endpoint = Endpoint::start(vec![answer.clone()]).await;
+        let collector = Running::start(&format!("--forward http://{}", endpoint.address));
+        assert_eq!(collector.post(Signal::Metrics, &metrics()).await.status(), 200);
+        sent(&collector, &endpoint.sink(), 3).await;
+        assert_eq!(collector.pipeline.losses(), []);
+        let said = log.lines_with("wrong setting");
+        assert!(said.len() == 1 && said[0].contains(answer.0.as_str()), "{said:?}");
+        assert!(!said[0].contains("secret"), "{said:?}");
+    }
+    assert!(
+        Endpoint::start(Vec::new()).await.heard(0).await.is_empty() && elsewhere.heard(0).await.is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_pause_may_be_given_as_a_date() {
+    let until = SystemTime::now() + Duration::from_secs(3);
+    let date: &'static str = httpdate::fmt_http_date(until).leak();
+    let endpoint =
+        Endpoint::start(vec![(StatusCode::SERVICE_UNAVAILABLE, vec![("retry-after", date)], Vec::new())])
+            .await;
+    let collector = Running::start(&format!("--forward http://{}", endpoint.address));
+    assert_eq!(collector.post(Signal::Logs, &logs()).await.status(), 200);
+    let heard = endpoint.heard(2).await;
+    let pause = heard[1].0 - heard[0].0;
+    assert!(pause > Duration::from_millis(1_500) && pause < Duration::from_secs(10), "{pause:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_signal_and_the_words_of_the_peer() {
+    let (log, _guard) = Logs::capture();
+    let refuses = |words: &str| {
+        (StatusCode::BAD_REQUEST, vec![("content-type", "text/plain")], words.as_bytes().to_vec())
+    };
+    let endpoint = Endpoint::start(vec![
+        refuses("otlp: delta temporality\nis not supported\n"),
+        refuses("too many attributes"),
+        refuses("the same again"),
+    ])
+    .await;
+    let collector = Running::start(&format!("--forward http://{}", endpoint.address));
+    assert_eq!(collector.post(Signal::Metrics, &metrics()).await.status(), 200);
+    assert_eq!(collector.post(Signal::Logs, &logs()).await.status(), 200);
+    assert_eq!(collector.post(Signal::Logs, &logs()).await.status(), 200);
+    eventually("all are refused", async || {
+        (collector.count(Event::Dropped, &endpoint.sink(), "refused") == 5).then_some(())
+    })
+    .await;
+    let said = log.lines_with("refuses what it is sent");
+    assert_eq!(said.len(), 2, "once for each signal: {said:?}");
+    assert!(
+        said[0].contains("metrics") && said[0].contains("delta temporality is not supported"),
+        "{said:?}"
+    );
+    assert!(said[1].contains("logs") && said[1].contains("too many attributes"), "{said:?}");
+    assert!(said[0].contains(&endpoint.sink()), "{said:?}");
+}
+
+#[tokio::test]
+async fn sinks_of_one_host_are_told_apart_and_show_no_path() {
+    let endpoint = Endpoint::start(Vec::new()).await;
+    let address = endpoint.address;
+    let collector = Running::start(&format!(
+        "--forward http://{address}/token-of-one --forward http://{address}/token-of-two --forward traces=grpc://{address}"
+    ));
+    assert_eq!(collector.post(Signal::Metrics, &metrics()).await.status(), 200);
+    endpoint.heard(2).await;
+    sent(&collector, &format!("http://{address}"), 3).await;
+    sent(&collector, &format!("http://{address}#2"), 3).await;
+    let (_, page) = collector.get("/metrics").await;
+    assert!(page.contains(&format!("sink=\"grpc://{address}\"")), "{page}");
+    assert!(page.contains(&format!("sink=\"http://{address}#2\"")) && !page.contains("token-of"), "{page}");
+    assert!(!collector.get("/readyz").await.1.contains("token-of"));
+}
+
+#[tokio::test]
+async fn a_peer_gets_the_signals_that_it_is_set_for() {
+    let endpoint = Endpoint::start(Vec::new()).await;
+    let collector = Running::start(&format!("--forward metrics+logs=http://{}", endpoint.address));
+    assert_eq!(collector.post(Signal::Traces, &traces()).await.status(), 200);
+    assert_eq!(collector.post(Signal::Metrics, &metrics()).await.status(), 200);
+    assert_eq!(collector.post(Signal::Logs, &logs()).await.status(), 200);
+    let paths: Vec<_> = endpoint.heard(2).await.into_iter().map(|(_, path, ..)| path).collect();
+    assert_eq!(paths, ["/v1/metrics", "/v1/logs"]);
+}
