@@ -111,3 +111,22 @@ async fn the_answer_has_the_media_type_of_the_request() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_compression_that_is_not_taken_is_named_once_for_a_client() {
+    let (logs, _guard) = Logs::capture();
+    let collector = Running::start("");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for agent in ["OpenTelemetry Collector Contrib/0.150.0", "other/1", "other/1"] {
+        let request = client.post(format!("http://{}/v1/logs", collector.http)).header("user-agent", agent);
+        let request =
+            request.header("content-type", "application/x-protobuf").header("content-encoding", "snappy");
+        assert_eq!(request.body("x").send().await.unwrap().status(), 415);
+    }
+    let said = logs.lines_with("snappy");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].contains("Collector Contrib") && said[0].contains("compression to gzip, zstd"),
+        "{said:?}"
+    );
+}

@@ -131,8 +131,7 @@ fn a_check_asks_each_target_and_listens_nowhere() {
         well.stdout,
         format!(
             "the settings are good\n--graphite {carbon_address}: takes a connection\n\
-             --forward {}/: {takes}\n--forward {http}/: {takes}\n",
-            grpc.replace("grpc:", "http:")
+             --forward {grpc}: {takes}\n--forward {http}: {takes}\n"
         )
     );
     assert_eq!(backend.pushed().sum("pushpull_collector_accepted_total", &[]), 0.0, "nothing was sent");

@@ -190,7 +190,7 @@ fn a_name_that_does_not_resolve_is_told() {
         let launch = Launch::text(&[command, "--graphite", "nosuch.invalid:2003"]);
         told(launch, "Graphite's lines go to nosuch.invalid:2003; but");
         let launch = Launch::text(&[command, "--forward", "http://nosuch.invalid:4318"]);
-        told(launch, "Everything is forwarded by OTLP to http://nosuch.invalid:4318/; but");
+        told(launch, "Everything is forwarded by OTLP to http://nosuch.invalid:4318; but");
     }
     let launch = Launch::text(&["serve", "--stop-within", "100ms"]).pushing_to("grpc", "nosuch.invalid:4317");
     told(launch, "Telemetry (metrics, traces, logs) goes by OTLP to http://nosuch.invalid:4317; but");
