@@ -217,7 +217,7 @@ impl Intake {
             };
             self.count(Event::Refused, signal, "rejected", findings.rejected);
             for (service, fault) in &findings.by_service {
-                self.name(signal, "rejected", Some(service), fault);
+                self.name(signal, "rejected", service, fault);
             }
         }
         Ok(accepted)
@@ -270,21 +270,18 @@ impl Intake {
         if matches!(refusal, Refusal::NoRoom { .. } | Refusal::Aborted(_)) {
             return;
         }
-        let agent =
-            || headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
-        let service = declined.service.clone();
-        match service.is_some() {
-            true => self.name(signal, refusal.reason(), service.as_deref(), &refusal.message()),
-            false => {
-                let whose = format!("{} (sent by {:?})", refusal.message(), agent().unwrap_or_default());
-                self.name(signal, refusal.reason(), None, &whose);
+        let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+        match &declined.service {
+            Some(service) => self.name(signal, refusal.reason(), service, &refusal.message()),
+            None => {
+                let sender = format!("unknown, sent by {}", agent.as_deref().unwrap_or("an unknown client"));
+                self.name(signal, refusal.reason(), &sender, &refusal.message());
             }
         }
     }
 
     /// Names a refusal in the log, once for each sender and reason.
-    fn name(&self, signal: Signal, reason: &'static str, service: Option<&str>, why: &str) {
-        let service = service.unwrap_or("unknown");
+    fn name(&self, signal: Signal, reason: &'static str, service: &str, why: &str) {
         if self.named.lock().is_first(signal, reason, service) {
             let (receiver, service) = (self.place, refusals::beginning(service));
             tracing::warn!(

@@ -80,21 +80,17 @@ pub(super) fn check(point: &Point<'_>, metric: &Metric<'_>) -> Result<(), &'stat
 
 /// Whether a total stays a total with this delta, whatever it stands at.
 fn check_delta(point: &Point<'_>, is_monotonic: bool) -> Result<(), &'static str> {
-    let add_up = |counts: &mut dyn Iterator<Item = u64>| {
-        let total = counts.fold(Some(0_u64), |total, count| total?.checked_add(count));
-        total.map(drop).ok_or("overflow")
-    };
     let (sum, counted) = match &point.content {
         Content::Number(number) => {
             let value = number.map_or(f64::NAN, |number| number.as_f64());
             let falls = is_monotonic && value < 0.0;
             (Some(value), if falls { Err("negative_delta") } else { Ok(()) })
         }
-        Content::Histogram(histogram) => (histogram.sum, add_up(&mut histogram.counts())),
+        Content::Histogram(histogram) => (histogram.sum, add_up(histogram.counts())),
         Content::Exponential(histogram) => {
             let sides = histogram.positive.iter().chain(&histogram.negative);
             let counts = sides.flat_map(|buckets| buckets.bucket_counts.iter().copied());
-            (histogram.sum, add_up(&mut counts.chain([histogram.zero_count])))
+            (histogram.sum, add_up(counts.chain([histogram.zero_count])))
         }
         Content::Summary(_) => (None, Ok(())),
     };
@@ -102,6 +98,10 @@ fn check_delta(point: &Point<'_>, is_monotonic: bool) -> Result<(), &'static str
         return Err("not_finite");
     }
     counted
+}
+
+fn add_up(mut counts: impl Iterator<Item = u64>) -> Result<(), &'static str> {
+    counts.try_fold(0_u64, u64::checked_add).map(drop).ok_or("overflow")
 }
 
 /// The family's type, or the reason why the metric cannot be kept.
