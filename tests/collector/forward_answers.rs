@@ -141,6 +141,40 @@ async fn a_refusal_names_the_signal_and_the_words_of_the_peer() {
 }
 
 #[tokio::test]
+async fn a_grpc_peer_is_quoted_likewise() {
+    let (log, _guard) = Logs::capture();
+    let answers = |status, message| -> Answer {
+        let headers =
+            vec![("content-type", "application/grpc"), ("grpc-status", status), ("grpc-message", message)];
+        (StatusCode::OK, headers, Vec::new())
+    };
+    let endpoint = Endpoint::start(vec![
+        answers("14", "come%20again"),
+        answers("3", "no%20deltas%0Ahere"),
+        (StatusCode::FORBIDDEN, vec![("content-type", "text/plain")], b"no such tenant".to_vec()),
+        answers("0", ""),
+    ])
+    .await;
+    let collector = Running::start(&format!("--forward grpc://{}", endpoint.address));
+    assert_eq!(collector.post(Signal::Metrics, &metrics()).await.status(), 200);
+    assert_eq!(collector.post(Signal::Traces, &traces()).await.status(), 200);
+    assert_eq!(collector.post(Signal::Logs, &logs()).await.status(), 200);
+    let sink = format!("grpc://{}", endpoint.address);
+    sent(&collector, &sink, 1).await;
+    assert_eq!(collector.count(Event::Dropped, &sink, "refused"), 4);
+    let said = log.lines_with("refuses what it is sent");
+    assert_eq!(said.len(), 2, "{said:?}");
+    for part in ["metrics", "InvalidArgument", "no deltas here", &sink] {
+        assert!(said[0].contains(part), "{part} in {said:?}");
+    }
+    assert!(
+        said[1].contains("traces") && said[1].contains("403") && said[1].contains("no such tenant"),
+        "{said:?}"
+    );
+    assert_eq!(log.lines_with("come again").len(), 1);
+}
+
+#[tokio::test]
 async fn sinks_of_one_host_are_told_apart_and_show_no_path() {
     let endpoint = Endpoint::start(Vec::new()).await;
     let address = endpoint.address;
