@@ -255,6 +255,30 @@ fn a_beginning_is_written_once_whatever_the_process_does() {
     );
 }
 
+#[test]
+fn a_delta_that_is_no_number_does_not_spoil_a_total_through_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = Carbon::listen();
+    let flags = spooling(folder.path(), carbon.address());
+    let body = |time, value| {
+        let value = Some(number_data_point::Value::AsDouble(value));
+        let point = NumberDataPoint { value, ..number("a".to_owned(), T, T + time, 0) };
+        request(vec![counter("jobs", AggregationTemporality::Delta, vec![point])])
+    };
+    for (time, value) in [(1, 1.0), (2, f64::NAN), (3, f64::INFINITY), (4, f64::MAX)] {
+        let collect = Collect::start(&flags);
+        assert_eq!(collect.post(body(time, value)), Some(200));
+        collect.kill();
+    }
+    let collect = Collect::start(&flags);
+    assert_eq!(collect.post(body(5, 5.0)), Some(200));
+    carbon.until(&[format!("jobs;k=a;service.name=shop 6 {}", T + 5)].into());
+    let lines = carbon.connections().into_iter().flatten();
+    let spoiled: Vec<_> =
+        lines.filter(|line| [2, 3, 4].iter().any(|time| line.ends_with(&format!(" {}", T + time)))).collect();
+    assert!(spoiled.is_empty(), "{spoiled:?}");
+}
+
 /// The newest value that a connection had of a path.
 fn newest(carbon: &Carbon, path: &str) -> Option<String> {
     let lines = carbon.connections().into_iter().flatten();
