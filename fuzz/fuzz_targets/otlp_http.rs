@@ -23,7 +23,7 @@ fuzz_target!(|input: &[u8]| {
     let [choice, body @ ..] = input else { return };
     let pick = usize::from(*choice);
     let mut request = Request::post(PATHS[pick % 4]).header(header::CONTENT_TYPE, TYPES[pick / 4 % 4]);
-    let body = match pick / 16 % 4 {
+    let body = match pick / 16 % 5 {
         0 => body.to_vec(),
         1 => {
             request = request.header(header::CONTENT_ENCODING, "gzip");
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
             encoder.finish().expect("memory")
         }
         encoding => {
-            request = request.header(header::CONTENT_ENCODING, ["gzip", "zstd"][encoding - 2]);
+            request = request.header(header::CONTENT_ENCODING, ["gzip", "zstd", "deflate"][encoding - 2]);
             body.to_vec()
         }
     };

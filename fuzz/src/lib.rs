@@ -44,7 +44,9 @@ pub struct Bridge {
 impl Bridge {
     pub fn new(names: GraphiteNames) -> Self {
         let queue = Queue::new(QUEUE_LIMIT);
-        let graphite = GraphiteLines { names, quantiles: vec![0.5, 0.99], ..GraphiteLines::default() };
+        // Any age, or hardly any point would become a line.
+        let quantiles = vec![0.5, 0.99];
+        let graphite = GraphiteLines { names, quantiles, max_age: None, ..GraphiteLines::default() };
         let table = Table::new(MAX_SERIES, &BOUNDS).with_graphite(&graphite, true);
         let backlog = Some(Backlog::Memory(Arc::clone(&queue)));
         Self { pipeline: Pipeline::new(table, backlog, Vec::new(), Arc::new(Stats::default())), queue }
