@@ -37,13 +37,16 @@ struct Condition {
     reached: Reached,
     /// When a refusal of each signal was logged last.
     refusal_logged: BTreeMap<Signal, Instant>,
+    /// When it was logged last that the peer is gone, and why.
+    down_logged: Option<(Instant, String)>,
 }
 
 impl State {
     /// The state of a sink of which nothing is known yet.
     #[must_use]
     pub fn new(sink: &str) -> Self {
-        let condition = Condition { reached: Reached::NotYet, refusal_logged: BTreeMap::new() };
+        let condition =
+            Condition { reached: Reached::NotYet, refusal_logged: BTreeMap::new(), down_logged: None };
         Self { sink: sink.into(), condition: Arc::new(Mutex::new(condition)) }
     }
 
@@ -80,13 +83,22 @@ impl State {
         }
     }
 
-    /// The peer cannot be reached, or does not take now what it is sent: it is kept and sent again.
+    /// The peer cannot be reached, or does not take now what it is sent: it is kept and sent again. Another reason than
+    /// the last one that was logged is logged too, once in a while: what is only away may come back as a wrong address.
     pub fn down(&self, peer: &str, error: &dyn std::fmt::Display) {
-        let down = Reached::Down(error.to_string());
-        let before = std::mem::replace(&mut self.condition.lock().reached, down);
-        if !matches!(before, Reached::Down(_)) {
-            tracing::warn!(sink = %self.sink, peer, %error, "the sink is gone: what is for it is queued and sent again");
+        let error = error.to_string();
+        let mut condition = self.condition.lock();
+        let before = std::mem::replace(&mut condition.reached, Reached::Down(error.clone()));
+        let now = Instant::now();
+        let said = condition.down_logged.as_ref().is_some_and(|(logged, said)| {
+            *said == error || now.saturating_duration_since(*logged) < REFUSALS_APART
+        });
+        if said && matches!(before, Reached::Down(_)) {
+            return;
         }
+        condition.down_logged = Some((now, error.clone()));
+        drop(condition);
+        tracing::warn!(sink = %self.sink, peer, %error, "the sink is gone: what is for it is queued and sent again");
     }
 
     /// The peer refuses for good what it is sent of a signal, or a part of it: that is dropped and counted. One that
