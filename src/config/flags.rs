@@ -317,7 +317,7 @@ pub(super) static FORWARD: Flag = Flag::new(
 pub(super) static FORWARD_TEMPORALITY: Flag = Flag::new(
     OUTPUT,
     "--forward-temporality",
-    "TEMPORALITY",
+    "unchanged|cumulative",
     "unchanged",
     "What deltas are sent on as: unchanged, or cumulative, the totals of their series, for an\nendpoint that takes no deltas, such as Prometheus",
 );
