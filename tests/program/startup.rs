@@ -166,7 +166,7 @@ fn what_listens_on_all_addresses_is_shown_by_one_that_can_be_opened() {
             assert_eq!(ask(&address, &format!("GET {path}")).status, 200, "{what}");
         }
         assert!(!block.contains("0.0.0.0") && !block.contains("[::]"), "{block}");
-        let told = "\nOn all addresses of this machine, for others too: service, pushed\n";
+        let told = "\nReachable from other machines: service, pushed\n";
         assert_eq!(block.matches(told).count(), 1, "{block}");
         service.stop().assert_orderly();
     }
