@@ -16,7 +16,7 @@ pub mod view;
 pub mod wire;
 
 use std::{
-    net::{TcpListener, UdpSocket},
+    net::UdpSocket,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     config::{CollectorSettings, GraphiteTarget},
-    net::{self, Stop, Tls},
+    net::{self, Listener, Stop, Terms, Tls},
 };
 
 /// How often series that ended are looked for.
@@ -52,15 +52,17 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Sockets {
     /// OTLP/gRPC.
-    pub otlp_grpc: TcpListener,
+    pub otlp_grpc: Listener,
     /// OTLP/HTTP.
-    pub otlp_http: TcpListener,
+    pub otlp_http: Listener,
     /// StatsD, where it is on.
     pub statsd: Option<UdpSocket>,
     /// The exposition.
-    pub exposition: TcpListener,
+    pub exposition: Listener,
     /// How the two receivers of OTLP speak TLS; plain where there is none.
     pub tls: Option<Tls>,
+    /// How many connections they may have, and how long each may take.
+    pub terms: Terms,
 }
 
 /// The collector could not be started.
@@ -244,8 +246,8 @@ fn start_receivers(
         (sockets.tls, sockets.otlp_http, otlp_http::router(Arc::clone(&accept), stats())),
         (None, sockets.exposition, prometheus::router(pipeline.clone(), sinks, settings.max_series)),
     ] {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        receivers.spawn(net::serve_over(tls, listener, router, stop.clone()));
+        let listeners = listener.into_tokio()?;
+        receivers.spawn(net::serve_over(tls, listeners, router, sockets.terms.clone(), stop.clone()));
     }
     if let Some(socket) = sockets.statsd {
         let socket = tokio::net::UdpSocket::from_std(socket)?;

@@ -40,6 +40,8 @@ mod push;
 mod routes;
 #[path = "program/scrape.rs"]
 mod scrape;
+#[path = "program/silence.rs"]
+mod silence;
 #[path = "program/startup.rs"]
 mod startup;
 #[path = "program/stop.rs"]
