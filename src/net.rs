@@ -257,13 +257,18 @@ impl Connection {
 async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Activity, server: &Server) {
     let mut alarm = pin!(sleep_until(Instant::now()));
     let (mut leaving, mut draining) = (pin!(activity.leaving()), pin!(server.stop.draining()));
-    let mut drained = false;
+    let (mut left, mut drained) = (false, false);
     loop {
         let overdue = tokio::select! {
             biased;
             overdue = poll_fn(|cx| step(connection.as_mut(), alarm.as_mut(), activity, &server.bounds, cx)) => overdue,
-            () = &mut leaving => {
+            () = &mut leaving, if !left => {
+                left = true;
                 connection.as_mut().graceful_shutdown();
+                if activity.has_request() {
+                    activity.part(server.bounds.parting);
+                    continue;
+                }
                 // Once, so that the client learns why; it is not waited for.
                 poll_fn(|cx| Poll::Ready(drop(connection.as_mut().poll(cx)))).await;
                 None

@@ -28,6 +28,8 @@ mod faults;
 mod guard;
 #[path = "program/input.rs"]
 mod input;
+#[path = "program/knocking.rs"]
+mod knocking;
 #[path = "program/load.rs"]
 mod load;
 #[path = "program/logs.rs"]

@@ -33,8 +33,10 @@ struct State {
     sending: usize,
     /// When the client last took some of an answer.
     taken: Instant,
-    /// When the last whole request came; before the first one, when the connection did.
-    whole: Instant,
+    /// When the connection came.
+    came: Instant,
+    /// When the last whole request came, or was answered.
+    whole: Option<Instant>,
     /// When the connection was last without a request.
     since: Instant,
     /// The first byte of a head that is not here to its end.
@@ -51,6 +53,15 @@ enum Spoken {
     Preface(usize),
     Http1,
     Http2,
+}
+
+/// When a connection leaves, of those who may have to make room: the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It came then, and made no whole request.
+    Silent(Instant),
+    /// It made its last one then.
+    Asked(Instant),
 }
 
 /// Why a connection's time is up.
@@ -70,7 +81,8 @@ impl Activity {
             partial: 0,
             sending: 0,
             taken: now,
-            whole: now,
+            came: now,
+            whole: None,
             since: now,
             head: None,
             spoken: Spoken::Preface(0),
@@ -120,10 +132,20 @@ impl Activity {
         self.state.lock().parting = Some(Instant::now() + within);
     }
 
-    /// When the last whole request came; `None` where one is being answered.
-    pub(super) fn last_whole(&self) -> Option<Instant> {
+    /// How it stands among those who may have to make room; `None` where it made a whole request that is being answered.
+    pub(super) fn standing(&self) -> Option<Standing> {
         let state = self.state.lock();
-        (state.handled <= state.partial).then_some(state.whole)
+        match state.whole {
+            _ if state.handled > state.partial => None,
+            None => Some(Standing::Silent(state.came)),
+            Some(whole) => Some(Standing::Asked(whole)),
+        }
+    }
+
+    /// Whether there is a request that is not answered to its end.
+    pub(super) fn has_request(&self) -> bool {
+        let state = self.state.lock();
+        state.handled > 0 || state.sending > 0
     }
 
     /// Asks it to make room for another.
@@ -198,7 +220,7 @@ impl Exchange {
         if self.step == Step::Ours {
             self.step = Step::Theirs;
             if state.handled > state.partial {
-                state.whole = state.taken;
+                state.whole = Some(state.taken);
             }
             state.handled -= 1;
             state.sending += 1;
@@ -231,7 +253,7 @@ impl Partial {
 
     /// The request is here to its end.
     pub(super) fn is_whole(&self) {
-        self.0.state.lock().whole = Instant::now();
+        self.0.state.lock().whole = Some(Instant::now());
     }
 }
 
@@ -301,15 +323,18 @@ mod tests {
     #[test]
     fn a_whole_request_that_is_being_answered_keeps_its_place() {
         let activity = Activity::new();
-        let began = activity.last_whole();
-        assert!(began.is_some());
-        let exchange = Exchange::begin(&activity);
+        let began = activity.standing();
+        assert!(matches!(began, Some(Standing::Silent(_))));
+        let mut exchange = Exchange::begin(&activity);
         let partial = Partial::begin(&activity);
-        assert_eq!(activity.last_whole(), began, "its body is not here");
+        assert_eq!(activity.standing(), began, "its body is not here");
         partial.is_whole();
         drop(partial);
-        assert_eq!(activity.last_whole(), None);
+        assert_eq!(activity.standing(), None);
+        exchange.is_theirs();
+        let answered = activity.standing();
+        assert!(matches!(answered, Some(Standing::Asked(_))));
         drop(exchange);
-        assert!(activity.last_whole() >= began);
+        assert_eq!(activity.standing(), answered);
     }
 }

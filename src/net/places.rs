@@ -2,7 +2,9 @@
 //! where there are no more.
 //!
 //! A newcomer always gets a place. The one that has been without a whole request for longest makes room for it, whatever
-//! its address: who knocks and says nothing has many addresses, and a sender's may be one of them.
+//! its address: who knocks and says nothing has many addresses, and a sender's may be one of them. Who never made one is
+//! without for longer than anybody who did; but they keep half of the places, so that a newcomer has the time for its first
+//! request where others made one and stay.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +15,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::activity::Activity;
+use super::activity::{Activity, Standing};
 
 /// The most connections that are open at once, whatever the limit of open files: each takes memory.
 const MOST: usize = 8_192;
@@ -33,16 +35,21 @@ struct Shared {
     taken: Mutex<Taken>,
 }
 
-/// Connections by when their last whole request came, as far as that was known when they were last looked at. It only
-/// gets later, so the first one whose entry is right is the one that has been without for longest.
+/// Connections in the order in which they leave, as far as that was known when they were last looked at. A standing only
+/// gets better, so the first one whose entry is right is the first one to leave.
 #[derive(Debug, Default)]
 struct Taken {
-    order: BTreeMap<(Instant, u64), Arc<Activity>>,
-    known: HashMap<u64, Instant>,
+    /// Those that never made a request.
+    silent: Order,
+    others: Order,
+    known: HashMap<u64, Standing>,
     next: u64,
     left: u64,
     told: Option<Instant>,
 }
+
+/// Connections by the time that counts for them, and by their number.
+type Order = BTreeMap<(Instant, u64), Arc<Activity>>;
 
 /// A place of a connection, given back when dropped.
 #[derive(Debug)]
@@ -90,7 +97,8 @@ impl Places {
         let mut taken = self.0.taken.lock();
         let number = taken.next;
         taken.next += 1;
-        taken.put(number, activity.last_whole().unwrap_or_else(Instant::now), Arc::clone(activity));
+        let standing = activity.standing().unwrap_or_else(|| Standing::Asked(Instant::now()));
+        taken.put(number, standing, Arc::clone(activity));
         drop(taken);
         Some(Place { places: self.clone(), number, _permit: permit })
     }
@@ -118,21 +126,44 @@ impl Places {
 }
 
 impl Taken {
-    fn put(&mut self, number: u64, whole: Instant, activity: Arc<Activity>) {
-        self.known.insert(number, whole);
-        self.order.insert((whole, number), activity);
+    fn order(&mut self, standing: Standing) -> (&mut Order, Instant) {
+        match standing {
+            Standing::Silent(came) => (&mut self.silent, came),
+            Standing::Asked(last) => (&mut self.others, last),
+        }
+    }
+
+    fn put(&mut self, number: u64, standing: Standing, activity: Arc<Activity>) {
+        self.known.insert(number, standing);
+        let (order, time) = self.order(standing);
+        order.insert((time, number), activity);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<(Standing, Arc<Activity>)> {
+        let standing = self.known.remove(&number)?;
+        let (order, time) = self.order(standing);
+        Some((standing, order.remove(&(time, number))?))
+    }
+
+    /// The first to leave: of those who made requests only where they are more than the others.
+    fn first(&self) -> Option<u64> {
+        let (silent, other) = (self.silent.first_key_value(), self.others.first_key_value());
+        let first = if self.silent.len() > self.others.len() { silent } else { other.or(silent) };
+        first.map(|((_, number), _)| *number)
     }
 
     fn ask_one_to_leave(&mut self) -> bool {
-        for _ in 0..self.order.len() {
-            let Some(((known, number), activity)) = self.order.pop_first() else { return false };
-            match activity.last_whole() {
-                Some(whole) if whole <= known => {
-                    self.known.remove(&number);
+        for _ in 0..self.known.len() {
+            let Some(number) = self.first() else { break };
+            let Some((known, activity)) = self.remove(number) else { break };
+            match activity.standing() {
+                Some(standing) if standing <= known => {
                     activity.leave();
                     return true;
                 }
-                whole => self.put(number, whole.unwrap_or_else(Instant::now), activity),
+                Some(standing) => self.put(number, standing, activity),
+                // It is being answered, which is as good as a request of this moment.
+                None => self.put(number, Standing::Asked(Instant::now()), activity),
             }
         }
         false
@@ -141,10 +172,7 @@ impl Taken {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.0.taken.lock();
-        if let Some(whole) = taken.known.remove(&self.number) {
-            taken.order.remove(&(whole, self.number));
-        }
+        self.places.0.taken.lock().remove(self.number);
     }
 }
 
@@ -161,22 +189,52 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn who_is_being_answered_stays_and_the_oldest_of_the_others_leaves() {
-        let places = Places::new(3);
-        let answered = Activity::new();
-        let exchange = Exchange::begin(&answered);
-        let (silent, other) = (Activity::new(), Activity::new());
+    async fn leaves(activity: &Activity) {
+        tokio::time::timeout(Duration::from_secs(10), activity.leaving()).await.unwrap();
+    }
+
+    async fn all_take(places: &Places, activities: &[&Arc<Activity>]) -> Vec<Place> {
         let mut held = Vec::new();
-        for activity in [&answered, &silent, &other] {
+        for activity in activities {
             held.push(places.take(activity).await.unwrap());
         }
+        held
+    }
+
+    fn makes_a_request(activity: &Arc<Activity>) {
+        let mut exchange = Exchange::begin(activity);
+        exchange.is_theirs();
+    }
+
+    #[tokio::test]
+    async fn who_never_made_a_request_leaves_first_and_who_is_being_answered_stays() {
+        let places = Places::new(4);
+        let [answered, sender, silent, other] = [(); 4].map(|()| Activity::new());
+        let exchange = Exchange::begin(&answered);
+        let held = all_take(&places, &[&answered, &sender, &silent, &other]).await;
+        makes_a_request(&sender);
+        for leaving in [&silent, &other, &sender] {
+            places.make_room();
+            leaves(leaving).await;
+        }
         places.make_room();
-        tokio::time::timeout(Duration::from_secs(10), silent.leaving()).await.unwrap();
+        assert_eq!(places.0.taken.lock().known.len(), 1, "nobody else can leave");
         drop(exchange);
         places.make_room();
-        tokio::time::timeout(Duration::from_secs(10), other.leaving()).await.unwrap();
-        held.clear();
-        assert_eq!((places.0.free.available_permits(), places.0.taken.lock().order.len()), (3, 0));
+        leaves(&answered).await;
+        drop(held);
+        assert_eq!((places.0.free.available_permits(), places.0.taken.lock().known.len()), (4, 0));
+    }
+
+    #[tokio::test]
+    async fn newcomers_keep_half_of_the_places_to_make_their_first_request() {
+        let places = Places::new(4);
+        let [first, second, third, newcomer] = [(); 4].map(|()| Activity::new());
+        let senders = [&first, &second, &third];
+        let mut held = all_take(&places, &senders).await;
+        senders.into_iter().for_each(makes_a_request);
+        held.extend(all_take(&places, &[&newcomer]).await);
+        places.make_room();
+        leaves(&first).await;
     }
 }
