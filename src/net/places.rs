@@ -139,31 +139,33 @@ impl Taken {
         order.insert((time, number), activity);
     }
 
-    fn remove(&mut self, number: u64) -> Option<(Standing, Arc<Activity>)> {
-        let standing = self.known.remove(&number)?;
-        let (order, time) = self.order(standing);
-        Some((standing, order.remove(&(time, number))?))
+    fn remove(&mut self, number: u64) {
+        if let Some(standing) = self.known.remove(&number) {
+            let (order, time) = self.order(standing);
+            order.remove(&(time, number));
+        }
     }
 
-    /// The first to leave: of those who made requests only where they are more than the others.
-    fn first(&self) -> Option<u64> {
-        let (silent, other) = (self.silent.first_key_value(), self.others.first_key_value());
-        let first = if self.silent.len() > self.others.len() { silent } else { other.or(silent) };
-        first.map(|((_, number), _)| *number)
-    }
-
+    /// Asks one to leave: of those who made requests only where they are as many as the others, or more.
     fn ask_one_to_leave(&mut self) -> bool {
-        for _ in 0..self.known.len() {
-            let Some(number) = self.first() else { break };
-            let Some((known, activity)) = self.remove(number) else { break };
+        let mut answered = 0;
+        for _ in 0..2 * self.known.len() {
+            let others_stay = answered >= self.others.len();
+            let of_silent = others_stay || self.silent.len() > self.others.len();
+            let order = if of_silent { &mut self.silent } else { &mut self.others };
+            let Some(((_, number), activity)) = order.pop_first() else { break };
+            let known = self.known.remove(&number);
             match activity.standing() {
-                Some(standing) if standing <= known => {
+                Some(standing) if Some(standing) <= known => {
                     activity.leave();
                     return true;
                 }
                 Some(standing) => self.put(number, standing, activity),
                 // It is being answered, which is as good as a request of this moment.
-                None => self.put(number, Standing::Asked(Instant::now()), activity),
+                None => {
+                    answered += 1;
+                    self.put(number, Standing::Asked(Instant::now()), activity);
+                }
             }
         }
         false
@@ -208,12 +210,12 @@ mod tests {
 
     #[tokio::test]
     async fn who_never_made_a_request_leaves_first_and_who_is_being_answered_stays() {
-        let places = Places::new(4);
-        let [answered, sender, silent, other] = [(); 4].map(|()| Activity::new());
+        let places = Places::new(5);
+        let [answered, sender, silent, other, another] = [(); 5].map(|()| Activity::new());
         let exchange = Exchange::begin(&answered);
-        let held = all_take(&places, &[&answered, &sender, &silent, &other]).await;
+        let held = all_take(&places, &[&answered, &sender, &silent, &other, &another]).await;
         makes_a_request(&sender);
-        for leaving in [&silent, &other, &sender] {
+        for leaving in [&silent, &sender, &other, &another] {
             places.make_room();
             leaves(leaving).await;
         }
@@ -223,7 +225,7 @@ mod tests {
         places.make_room();
         leaves(&answered).await;
         drop(held);
-        assert_eq!((places.0.free.available_permits(), places.0.taken.lock().known.len()), (4, 0));
+        assert_eq!((places.0.free.available_permits(), places.0.taken.lock().known.len()), (5, 0));
     }
 
     #[tokio::test]
