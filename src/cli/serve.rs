@@ -93,6 +93,7 @@ pub(super) fn run(
         telemetry: &telemetry,
         signals: &signals,
         scope,
+        methods: environment.http_known_methods(),
         terms: terms.clone(),
     };
     let ran =
@@ -144,13 +145,15 @@ struct Start<'a> {
     telemetry: &'a Telemetry,
     signals: &'a Signals,
     scope: Scope,
+    /// The methods that are known, where they are given.
+    methods: Option<Vec<&'a str>>,
     terms: Terms,
 }
 
 impl Start<'_> {
     /// Opens all that can fail: spool, database, console.
     fn prepare(self, bound: Bound, background: &Runtime, foreground: &Runtime) -> Result<Prepared, Failure> {
-        let Self { settings, page, telemetry, signals, scope, terms } = self;
+        let Self { settings, page, telemetry, signals, scope, methods, terms } = self;
         let mut watching = Watching::start(background, settings, bound.embedded, terms)?;
         let meter = telemetry.meter(NAME);
         let database = foreground.block_on(open(settings, &meter))?;
@@ -161,6 +164,10 @@ impl Start<'_> {
         watching.show(background, bound.console, page, &settings.console_page, trial.controls(scope))?;
 
         let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
+        let layer = match methods {
+            Some(methods) => layer.with_known_methods(methods),
+            None => layer,
+        };
         let (reader, faults) = (telemetry.reader(), trial.switches());
         let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
         let mut served = vec![(bound.service.0, router)];
