@@ -55,8 +55,8 @@ pub struct Sockets {
     pub otlp_grpc: Listener,
     /// OTLP/HTTP.
     pub otlp_http: Listener,
-    /// StatsD, where it is on.
-    pub statsd: Option<UdpSocket>,
+    /// StatsD, where it is on: a socket, or one for each family of addresses.
+    pub statsd: Vec<UdpSocket>,
     /// The exposition.
     pub exposition: Listener,
     /// How the two receivers of OTLP speak TLS; plain where there is none.
@@ -249,8 +249,9 @@ fn start_receivers(
         let listeners = listener.into_tokio()?;
         receivers.spawn(net::serve_over(tls, listeners, router, sockets.terms.clone(), stop.clone()));
     }
-    if let Some(socket) = sockets.statsd {
-        let socket = tokio::net::UdpSocket::from_std(socket)?;
+    if !sockets.statsd.is_empty() {
+        let sockets: Result<Vec<_>, _> =
+            sockets.statsd.into_iter().map(tokio::net::UdpSocket::from_std).collect();
         let settings = statsd::Settings {
             flush: settings.statsd_flush,
             histogram_bounds: settings.histogram_bounds.clone(),
@@ -258,7 +259,7 @@ fn start_receivers(
             names: settings.statsd_names,
             kept,
         };
-        receivers.spawn(statsd::serve(socket, pipeline.clone(), settings, stop.clone()));
+        receivers.spawn(statsd::serve(sockets?, pipeline.clone(), settings, stop.clone()));
     }
     Ok(receivers)
 }

@@ -12,6 +12,8 @@ mod receiver;
 #[path = "program/watcher.rs"]
 mod watcher;
 
+#[path = "program/announced.rs"]
+mod announced;
 #[path = "program/collect.rs"]
 mod collect;
 #[path = "program/console.rs"]
@@ -32,6 +34,8 @@ mod input;
 mod knocking;
 #[path = "program/load.rs"]
 mod load;
+#[path = "program/localhost.rs"]
+mod localhost;
 #[path = "program/logs.rs"]
 mod logs;
 #[path = "program/pages.rs"]

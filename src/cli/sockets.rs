@@ -11,7 +11,7 @@ use super::{Failure, names::Names};
 use crate::{
     collector::{Sockets, receive::statsd},
     config::{CollectorSettings, ForwardTarget, Listen, TlsFiles},
-    net::{File, Listener, Terms, Tls},
+    net::{self, File, Listener, Terms, Tls},
 };
 
 /// What to do where an address is taken.
@@ -57,12 +57,13 @@ impl Binder {
         self.tcp(&Listen { address, second, given: true, flag }, Taken::Fail)
     }
 
-    fn udp(&mut self, listen: &Listen, taken: Taken) -> Option<(UdpSocket, SocketAddr)> {
-        self.bind(listen, taken, |address| {
+    fn udp(&mut self, listen: &Listen, taken: Taken) -> Option<(Vec<UdpSocket>, SocketAddr)> {
+        let bind = |address| {
             let socket = statsd::bind(address)?;
             let bound = socket.local_addr()?;
             Ok((socket, bound))
-        })
+        };
+        self.bind(listen, taken, |address| net::on_both(address, listen.second, bind))
     }
 
     /// All sockets of a collector; `None` where a problem was noted.
@@ -97,7 +98,7 @@ impl Binder {
         let sockets = Sockets {
             otlp_grpc: otlp_grpc.0,
             otlp_http: otlp_http.0,
-            statsd: statsd.map(|(socket, _)| socket),
+            statsd: statsd.map(|(sockets, _)| sockets).unwrap_or_default(),
             exposition: exposition.0,
             tls: None,
             terms: Terms::default(),

@@ -90,7 +90,7 @@ impl Running {
         let sockets = Sockets {
             otlp_grpc: otlp_grpc.into(),
             otlp_http: otlp_http.into(),
-            statsd: Some(udp),
+            statsd: vec![udp],
             exposition: exposed.into(),
             tls: None,
             terms: pushpull::net::Terms::default(),

@@ -193,7 +193,7 @@ impl House {
             let sockets = Sockets {
                 otlp_grpc: grpc.0,
                 otlp_http: http.0,
-                statsd: None,
+                statsd: Vec::new(),
                 exposition: exposition.0,
                 tls,
                 terms: terms.clone(),

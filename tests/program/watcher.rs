@@ -41,7 +41,7 @@ impl Watcher {
         let sockets = Sockets {
             otlp_grpc: otlp_grpc.into(),
             otlp_http: otlp_http.into(),
-            statsd: None,
+            statsd: Vec::new(),
             exposition: exposition.into(),
             tls: None,
             terms: pushpull::net::Terms::default(),
