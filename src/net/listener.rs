@@ -111,3 +111,20 @@ pub(super) fn prepare(stream: &TcpStream) {
     // Without it the bound of an idle connection holds all the same.
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_asked_by_tcp_whether_its_other_end_is_there() {
+        let (listener, address) = Listener::bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        let listener = listener.into_tokio().unwrap().remove(0);
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        prepare(&accepted);
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE.0);
+    }
+}
