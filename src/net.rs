@@ -270,7 +270,7 @@ async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Ac
                     continue;
                 }
                 // Once, so that the client learns why; it is not waited for.
-                poll_fn(|cx| Poll::Ready(drop(connection.as_mut().poll(cx)))).await;
+                let _ended = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
                 None
             }
             () = &mut draining, if !drained => {
