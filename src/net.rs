@@ -56,8 +56,10 @@ pub use self::{
     tls::{File, FileError, Tls},
 };
 
-/// How long to wait after a failed accept (usually: no file descriptor left) before the next one.
+/// How long to wait after a failed accept before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The same where no file descriptor was left.
+const LEAVING_TIME: Duration = Duration::from_millis(2);
 /// When to look again at a connection that owes nothing now.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
@@ -144,11 +146,13 @@ pub async fn serve_over(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // What a connection needs is all in use.
-                if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
+                // Files are all in use: one of those that hold them makes room, and has a moment to leave.
+                let full = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
+                if full {
                     terms.places.make_room();
                 }
-                or_drained(&stop, tokio::time::sleep(ACCEPT_PAUSE)).await;
+                let pause = if full { LEAVING_TIME } else { ACCEPT_PAUSE };
+                or_drained(&stop, tokio::time::sleep(pause)).await;
                 continue;
             }
         };
