@@ -39,6 +39,7 @@ use crate::{
     },
     signals::Scope,
     telemetry::{self, Destination, Environment, Signal, Telemetry},
+    traffic,
 };
 
 /// The name of the service and of its instruments' scope.
@@ -51,7 +52,7 @@ const COLLECTED: f64 = 0.95;
 
 /// Files that a connection to the database holds at most: the server's socket, and both ends of the one that the faults
 /// are made on.
-const FILES_OF_A_DATABASE_CONNECTION: usize = 3;
+const FILES_OF_A_DATABASE_CONNECTION: u32 = 3;
 
 pub(super) fn run(
     settings: Serve,
@@ -60,9 +61,8 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let environment = Environment::of(environment);
     let open_files = OpenFiles::raise();
-    let database_files = usize::try_from(settings.database_pool).unwrap_or(usize::MAX);
-    let database_files = database_files.saturating_mul(FILES_OF_A_DATABASE_CONNECTION);
-    let terms = startup::terms(&open_files, database_files);
+    let of_database = settings.database_pool.saturating_mul(FILES_OF_A_DATABASE_CONNECTION);
+    let terms = startup::terms(&open_files, of_database.saturating_add(traffic::IN_FLIGHT));
     let Some(bound) = Bound::bind(&settings, &environment)? else { return Ok(()) };
     let page = bound.page(&settings, &environment)?;
     // A runtime of its own, so that exports neither trace themselves nor wait for requests.

@@ -262,12 +262,12 @@ pub(super) fn failed(error: StartError) -> Failure {
     }
 }
 
-/// Files that are left for all that is no connection of a client: sinks, disks, listeners, and clients of this process.
-const RESERVED_FILES: usize = 128;
+/// Files that are left for all that is no connection of a client: sinks, disks, listeners.
+const RESERVED_FILES: u32 = 128;
 
 /// What all listeners of this process share: as many places for connections as there may be open files, but for those of
 /// the process itself, `more` among them.
-pub(super) fn terms(open_files: &OpenFiles, more: usize) -> Terms {
+pub(super) fn terms(open_files: &OpenFiles, more: u32) -> Terms {
     let places = Places::within(open_files.limit, RESERVED_FILES.saturating_add(more));
     Terms { bounds: Bounds::default(), places }
 }

@@ -76,10 +76,9 @@ impl Places {
     /// As many places as a process with so many open files has room for, with so many of them left for all that is no
     /// connection of a client: disks, sinks, a database.
     #[must_use]
-    pub fn within(open_files: u64, reserved: usize) -> Self {
-        let files = usize::try_from(open_files).unwrap_or(usize::MAX);
-        let left = files.saturating_sub(reserved).max(files / 4).max(1);
-        Self::new(left.min(MOST))
+    pub fn within(open_files: u64, reserved: u32) -> Self {
+        let left = open_files.saturating_sub(reserved.into()).max(open_files / 4).max(1);
+        Self::new(usize::try_from(left).unwrap_or(MOST).min(MOST))
     }
 
     /// A place for a connection that has just come.
