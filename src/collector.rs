@@ -16,7 +16,7 @@ pub mod view;
 pub mod wire;
 
 use std::{
-    net::{TcpListener, UdpSocket},
+    net::UdpSocket,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     config::{CollectorSettings, ForwardTemporality, GraphiteTarget},
-    net::{self, Stop, Tls},
+    net::{self, Listener, Stop, Terms, Tls},
 };
 
 /// How often series that ended are looked for.
@@ -52,15 +52,17 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Sockets {
     /// OTLP/gRPC.
-    pub otlp_grpc: TcpListener,
+    pub otlp_grpc: Listener,
     /// OTLP/HTTP.
-    pub otlp_http: TcpListener,
-    /// StatsD, where it is on.
-    pub statsd: Option<UdpSocket>,
+    pub otlp_http: Listener,
+    /// StatsD, where it is on: a socket, or one for each family of addresses.
+    pub statsd: Vec<UdpSocket>,
     /// The exposition.
-    pub exposition: TcpListener,
+    pub exposition: Listener,
     /// How the two receivers of OTLP speak TLS; plain where there is none.
     pub tls: Option<Tls>,
+    /// How many connections they may have, and how long each may take.
+    pub terms: Terms,
 }
 
 /// The collector could not be started.
@@ -252,11 +254,12 @@ fn start_receivers(
         (sockets.tls, sockets.otlp_http, http),
         (None, sockets.exposition, prometheus::router(pipeline.clone(), sinks, settings.max_series)),
     ] {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        receivers.spawn(net::serve_over(tls, listener, router, stop.clone()));
+        let listeners = listener.into_tokio()?;
+        receivers.spawn(net::serve_over(tls, listeners, router, sockets.terms.clone(), stop.clone()));
     }
-    if let Some(socket) = sockets.statsd {
-        let socket = tokio::net::UdpSocket::from_std(socket)?;
+    if !sockets.statsd.is_empty() {
+        let sockets: Result<Vec<_>, _> =
+            sockets.statsd.into_iter().map(tokio::net::UdpSocket::from_std).collect();
         let settings = statsd::Settings {
             flush: settings.statsd_flush,
             histogram_bounds: settings.histogram_bounds.clone(),
@@ -264,7 +267,7 @@ fn start_receivers(
             names: settings.statsd_names,
             kept,
         };
-        receivers.spawn(statsd::serve(socket, pipeline.clone(), settings, stop.clone()));
+        receivers.spawn(statsd::serve(sockets?, pipeline.clone(), settings, stop.clone()));
     }
     Ok(receivers)
 }

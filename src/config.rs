@@ -31,6 +31,7 @@ pub use console::{ConsoleLink, ConsolePage};
 pub use forward::{ForwardProtocol, ForwardSignals, ForwardTarget, ForwardTemporality};
 pub use invalid::{Invalid, Problem};
 pub use lines::{GraphiteLines, GraphiteNames, Pattern};
+pub(crate) use listen::is_localhost;
 pub use listen::{Console, Listen};
 pub use targets::{DatabaseUrl, GraphiteTarget};
 
@@ -540,7 +541,9 @@ impl Reader<'_> {
 /// Refuses a target that is a receiver of the same collector: what it sends would come back for ever.
 fn foreign(target: ForwardTarget, receivers: [Option<&Listen>; 2]) -> Result<ForwardTarget, Fault> {
     let address = local(&target.url);
-    let own = |receiver: &&Listen| address.is_some_and(|address| listen::overlap(receiver.address, address));
+    let own = |receiver: &&Listen| {
+        address.is_some_and(|address| receiver.addresses().any(|own| listen::overlap(own, address)))
+    };
     match receivers.into_iter().flatten().find(own) {
         None => Ok(target),
         Some(receiver) => Err(Fault::new(

@@ -13,7 +13,7 @@
 //! |---|---|---|---|
 //! | `http.server.request.duration` | histogram | s | all below |
 //! | `http.server.active_requests` | up-down counter | {request} | method and scheme |
-//! | `http.server.request.body.size` | histogram | By | all below; left out where the size cannot be known |
+//! | `http.server.request.body.size` | histogram | By | all below; what was read of it; left out where that cannot be seen |
 //! | `http.server.response.body.size` | histogram | By | all below; left out where no response was made |
 //!
 //! The attributes: `http.request.method` (`_OTHER` for one that is not known), `url.scheme`, `http.route` (only where
@@ -26,7 +26,7 @@
 //! | `cancelled` | the request was dropped: before a response was made, or in the middle of the response's body |
 //! | `panic` | the handler or the response's body panicked |
 //! | `handler_error` | the inner service returned an error instead of a response |
-//! | `body_error` | the response's body returned an error |
+//! | `body_error` | the response's body returned an error, or ended before its own Content-Length |
 //!
 //! # Spans
 //!
@@ -77,7 +77,10 @@ use opentelemetry::{
 };
 
 pub use self::{body::ResponseBody, forwarded::Scheme, future::ResponseFuture};
-use self::{exchange::Exchange, forwarded::Trust, instruments::Instruments, span::Headers, target::Targets};
+use self::{
+    exchange::Exchange, forwarded::Trust, instruments::Instruments, labels::Methods, span::Headers,
+    target::Targets,
+};
 
 /// The route templates that [`Layer::new`] leaves out of `http.server.*`, so that a scrape moves no series.
 const WITHOUT_METRICS: [&str; 2] = ["/metrics", "/metrics/"];
@@ -88,6 +91,7 @@ struct Shared<T> {
     propagation: Option<Propagation>,
     scheme: Scheme,
     trust: Option<Trust>,
+    methods: Methods,
     targets: Targets,
 }
 
@@ -118,7 +122,7 @@ impl<T> Shared<T> {
         let current = Context::current();
         match &self.propagation {
             Some(Propagation { propagator, fields }) if headers.keys().any(|name| fields.contains(name)) => {
-                propagator.extract_with_context(&current, &Headers(headers))
+                propagator.extract_with_context(&current, &Headers::of(headers))
             }
             _ => current,
         }
@@ -145,6 +149,7 @@ impl<T> Layer<T> {
             propagation: None,
             scheme: Scheme::default(),
             trust: None,
+            methods: Methods::default(),
             targets,
         };
         Self { shared: Arc::new(shared) }
@@ -196,12 +201,23 @@ impl<T> Layer<T> {
         self.with(|shared| shared.trust = Some(Trust(Arc::new(trusted))))
     }
 
+    /// Replaces the list of methods that are known: each is an `http.request.method` of its own, all others are `_OTHER`.
+    /// Names are case-sensitive. Without it, those of RFC 9110, PATCH and QUERY are known.
+    ///
+    /// The conventions want `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` to be such a list; the layer itself reads no
+    /// variable.
+    #[must_use]
+    pub fn with_known_methods(self, methods: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        self.with(|shared| shared.methods = Methods::new(methods))
+    }
+
     fn with(self, change: impl FnOnce(&mut Shared<T>)) -> Self {
         let mut shared = Shared {
             tracer: Arc::clone(&self.shared.tracer),
             propagation: self.shared.propagation.clone(),
             scheme: self.shared.scheme,
             trust: self.shared.trust.clone(),
+            methods: self.shared.methods.clone(),
             targets: self.shared.targets.unlearned(),
         };
         change(&mut shared);

@@ -1,41 +1,67 @@
-//! Serving HTTP/1 and HTTP/2 on one listener: bounded in connections and in the time a client may take
-//! for its headers, drained on request, cut at the deadline.
+//! Serving HTTP/1 and HTTP/2: bounded in connections and in the time that a client may take for each step, drained on
+//! request, cut at the deadline.
 //!
-//! It must not know what it serves: service, collector and console all come through here.
+//! Each connection has a task that ends it where it is overdue ([`Bounds`]), where it has to make room ([`Places`]), and
+//! where the server stops. It must not know what it serves: service, collector and console all come through here.
 
+mod activity;
+mod bounds;
+mod listener;
+mod open_files;
+mod places;
 mod tls;
+mod watched;
 
 use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::{Pin, pin},
     sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, Response},
+};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::{conn::auto, graceful::GracefulConnection},
 };
+use rustix::io::Errno;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::{either::Either, sync::CancellationToken};
 use tower_service::Service;
 
-pub use self::tls::{File, FileError, Tls};
+use self::{
+    activity::{Activity, Exchange, Overdue},
+    places::Place,
+    watched::{Answer, Received, Socket},
+};
+pub use self::{
+    bounds::Bounds,
+    listener::{Listener, on_both},
+    open_files::OpenFiles,
+    places::Places,
+    tls::{File, FileError, Tls},
+};
 
-/// Connections open at once on one listener; a further one waits in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 4096;
-/// How long a client may take for its handshake and for the headers of a request, and how long a connection may idle.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait after a failed accept (usually: no file descriptor left) before the next one.
+/// How long to wait after a failed accept before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The same where no file descriptor was left.
+const LEAVING_TIME: Duration = Duration::from_millis(2);
+/// When to look again at a connection that owes nothing now.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
 /// The two steps of a stop: first no new work, then no work at all.
 #[derive(Clone, Debug, Default)]
@@ -84,103 +110,209 @@ pub fn reachable(listening: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listening.port())
 }
 
+/// What the connections of a listener are allowed. [`Terms::default`] has places of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Terms {
+    /// How long each step may take.
+    pub bounds: Bounds,
+    /// How many there may be.
+    pub places: Places,
+}
+
 /// Serves `router` on `listener` until `stop` drains it; returns when the last connection has ended, or
 /// when the rest was cut.
 pub async fn serve(listener: TcpListener, router: Router, stop: Stop) {
-    serve_over(None, listener, router, stop).await;
+    serve_over(None, vec![listener], router, Terms::default(), stop).await;
 }
 
-/// The same as [`serve`], with TLS around each connection where there is some.
-pub async fn serve_over(tls: Option<Tls>, listener: TcpListener, router: Router, stop: Stop) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
-    builder.http2().timer(TokioTimer::new());
-    let builder = Arc::new(builder);
-    let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// The same as [`serve`], on several sockets, on terms of the caller's, and with TLS around each connection where there
+/// is some.
+pub async fn serve_over(
+    tls: Option<Tls>,
+    listeners: Vec<TcpListener>,
+    router: Router,
+    terms: Terms,
+    stop: Stop,
+) {
+    let server = Server { tls, builder: builder(&terms.bounds), bounds: terms.bounds, stop: stop.clone() };
+    let server = Arc::new(server);
     let mut connections = JoinSet::new();
     // Given its state here, the router makes its services ready once and not for each request.
     let router = router.with_state(());
 
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.draining() => break,
-            accepted = accept(&listener, &permits) => accepted,
-        };
+    let mut turn = 0;
+    while let Some(accepted) = or_drained(&stop, accept(&listeners, &mut turn)).await {
         while connections.try_join_next().is_some() {}
-        let Some((stream, permit)) = accepted else {
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-            continue;
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Files are all in use: one of those that hold them makes room, and has a moment to leave.
+                let full = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
+                if full {
+                    terms.places.make_room();
+                }
+                let pause = if full { LEAVING_TIME } else { ACCEPT_PAUSE };
+                or_drained(&stop, tokio::time::sleep(pause)).await;
+                continue;
+            }
         };
-        let connection = Connection {
-            stream,
-            tls: tls.clone(),
-            router: router.clone(),
-            watcher: graceful.watcher(),
-            stop: stop.clone(),
-        };
-        let builder = Arc::clone(&builder);
-        connections.spawn(async move {
-            connection.serve(&builder).await;
-            drop(permit);
-        });
+        let activity = Activity::new();
+        let Some(Some(place)) = or_drained(&stop, terms.places.take(&activity)).await else { break };
+        let connection = Connection { stream, peer, router: router.clone(), activity, _place: place };
+        let server = Arc::clone(&server);
+        connections.spawn(async move { connection.serve(&server).await });
     }
 
-    drop(listener);
+    drop(listeners);
     tokio::select! {
-        () = graceful.shutdown() => {}
-        () = stop.cutting() => {}
+        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = stop.cutting() => connections.shutdown().await,
     }
-    connections.shutdown().await;
 }
 
-/// The next connection with its place among the bounded ones; `None` if accepting failed.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.ok()?;
-    let (stream, _) = listener.accept().await.ok()?;
-    Some((stream, permit))
+/// HTTP with no more of the library's own bounds than the PINGs of HTTP/2.
+fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(bounds.ping).keep_alive_timeout(bounds.pong);
+    builder
+}
+
+/// What comes of `wanted`; `None` where the server is drained first.
+async fn or_drained<T>(stop: &Stop, wanted: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stop.draining() => None,
+        come = wanted => Some(come),
+    }
+}
+
+/// The next connection of any of the sockets, each of which is asked first by turns.
+async fn accept(listeners: &[TcpListener], turn: &mut usize) -> io::Result<(TcpStream, SocketAddr)> {
+    *turn = turn.wrapping_add(1);
+    poll_fn(|cx| {
+        for place in 0..listeners.len() {
+            let listener = &listeners[turn.wrapping_add(place) % listeners.len()];
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// What all connections of a listener share.
+struct Server {
+    tls: Option<Tls>,
+    builder: auto::Builder<TokioExecutor>,
+    bounds: Bounds,
+    stop: Stop,
 }
 
 struct Connection {
     stream: TcpStream,
-    tls: Option<Tls>,
+    peer: SocketAddr,
     router: Router,
-    watcher: Watcher,
-    stop: Stop,
+    activity: Arc<Activity>,
+    _place: Place,
 }
 
 impl Connection {
-    async fn serve(self, builder: &auto::Builder<TokioExecutor>) {
-        let Self { stream, tls, router, watcher, stop } = self;
-        // The builder's own time-out begins with the first byte; a silent client is ended here.
-        let spoke = tokio::select! {
-            spoke = tokio::time::timeout(HEADER_READ_TIMEOUT, stream.readable()) => matches!(spoke, Ok(Ok(()))),
-            () = stop.draining() => false,
-        };
-        let (true, Ok(peer)) = (spoke, stream.peer_addr()) else { return };
-        // Small answers must not wait for the peer's delayed acknowledgement; a failure costs only time.
-        let _ = stream.set_nodelay(true);
-        let stream = match tls {
+    async fn serve(self, server: &Server) {
+        let Self { stream, peer, router, activity, _place } = self;
+        listener::prepare(&stream);
+        let stream = match &server.tls {
             None => Either::Left(stream),
             Some(tls) => {
-                match tokio::time::timeout(HEADER_READ_TIMEOUT, tls.accept(stream)).await {
+                let shaken = tokio::select! {
+                    shaken = tokio::time::timeout(server.bounds.handshake, tls.accept(stream)) => shaken,
+                    () = activity.leaving() => return,
+                    () = server.stop.draining() => return,
+                };
+                match shaken {
                     Ok(Ok(stream)) => Either::Right(stream),
                     // The client's, too; its log may not say what the reason was.
                     Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS connection"),
-                    Err(_) => return,
+                    Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
                 }
             }
         };
-        let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
+        activity.shook_hands();
+        let socket = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
+        let service = service_fn(|request: Request<Incoming>| {
+            let exchange = Exchange::begin(&activity);
+            let body = server.bounds.body;
+            let mut request = request.map(|inner| Body::new(Received::new(inner, body, &activity)));
             request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().call(request)
+            let answered = router.clone().call(request);
+            async move {
+                let Ok(answer) = answered.await;
+                Ok::<Response<Answer>, Infallible>(answer.map(|body| Answer::new(body, exchange)))
+            }
         });
-        // An error here is the client's: it went away, or it did not speak HTTP.
-        let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
+        let connection = pin!(server.builder.serve_connection(socket, service));
+        watch(connection, &activity, server).await;
+    }
+}
+
+/// Drives a connection to its end, which it comes to by itself, or where it is overdue or has to make room. A server that
+/// is drained lets it finish what it does.
+async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Activity, server: &Server) {
+    let mut alarm = pin!(sleep_until(Instant::now()));
+    let (mut leaving, mut draining) = (pin!(activity.leaving()), pin!(server.stop.draining()));
+    let (mut left, mut drained) = (false, false);
+    loop {
+        let overdue = tokio::select! {
+            biased;
+            overdue = poll_fn(|cx| step(connection.as_mut(), alarm.as_mut(), activity, &server.bounds, cx)) => overdue,
+            () = &mut leaving, if !left => {
+                left = true;
+                connection.as_mut().graceful_shutdown();
+                if activity.has_request() {
+                    activity.part(server.bounds.parting);
+                    continue;
+                }
+                // Once, so that the client learns why; it is not waited for.
+                let _ended = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
+                None
+            }
+            () = &mut draining, if !drained => {
+                drained = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+        };
+        match overdue {
+            Some(Overdue::Idle) => {
+                connection.as_mut().graceful_shutdown();
+                activity.part(server.bounds.parting);
+            }
+            Some(Overdue::Stuck) | None => return,
+        }
+    }
+}
+
+/// Lets a connection go on, and wakes it when it is overdue; ready where it is, or where it has ended.
+fn step<C: GracefulConnection>(
+    connection: Pin<&mut C>,
+    mut alarm: Pin<&mut Sleep>,
+    activity: &Activity,
+    bounds: &Bounds,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Overdue>> {
+    if connection.poll(cx).is_ready() {
+        return Poll::Ready(None);
+    }
+    if let Some(due) = activity.due(bounds).filter(|due| *due < alarm.deadline().into_std()) {
+        alarm.as_mut().reset(due.into());
+    }
+    loop {
+        ready!(alarm.as_mut().poll(cx));
+        if let Some(overdue) = activity.overdue(bounds) {
+            return Poll::Ready(Some(overdue));
+        }
+        let due = activity.due(bounds).map_or_else(|| Instant::now() + LOOK_AGAIN, Instant::from_std);
+        alarm.as_mut().reset(due);
     }
 }

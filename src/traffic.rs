@@ -14,7 +14,7 @@ use opentelemetry::metrics::Meter;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-pub use self::load::{Load, State};
+pub use self::load::{IN_FLIGHT, Load, State};
 pub use self::tally::{Durations, Tally};
 use crate::service::SECONDS;
 

@@ -12,6 +12,8 @@ mod receiver;
 #[path = "program/watcher.rs"]
 mod watcher;
 
+#[path = "program/announced.rs"]
+mod announced;
 #[path = "program/collect.rs"]
 mod collect;
 #[path = "program/console.rs"]
@@ -28,8 +30,12 @@ mod faults;
 mod guard;
 #[path = "program/input.rs"]
 mod input;
+#[path = "program/knocking.rs"]
+mod knocking;
 #[path = "program/load.rs"]
 mod load;
+#[path = "program/localhost.rs"]
+mod localhost;
 #[path = "program/logs.rs"]
 mod logs;
 #[path = "program/pages.rs"]
@@ -40,6 +46,8 @@ mod push;
 mod routes;
 #[path = "program/scrape.rs"]
 mod scrape;
+#[path = "program/silence.rs"]
+mod silence;
 #[path = "program/startup.rs"]
 mod startup;
 #[path = "program/stop.rs"]

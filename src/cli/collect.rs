@@ -14,10 +14,12 @@ use super::{
 use crate::{
     collector::{Collector, Sockets},
     config::{Collect, LogFormat},
-    net::Stop,
+    net::{OpenFiles, Stop},
 };
 
 pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
+    let open_files = OpenFiles::raise();
+    let terms = startup::terms(&open_files, 0);
     let mut binder = Binder::default();
     let names = Names::look_up(names::of_collector(&settings.collector));
     let sockets = binder.collector(&settings.collector, Taken::Fail, &names);
@@ -26,7 +28,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     binder.finish()?;
     // A socket that is not there was a problem.
     let Some((sockets, addresses)) = sockets else { return Ok(()) };
-    let sockets = Sockets { tls, ..sockets };
+    let sockets = Sockets { tls, terms: terms.clone(), ..sockets };
     let console = console.flatten();
     let mut page = Page::collector(&addresses, &settings.collector, &names);
     page.over_tls = settings.tls.is_some();
@@ -34,6 +36,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     page.add_console(console.as_ref().map(|(_, address)| *address), token_file)?;
     page.add_way_to_look();
     logs::install(log, None)?;
+    open_files.log();
     let runtime = Builder::new_multi_thread()
         .thread_name("collector")
         .event_interval(TASKS_BETWEEN_EVENTS)
@@ -44,7 +47,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
         let collector = Collector::start(&settings.collector, sockets).map_err(startup::failed)?;
         let pages = Stop::default();
         let views = Views { collector: Some(collector.pipeline().clone()), ..Views::default() };
-        let served = startup::serve_console(console, &page, &settings.console_page, views, &pages)?;
+        let served = startup::serve_console(console, &page, &settings.console_page, views, terms, &pages)?;
         page.print(log);
         signals.first().await;
         let deadline = Instant::now() + settings.stop_within.mul_f64(STOP_SHARE);

@@ -4,7 +4,7 @@
 use std::{
     ffi::OsString,
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,7 +30,7 @@ use crate::{
     config::{self, ConsolePage, LogFormat, Serve},
     console::Controls,
     http,
-    net::{self, Stop},
+    net::{self, Listener, OpenFiles, Stop, Terms},
     service::{
         self,
         database::{self, Database},
@@ -39,6 +39,7 @@ use crate::{
     },
     signals::Scope,
     telemetry::{self, Destination, Environment, Signal, Telemetry},
+    traffic,
 };
 
 /// The name of the service and of its instruments' scope.
@@ -49,12 +50,19 @@ const DRAINED: f64 = 0.5;
 const FLUSHED: f64 = 0.8;
 const COLLECTED: f64 = 0.95;
 
+/// Files that a connection to the database holds at most: the server's socket, and both ends of the one that the faults
+/// are made on.
+const FILES_OF_A_DATABASE_CONNECTION: u32 = 3;
+
 pub(super) fn run(
     settings: Serve,
     log: LogFormat,
     environment: Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {
     let environment = Environment::of(environment);
+    let open_files = OpenFiles::raise();
+    let of_database = settings.database_pool.saturating_mul(FILES_OF_A_DATABASE_CONNECTION);
+    let terms = startup::terms(&open_files, of_database.saturating_add(traffic::IN_FLIGHT));
     let Some(bound) = Bound::bind(&settings, &environment)? else { return Ok(()) };
     let page = bound.page(&settings, &environment)?;
     // A runtime of its own, so that exports neither trace themselves nor wait for requests.
@@ -72,13 +80,22 @@ pub(super) fn run(
         (signals, Telemetry::start(&environment, resource, bound.destination())?)
     };
     logs::install(log, Some(&telemetry))?;
+    open_files.log();
     for warning in environment.warnings().iter().chain(&bound.warnings) {
         tracing::warn!("{warning}");
     }
     let foreground = Builder::new_multi_thread().thread_name("service").enable_all().build()?;
     telemetry.observe_process();
     telemetry.observe_runtime(foreground.handle());
-    let start = Start { settings: &settings, page: &page, telemetry: &telemetry, signals: &signals, scope };
+    let start = Start {
+        settings: &settings,
+        page: &page,
+        telemetry: &telemetry,
+        signals: &signals,
+        scope,
+        methods: environment.http_known_methods(),
+        terms: terms.clone(),
+    };
     let ran =
         start.prepare(bound, &background, &foreground).and_then(|Prepared { served, trial, watching }| {
             let ready = || {
@@ -89,7 +106,8 @@ pub(super) fn run(
                 signals.first().await;
                 trial.end().await;
             };
-            let deadlines = foreground.block_on(serve(served, settings.stop_within, stopping, ready))?;
+            let deadlines =
+                foreground.block_on(serve(served, terms.clone(), settings.stop_within, stopping, ready))?;
             Ok((deadlines, watching))
         });
     // Nothing is recorded any more: what is still held can be flushed, and the collector is the last to go.
@@ -115,7 +133,7 @@ pub(super) fn run(
 
 /// What a service is made of before it answers.
 struct Prepared {
-    served: Vec<(TcpListener, axum::Router)>,
+    served: Vec<(Listener, axum::Router)>,
     trial: Trial,
     watching: Watching,
 }
@@ -127,13 +145,16 @@ struct Start<'a> {
     telemetry: &'a Telemetry,
     signals: &'a Signals,
     scope: Scope,
+    /// The methods that are known, where they are given.
+    methods: Option<Vec<&'a str>>,
+    terms: Terms,
 }
 
 impl Start<'_> {
     /// Opens all that can fail: spool, database, console.
     fn prepare(self, bound: Bound, background: &Runtime, foreground: &Runtime) -> Result<Prepared, Failure> {
-        let Self { settings, page, telemetry, signals, scope } = self;
-        let mut watching = Watching::start(background, settings, bound.embedded)?;
+        let Self { settings, page, telemetry, signals, scope, methods, terms } = self;
+        let mut watching = Watching::start(background, settings, bound.embedded, terms)?;
         let meter = telemetry.meter(NAME);
         let database = foreground.block_on(open(settings, &meter))?;
         database.temporary_folder().into_iter().for_each(|folder| signals.remove_at_the_end(folder));
@@ -143,6 +164,10 @@ impl Start<'_> {
         watching.show(background, bound.console, page, &settings.console_page, trial.controls(scope))?;
 
         let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
+        let layer = match methods {
+            Some(methods) => layer.with_known_methods(methods),
+            None => layer,
+        };
         let (reader, faults) = (telemetry.reader(), trial.switches());
         let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
         let mut served = vec![(bound.service.0, router)];
@@ -155,10 +180,10 @@ impl Start<'_> {
 
 /// Every socket of the process.
 struct Bound {
-    service: (TcpListener, SocketAddr),
-    prometheus: Option<(TcpListener, SocketAddr)>,
+    service: (Listener, SocketAddr),
+    prometheus: Option<(Listener, SocketAddr)>,
     embedded: Option<(Sockets, Addresses)>,
-    console: Option<(TcpListener, SocketAddr)>,
+    console: Option<(Listener, SocketAddr)>,
     names: Names,
     replaced: Vec<String>,
     warnings: Vec<String>,
@@ -169,9 +194,10 @@ impl Bound {
         let mut binder = Binder::default();
         let mut warnings = Vec::new();
         let service = binder.tcp(&settings.listen, Taken::Fail);
-        let prometheus = environment
-            .prometheus_listener()
-            .and_then(|(host, port)| binder.prometheus(prometheus_address(host, port, &mut warnings)));
+        let prometheus = environment.prometheus_listener().and_then(|(host, port)| {
+            let second = config::is_localhost(host).then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, port)));
+            binder.prometheus(prometheus_address(host, port, &mut warnings), second)
+        });
         let embeds =
             !environment.has_endpoint() && Signal::ALL.into_iter().any(|signal| environment.pushes(signal));
         let names = Names::look_up(match embeds {
@@ -233,6 +259,9 @@ fn pushed_elsewhere(settings: &Serve, embeds: bool) -> Option<String> {
 /// The address of a name, one of version 4 where it has both. A name that has none is a bad value: that is a
 /// warning, and this machine's own.
 fn prometheus_address(host: &str, port: u16, warnings: &mut Vec<String>) -> SocketAddr {
+    if config::is_localhost(host) {
+        return SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    }
     let found = (host, port).to_socket_addrs().map(Vec::from_iter).unwrap_or_default();
     let address = found.iter().find(|address| address.is_ipv4()).or(found.first()).copied();
     address.unwrap_or_else(|| {
@@ -248,6 +277,7 @@ struct Watching {
     collector: Option<Collector>,
     console: Option<JoinHandle<()>>,
     pages: Stop,
+    terms: Terms,
 }
 
 impl Watching {
@@ -255,18 +285,22 @@ impl Watching {
         runtime: &Runtime,
         settings: &Serve,
         collector: Option<(Sockets, Addresses)>,
+        terms: Terms,
     ) -> Result<Self, Failure> {
         let _entered = runtime.enter();
-        let start = |(sockets, _)| Collector::start(&settings.collector, sockets).map_err(startup::failed);
+        let start = |(sockets, _)| {
+            let sockets = Sockets { terms: terms.clone(), ..sockets };
+            Collector::start(&settings.collector, sockets).map_err(startup::failed)
+        };
         let collector = collector.map(start).transpose()?;
-        Ok(Self { collector, console: None, pages: Stop::default() })
+        Ok(Self { collector, console: None, pages: Stop::default(), terms })
     }
 
     /// Opens the console, where there is one.
     fn show(
         &mut self,
         runtime: &Runtime,
-        console: Option<(TcpListener, SocketAddr)>,
+        console: Option<(Listener, SocketAddr)>,
         page: &Page,
         settings: &ConsolePage,
         controls: Controls,
@@ -279,7 +313,8 @@ impl Watching {
             pull: pull.into_iter().collect(),
             controls: Some(controls),
         };
-        self.console = startup::serve_console(console, page, settings, views, &self.pages)?;
+        self.console =
+            startup::serve_console(console, page, settings, views, self.terms.clone(), &self.pages)?;
         Ok(())
     }
 
@@ -326,7 +361,8 @@ struct Deadlines {
 /// Serves each router on its listener until it is `stopping`, then drains; requests that still run at half of the time to
 /// stop are cut.
 async fn serve(
-    served: Vec<(TcpListener, axum::Router)>,
+    served: Vec<(Listener, axum::Router)>,
+    terms: Terms,
     stop_within: Duration,
     stopping: impl Future<Output = ()>,
     ready: impl FnOnce() -> io::Result<()>,
@@ -334,8 +370,8 @@ async fn serve(
     let stop = Stop::default();
     let mut serving = JoinSet::new();
     for (listener, router) in served {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        serving.spawn(net::serve(listener, router, stop.clone()));
+        let listeners = listener.into_tokio()?;
+        serving.spawn(net::serve_over(None, listeners, router, terms.clone(), stop.clone()));
     }
     ready()?;
     stopping.await;

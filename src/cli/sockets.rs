@@ -11,7 +11,7 @@ use super::{Failure, names::Names};
 use crate::{
     collector::{Sockets, receive::statsd},
     config::{CollectorSettings, ForwardTarget, Listen, TlsFiles},
-    net::{File, Tls},
+    net::{self, File, Listener, Terms, Tls},
 };
 
 /// What to do where an address is taken.
@@ -41,29 +41,29 @@ pub(super) struct Addresses {
 
 impl Binder {
     /// A listening socket; `None` where a problem was noted.
-    pub(super) fn tcp(&mut self, listen: &Listen, taken: Taken) -> Option<(TcpListener, SocketAddr)> {
-        self.bind(listen, taken, |address| {
-            let listener = TcpListener::bind(address)?;
-            listener.set_nonblocking(true)?;
-            let bound = listener.local_addr()?;
-            Ok((listener, bound))
-        })
+    pub(super) fn tcp(&mut self, listen: &Listen, taken: Taken) -> Option<(Listener, SocketAddr)> {
+        self.bind(listen, taken, |address| Listener::bind(address, listen.second))
     }
 
     /// The listener that `OTEL_EXPORTER_PROMETHEUS_HOST` and `_PORT` ask for; `None` where a problem was noted.
-    pub(super) fn prometheus(&mut self, address: SocketAddr) -> Option<(TcpListener, SocketAddr)> {
+    pub(super) fn prometheus(
+        &mut self,
+        address: SocketAddr,
+        second: Option<SocketAddr>,
+    ) -> Option<(Listener, SocketAddr)> {
         let unknown = TcpListener::bind((address.ip(), 0))
             .is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable);
         let flag = if unknown { "OTEL_EXPORTER_PROMETHEUS_HOST" } else { "OTEL_EXPORTER_PROMETHEUS_PORT" };
-        self.tcp(&Listen { address, given: true, flag }, Taken::Fail)
+        self.tcp(&Listen { address, second, given: true, flag }, Taken::Fail)
     }
 
-    fn udp(&mut self, listen: &Listen, taken: Taken) -> Option<(UdpSocket, SocketAddr)> {
-        self.bind(listen, taken, |address| {
+    fn udp(&mut self, listen: &Listen, taken: Taken) -> Option<(Vec<UdpSocket>, SocketAddr)> {
+        let bind = |address| {
             let socket = statsd::bind(address)?;
             let bound = socket.local_addr()?;
             Ok((socket, bound))
-        })
+        };
+        self.bind(listen, taken, |address| net::on_both(address, listen.second, bind))
     }
 
     /// All sockets of a collector; `None` where a problem was noted.
@@ -88,7 +88,8 @@ impl Binder {
             statsd: statsd.as_ref().map(|(_, address)| *address),
             exposition: exposition.1,
         };
-        for target in settings.forward.iter().filter(|target| leads_back(target, &addresses, names)) {
+        for target in settings.forward.iter().filter(|target| leads_back(target, settings, &addresses, names))
+        {
             self.problems.push(format!(
                 "--forward {} is this collector's own receiver, and would send everything in a circle: name another endpoint",
                 target.label
@@ -97,9 +98,10 @@ impl Binder {
         let sockets = Sockets {
             otlp_grpc: otlp_grpc.0,
             otlp_http: otlp_http.0,
-            statsd: statsd.map(|(socket, _)| socket),
+            statsd: statsd.map(|(sockets, _)| sockets).unwrap_or_default(),
             exposition: exposition.0,
             tls: None,
+            terms: Terms::default(),
         };
         Some((sockets, addresses))
     }
@@ -197,14 +199,23 @@ fn in_use(address: SocketAddr, flag: &str, on_macos: bool) -> String {
 const AIRPLAY: u16 = 5000;
 
 /// Whether a forwarding target is one of the collector's own receivers.
-fn leads_back(target: &ForwardTarget, addresses: &Addresses, names: &Names) -> bool {
+fn leads_back(
+    target: &ForwardTarget,
+    settings: &CollectorSettings,
+    addresses: &Addresses,
+    names: &Names,
+) -> bool {
     let ips = match target.url.host() {
         Some(Host::Ipv4(ip)) => vec![ip.into()],
         Some(Host::Ipv6(ip)) => vec![ip.into()],
         Some(Host::Domain(name)) => names.addresses(name).to_vec(),
         None => Vec::new(),
     };
-    let own = [addresses.otlp_grpc, addresses.otlp_http];
+    let own = [(&settings.otlp_grpc, addresses.otlp_grpc), (&settings.otlp_http, addresses.otlp_http)];
+    let own = own.into_iter().flat_map(|(listen, bound)| {
+        let second = listen.second.map(|second| SocketAddr::new(second.ip(), bound.port()));
+        [Some(bound), second].into_iter().flatten()
+    });
     own.into_iter().any(|own| {
         let same = |ip: IpAddr| own.ip() == ip || own.ip().is_unspecified() && ip.is_loopback();
         target.url.port_or_known_default() == Some(own.port()) && ips.iter().copied().any(same)

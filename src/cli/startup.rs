@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     sync::Arc,
 };
@@ -20,7 +20,7 @@ use crate::{
     collector::{StartError, pipeline::Pipeline},
     config::{CollectorSettings, ConsolePage, ForwardSignals, GraphiteTarget, LogFormat},
     console::{self, Console, Controls, Listening, Source, Token},
-    net::{self, Stop},
+    net::{self, Bounds, Listener, OpenFiles, Places, Stop, Terms},
 };
 
 /// What the block says.
@@ -266,6 +266,16 @@ pub(super) fn failed(error: StartError) -> Failure {
     }
 }
 
+/// Files that are left for all that is no connection of a client: sinks, disks, listeners.
+const RESERVED_FILES: u32 = 128;
+
+/// What all listeners of this process share: as many places for connections as there may be open files, but for those of
+/// the process itself, `more` among them.
+pub(super) fn terms(open_files: &OpenFiles, more: u32) -> Terms {
+    let places = Places::within(open_files.limit, RESERVED_FILES.saturating_add(more));
+    Terms { bounds: Bounds::default(), places }
+}
+
 /// What the console shows and changes of this process.
 #[derive(Default)]
 pub(super) struct Views {
@@ -282,14 +292,15 @@ pub(super) struct Views {
 /// # Errors
 /// Where the socket cannot be handed to the runtime.
 pub(super) fn serve_console(
-    console: Option<(TcpListener, SocketAddr)>,
+    console: Option<(Listener, SocketAddr)>,
     page: &Page,
     settings: &ConsolePage,
     views: Views,
+    terms: Terms,
     stop: &Stop,
 ) -> Result<Option<JoinHandle<()>>, Failure> {
     let Some((listener, _)) = console else { return Ok(None) };
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listeners = listener.into_tokio()?;
     let router = console::router(Console {
         links: settings.links.iter().map(|link| (link.name.clone(), link.url.clone())).collect(),
         listening: page.listening(std::convert::identity),
@@ -299,5 +310,5 @@ pub(super) fn serve_console(
         token: page.token.clone(),
         controls: views.controls,
     });
-    Ok(Some(tokio::spawn(net::serve(listener, router, stop.clone()))))
+    Ok(Some(tokio::spawn(net::serve_over(None, listeners, router, terms, stop.clone()))))
 }

@@ -22,7 +22,7 @@ pub(super) static LISTEN: Flag = Flag::new(
     "--listen",
     "ADDRESS",
     "127.0.0.1:5000",
-    "Address of the service: IP:PORT, [IPv6]:PORT or NAME:PORT. Port 0 takes a free one,\nhere and below",
+    "Address of the service: IP:PORT, [IPv6]:PORT or NAME:PORT. Port 0 takes a free one,\nlocalhost is both 127.0.0.1 and ::1, here and below",
 )
 .first("Address of the service");
 pub(super) static CONSOLE: Flag = Flag::new(

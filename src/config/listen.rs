@@ -2,7 +2,7 @@
 //!
 //! Must not open a socket. A name to listen on is resolved here, once.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 use super::flag::Flag;
 use super::invalid::{Fault, Problem};
@@ -13,10 +13,19 @@ use super::reader::Given;
 pub struct Listen {
     /// The address; port 0 takes a free port.
     pub address: SocketAddr,
+    /// The other loopback address, where `localhost` was given: both families, under one port number.
+    pub second: Option<SocketAddr>,
     /// By a flag or a variable; else it is the default.
     pub given: bool,
     /// The flag that changes it, with its dashes, for messages.
     pub flag: &'static str,
+}
+
+impl Listen {
+    /// All of its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        [Some(self.address), self.second].into_iter().flatten()
+    }
 }
 
 /// Where the console listens.
@@ -33,11 +42,15 @@ pub enum Console {
 /// An address to listen on.
 pub(super) fn listen(flag: &Flag, given: &Given<'_>, example: &str) -> Result<Listen, Fault> {
     let (host, port) = host_and_port(given.text, example)?;
-    let address = match ip(host) {
-        Some(ip) => SocketAddr::new(ip, port),
-        None => resolved(host, port)?,
+    let (address, second) = match ip(host) {
+        Some(ip) => (SocketAddr::new(ip, port), None),
+        None if is_localhost(host) => {
+            let of = |ip: IpAddr| SocketAddr::new(ip, port);
+            (of(Ipv4Addr::LOCALHOST.into()), Some(of(Ipv6Addr::LOCALHOST.into())))
+        }
+        None => (resolved(host, port)?, None),
     };
-    Ok(Listen { address, given: given.given, flag: flag.long })
+    Ok(Listen { address, second, given: given.given, flag: flag.long })
 }
 
 /// An address to listen on, or `off`.
@@ -100,6 +113,12 @@ fn ip(host: &str) -> Option<IpAddr> {
     }
 }
 
+/// Whether it is the name of this machine for itself, which is the loopback address of both families whatever a resolver
+/// says (RFC 6761, 6.3).
+pub(crate) fn is_localhost(host: &str) -> bool {
+    host.strip_suffix('.').unwrap_or(host).eq_ignore_ascii_case("localhost")
+}
+
 /// A name's address; an IPv4 one where it has both, since that is what the defaults are.
 fn resolved(host: &str, port: u16) -> Result<SocketAddr, Fault> {
     let fault = |reason| Fault::new(reason, "give a name that this machine can resolve, or an IP address");
@@ -118,7 +137,10 @@ pub(super) fn conflicts(listeners: &[&Listen]) -> Vec<Problem> {
         .enumerate()
         .flat_map(|(at, second)| listeners.iter().take(at).map(move |first| (first, second)));
     pairs
-        .filter(|(first, second)| overlap(first.address, second.address))
+        .filter(|(first, second)| {
+            let among = |address| second.addresses().any(|other| overlap(address, other));
+            first.addresses().any(among)
+        })
         .map(|(first, second)| {
             Fault::new(
                 format!("the same address as {} {}", first.flag, first.address),
@@ -174,6 +196,21 @@ mod tests {
             ("http://127.0.0.1:5000", "a URL, not an address"),
         ] {
             assert_eq!(parsed(text), Err(reason.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn localhost_is_both_families_and_conflicts_with_each() {
+        let given = |text| listen(&LISTEN, &Given { text, given: true }, "127.0.0.1:5000").unwrap();
+        for name in ["localhost:80", "LocalHost:80", "localhost.:80"] {
+            let addresses: Vec<_> = given(name).addresses().map(|address| address.to_string()).collect();
+            assert_eq!(addresses, ["127.0.0.1:80", "[::1]:80"]);
+            for (other, expected) in
+                [("[::1]:80", 1), ("127.0.0.1:80", 1), ("127.0.0.2:80", 0), ("[::1]:81", 0)]
+            {
+                assert_eq!(conflicts(&[&given(name), &given(other)]).len(), expected, "{other}");
+                assert_eq!(conflicts(&[&given(other), &given(name)]).len(), expected, "{other}");
+            }
         }
     }
 

@@ -7,12 +7,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use ::http::{Method, Response, StatusCode, header::CONTENT_LENGTH};
+use ::http::{Response, StatusCode, header::CONTENT_LENGTH};
 use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{exchange::Exchange, outcome::Ending};
+use super::{
+    exchange::{Asked, Exchange},
+    outcome::Ending,
+};
 
 pin_project! {
     /// The body of a response from [`Service`](super::Service).
@@ -42,10 +45,11 @@ pin_project! {
                 return;
             }
             let ended = this.inner.as_ref().get_ref().as_ref().is_none_or(has_ended);
-            let ending = if ended || this.expected.is_met(exchange.response_bytes()) {
-                Ending::Complete
-            } else {
-                Ending::Cancelled
+            let sent = exchange.response_bytes();
+            let ending = match (ended, this.expected.is_met(sent)) {
+                (true, _) => this.expected.at_end(sent),
+                (false, true) => Ending::Complete,
+                (false, false) => Ending::Cancelled,
             };
             exchange.run(|| this.inner.set(None));
             exchange.finish(ending);
@@ -65,12 +69,12 @@ enum Expected {
 }
 
 impl Expected {
-    fn of<B>(method: &str, response: &Response<B>) -> Self {
+    fn of<B>(asked: Asked, response: &Response<B>) -> Self {
         let status = response.status();
-        if method == Method::HEAD.as_str()
+        if asked == Asked::Head
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-            || (method == Method::CONNECT.as_str() && status.is_success())
+            || (asked == Asked::Connect && status.is_success())
         {
             return Self::Nothing;
         }
@@ -88,6 +92,21 @@ impl Expected {
             Self::All => false,
         }
     }
+
+    /// How a body ended that has no more to hand on than these bytes: one that is short of its own Content-Length failed,
+    /// since the client cannot tell it from a connection that broke.
+    fn at_end(self, sent: u64) -> Ending {
+        match self {
+            Self::Announced(bytes) if sent < bytes => Ending::BodyError,
+            Self::Announced(_) | Self::Nothing | Self::All => Ending::Complete,
+        }
+    }
+}
+
+/// What a body came to when it was asked for more.
+enum End {
+    Reached,
+    Failed,
 }
 
 /// Whether a body has no more to hand on, without asking it for a frame.
@@ -99,9 +118,9 @@ impl<B: Body> ResponseBody<B> {
     /// Ends the request where the response has no body, else leaves that to the body.
     pub(super) fn wrap(response: Response<B>, mut exchange: Exchange) -> Response<Self> {
         exchange.respond(response.status());
-        let expected = Expected::of(exchange.method(), &response);
+        let expected = Expected::of(exchange.asked(), &response);
         let exchange = if response.body().is_end_stream() {
-            exchange.finish(Ending::Complete);
+            exchange.finish(expected.at_end(0));
             None
         } else {
             Some(exchange)
@@ -125,33 +144,37 @@ impl<B: Body> Body for ResponseBody<B> {
                 None => Poll::Ready(None),
             };
         };
-        let (polled, ending) = exchange.run(|| {
+        let (polled, end) = exchange.run(|| {
             let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
-                return (Poll::Ready(None), Some(Ending::Complete));
+                return (Poll::Ready(None), Some(End::Reached));
             };
             let polled = inner.as_mut().poll_frame(cx);
-            let ending = match &polled {
+            let end = match &polled {
                 Poll::Pending => None,
-                Poll::Ready(None) => Some(Ending::Complete),
-                Poll::Ready(Some(Err(_))) => Some(Ending::BodyError),
+                Poll::Ready(None) => Some(End::Reached),
+                Poll::Ready(Some(Err(_))) => Some(End::Failed),
                 // Nothing can follow trailers, so servers do not ask for more.
                 Poll::Ready(Some(Ok(frame))) => {
-                    (frame.is_trailers() || inner.is_end_stream()).then_some(Ending::Complete)
+                    (frame.is_trailers() || inner.is_end_stream()).then_some(End::Reached)
                 }
             };
-            if ending.is_some() {
+            if end.is_some() {
                 this.inner.set(None);
             }
-            (polled, ending)
+            (polled, end)
         });
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
             exchange.sent(data.remaining());
         }
-        if let Some(ending) = ending
+        if let Some(end) = end
             && let Some(exchange) = this.exchange.take()
         {
+            let ending = match end {
+                End::Reached => this.expected.at_end(exchange.response_bytes()),
+                End::Failed => Ending::BodyError,
+            };
             exchange.finish(ending);
         }
         polled

@@ -1,8 +1,10 @@
 //! The guard of one request: from the moment it reached the layer to its end, however it ends.
 //!
-//! Metrics and span must be ended here and nowhere else, by one drop and from one reading of the clock.
+//! Metrics and span must be ended here and nowhere else, by one drop and from one reading of the clock. Nothing may panic
+//! out of that drop: it may run while a panic unwinds, and would end the process.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +12,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use ::http::{Request, StatusCode};
+use ::http::{Method, Request, StatusCode};
 use http_body::Body;
 use opentelemetry::{
     Context,
@@ -30,6 +32,7 @@ use super::{
 /// [`Exchange::run`], as [`Exchange::finish`] said, else as cancelled.
 pub(super) struct Exchange {
     target: Arc<Target>,
+    asked: Asked,
     started: Instant,
     /// None where no span is made for the route.
     traced: Option<Traced>,
@@ -43,15 +46,25 @@ pub(super) struct Exchange {
     running: bool,
 }
 
+/// What a method says of the response's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// HEAD: there is none.
+    Head,
+    /// CONNECT: there is none where it succeeds.
+    Connect,
+    Other,
+}
+
 struct Traced {
     context: Context,
     started_at: SystemTime,
 }
 
-/// The size of the request's body in bytes.
+/// The size of the request's body in bytes: what was read of it. What its head announces is the client's word.
 enum RequestSize {
-    /// Announced, so that the transport holds it to that.
-    Known(u64),
+    /// There is no body.
+    None,
     /// Counted while the handler reads.
     Counted(Arc<AtomicU64>),
     Unknown,
@@ -59,15 +72,15 @@ enum RequestSize {
 
 impl RequestSize {
     fn of<B: Body + 'static>(body: &mut B) -> Self {
-        match body.size_hint().exact() {
-            Some(bytes) => Self::Known(bytes),
-            None => adapter::count_body(body).map_or(Self::Unknown, Self::Counted),
+        if body.is_end_stream() || body.size_hint().exact() == Some(0) {
+            return Self::None;
         }
+        adapter::count_body(body).map_or(Self::Unknown, Self::Counted)
     }
 
     fn bytes(&self) -> Option<u64> {
         match self {
-            Self::Known(bytes) => Some(*bytes),
+            Self::None => Some(0),
             Self::Counted(bytes) => Some(bytes.load(Ordering::Relaxed)),
             Self::Unknown => None,
         }
@@ -84,7 +97,13 @@ impl Exchange {
     {
         let started = Instant::now();
         let (client, scheme) = shared.origin(request);
-        let target = shared.targets.find(Labels::of(request, scheme), adapter::route(request.extensions()));
+        let labels = Labels::of(request, &shared.methods, scheme);
+        let target = shared.targets.find(labels, adapter::route(request.extensions()));
+        let asked = match *request.method() {
+            Method::HEAD => Asked::Head,
+            Method::CONNECT => Asked::Connect,
+            _ => Asked::Other,
+        };
         let traced = target.traced.then(|| {
             let started_at = SystemTime::now();
             let parent = shared.parent(request.headers());
@@ -94,6 +113,7 @@ impl Exchange {
         target.start();
         Self {
             target,
+            asked,
             started,
             traced,
             request_size: RequestSize::of(request.body_mut()),
@@ -116,9 +136,9 @@ impl Exchange {
         result
     }
 
-    /// The request's method, or the word for all that are not known.
-    pub(super) fn method(&self) -> &'static str {
-        self.target.labels.method()
+    /// What the request's method says of the response's body.
+    pub(super) const fn asked(&self) -> Asked {
+        self.asked
     }
 
     /// Takes note of the response's status: from here on there is a response.
@@ -128,7 +148,7 @@ impl Exchange {
 
     /// Takes note of data that the response's body handed on.
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.response_bytes += bytes as u64;
+        self.response_bytes = self.response_bytes.saturating_add(bytes as u64);
     }
 
     /// The bytes of data that the response's body has handed on.
@@ -157,9 +177,16 @@ impl Drop for Exchange {
             request_size: self.request_size.bytes(),
             response_size: self.status.map(|_| self.response_bytes),
         };
-        self.target.end(outcome, measured);
+        contained(|| self.target.end(outcome, measured));
         if let Some(traced) = &self.traced {
-            span::end(&traced.context, outcome, traced.started_at + duration);
+            let ended_at = traced.started_at.checked_add(duration).unwrap_or(traced.started_at);
+            contained(|| span::end(&traced.context, outcome, ended_at));
         }
     }
+}
+
+/// Runs what belongs to meter and tracer, and so to whoever made them: exporters, processors, callbacks. What panics there
+/// has said so by the panic's own message.
+fn contained(end: impl FnOnce()) {
+    drop(panic::catch_unwind(AssertUnwindSafe(end)));
 }

@@ -2,37 +2,67 @@
 //!
 //! No word here may come from the client: whatever is not known has one word for all of it.
 
+use std::sync::Arc;
+
 use ::http::{Request, Version};
 
-use super::forwarded::Scheme;
+use super::{forwarded::Scheme, words};
 
 /// The word for every method that the conventions do not know.
 pub(super) const OTHER_METHOD: &str = "_OTHER";
 
-/// The methods that the conventions call known: RFC 9110's, PATCH (RFC 5789) and QUERY. Names are case-sensitive. The
-/// last one stands for all others.
-const METHODS: [&str; 11] =
-    ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY", OTHER_METHOD];
+/// The methods that the conventions call known: RFC 9110's, PATCH (RFC 5789) and QUERY. Names are case-sensitive.
+const METHODS: [&str; 10] =
+    ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
+
+/// The methods that have a word of their own.
+#[derive(Clone, Debug)]
+pub(super) struct Methods(Arc<[&'static str]>);
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self(METHODS.into())
+    }
+}
+
+impl Methods {
+    /// These and no others. They are kept for as long as the process lives.
+    pub(super) fn new(known: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self(known.into_iter().map(|name| words::lasting(name.as_ref())).collect())
+    }
+
+    /// What a request is counted under; all that are not known are one.
+    fn find(&self, name: &str) -> Method {
+        match self.0.iter().position(|known| *known == name) {
+            Some(place) => Method { place, name: self.0[place] },
+            None => Method { place: self.0.len(), name: OTHER_METHOD },
+        }
+    }
+}
+
+/// A method, by its place among the known ones, which is quicker to compare than the word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Method {
+    place: usize,
+    name: &'static str,
+}
 
 /// Method, scheme and protocol version of a request; all that is known of it besides its route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Labels {
-    /// The place in [`METHODS`], which is quicker to compare than the word.
-    method: usize,
+    method: Method,
     scheme: Scheme,
     version: Version,
 }
 
 impl Labels {
-    pub(super) fn of<B>(request: &Request<B>, scheme: Scheme) -> Self {
-        let name = request.method().as_str();
-        let method = METHODS.iter().position(|known| *known == name).unwrap_or(METHODS.len() - 1);
-        Self { method, scheme, version: request.version() }
+    pub(super) fn of<B>(request: &Request<B>, methods: &Methods, scheme: Scheme) -> Self {
+        Self { method: methods.find(request.method().as_str()), scheme, version: request.version() }
     }
 
     /// `http.request.method`
     pub(super) fn method(self) -> &'static str {
-        METHODS[self.method]
+        self.method.name
     }
 
     /// `url.scheme`
@@ -58,7 +88,8 @@ mod tests {
     use super::*;
 
     fn labels(method: &str, version: Version) -> Labels {
-        Labels::of(&Request::builder().method(method).version(version).body(()).unwrap(), Scheme::Http)
+        let request = Request::builder().method(method).version(version).body(()).unwrap();
+        Labels::of(&request, &Methods::default(), Scheme::Http)
     }
 
     #[test]

@@ -90,20 +90,51 @@ fn cut(text: &str, longest: usize) -> &str {
     &text[..text.floor_char_boundary(longest)]
 }
 
+/// Headers that are lists: several of one name are one list, in their order (RFC 9110, 5.3; W3C Trace Context, 3.3.1.4).
+const LISTS: [&str; 2] = ["tracestate", "baggage"];
+/// The header of which there may be one only: a request with two has no parent (W3C Trace Context, 3.2.1).
+const SINGLE: &str = "traceparent";
+
 /// The headers of a request, for a propagator to read.
-pub(super) struct Headers<'a>(pub(super) &'a HeaderMap);
+pub(super) struct Headers<'a> {
+    map: &'a HeaderMap,
+    /// The [`LISTS`] of which there are several.
+    joined: [Option<String>; LISTS.len()],
+}
+
+impl<'a> Headers<'a> {
+    pub(super) fn of(map: &'a HeaderMap) -> Self {
+        let joined = LISTS.map(|name| {
+            let mut values = map.get_all(name).iter();
+            let _first = values.next()?;
+            let _second = values.next()?;
+            let values = map.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            // An empty element says nothing, but not every reader takes one.
+            let elements = values.flat_map(|value| value.split(',')).map(str::trim);
+            Some(elements.filter(|element| !element.is_empty()).collect::<Vec<_>>().join(","))
+        });
+        Self { map, joined }
+    }
+}
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        let list = LISTS.iter().position(|name| name.eq_ignore_ascii_case(key));
+        if let Some(joined) = list.and_then(|list| self.joined[list].as_deref()) {
+            return Some(joined);
+        }
+        if key.eq_ignore_ascii_case(SINGLE) && self.map.get_all(SINGLE).iter().nth(1).is_some() {
+            return None;
+        }
+        self.map.get(key)?.to_str().ok()
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(|name| name.as_str()).collect()
+        self.map.keys().map(|name| name.as_str()).collect()
     }
 
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
-        let values = self.0.get_all(key).iter();
+        let values = self.map.get_all(key).iter();
         let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
         (!values.is_empty()).then_some(values)
     }
@@ -123,13 +154,25 @@ mod tests {
 
     #[test]
     fn a_propagator_reads_all_values_of_a_header() {
-        let mut headers = HeaderMap::new();
-        headers.append("baggage", "a=1".parse().unwrap());
-        headers.append("baggage", "b=2".parse().unwrap());
-        let headers = Headers(&headers);
-        assert_eq!(headers.get("Baggage"), Some("a=1"));
-        assert_eq!(headers.get_all("baggage"), Some(vec!["a=1", "b=2"]));
-        assert_eq!(headers.get_all("traceparent"), None);
-        assert_eq!(headers.keys(), ["baggage"]);
+        let mut map = HeaderMap::new();
+        for (name, value) in [
+            ("baggage", "a=1"),
+            ("baggage", "b=2, c=3"),
+            ("tracestate", "x=1"),
+            ("tracestate", ""),
+            ("tracestate", "y=2"),
+            ("traceparent", "first"),
+        ] {
+            map.append(name, value.parse().unwrap());
+        }
+        let headers = Headers::of(&map);
+        assert_eq!(headers.get("Baggage"), Some("a=1,b=2,c=3"));
+        assert_eq!(headers.get("tracestate"), Some("x=1,y=2"));
+        assert_eq!(headers.get("traceparent"), Some("first"));
+        assert_eq!(headers.get_all("baggage"), Some(vec!["a=1", "b=2, c=3"]));
+        assert_eq!(headers.get_all("absent"), None);
+        assert_eq!(headers.keys(), ["baggage", "tracestate", "traceparent"]);
+        map.append("traceparent", "second".parse().unwrap());
+        assert_eq!(Headers::of(&map).get("traceparent"), None);
     }
 }

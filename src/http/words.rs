@@ -75,6 +75,14 @@ pub(super) fn name(text: String) -> Cow<'static, str> {
     Cow::Borrowed(name)
 }
 
+/// The text for as long as the process lives, however many others were given away. For what an application configures.
+pub(super) fn lasting(text: &str) -> &'static str {
+    match name(text.to_owned()) {
+        Cow::Borrowed(known) => known,
+        Cow::Owned(text) => Box::leak(text.into_boxed_str()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

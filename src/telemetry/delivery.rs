@@ -126,8 +126,10 @@ impl<E> Watched<E> {
                 Some((error_type(error), items, told))
             }
             Ok(()) if rejected.items > 0 => {
-                let told = format!("{} of {items} were rejected: {}", rejected.items, rejected.message);
-                Some(("rejected".to_owned(), rejected.items, told))
+                // It can reject no more than it was sent, whatever it says.
+                let lost = rejected.items.min(items);
+                let told = format!("{lost} of {items} were rejected: {}", rejected.message);
+                Some(("rejected".to_owned(), lost, told))
             }
             Ok(()) => None,
         };

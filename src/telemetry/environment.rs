@@ -113,6 +113,13 @@ impl Environment {
         Some((host, port))
     }
 
+    /// The methods that `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` lists, which are then all that are known; their names are
+    /// case-sensitive.
+    #[must_use]
+    pub fn http_known_methods(&self) -> Option<Vec<&str>> {
+        values::methods(self.value("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS")?).ok()
+    }
+
     /// What `OTEL_PROPAGATORS` names, in one; it holds where the SDK is disabled too, as the specification asks.
     #[must_use]
     pub fn propagator(&self) -> Arc<dyn TextMapPropagator + Send + Sync> {
@@ -327,6 +334,8 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "sometimes"),
             ("OTEL_TRACES_SAMPLER", "ALWAYS_OFF"),
             ("OTEL_TRACES_SAMPLER_ARG", "2"),
+            ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET POST"),
+            ("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", ","),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
             ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "Cargo.toml"),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/dev/zero"),

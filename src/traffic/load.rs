@@ -28,8 +28,9 @@ use super::{
     tally::Durations,
 };
 
-/// Requests that may be on their way at once. Each takes two file descriptors of this process.
-const IN_FLIGHT: u32 = 256;
+/// Requests that may be on their way at once. Each takes two file descriptors of this process: one here, and one of the
+/// service's.
+pub const IN_FLIGHT: u32 = 256;
 /// How long a request may take from when it was to be sent.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// One request in so many is for the database.

@@ -87,7 +87,14 @@ impl Running {
         let (exposed, exposition) = listener(TcpListener::bind(settings.exposition.address).unwrap());
         let udp: UdpSocket = statsd::bind(settings.statsd.as_ref().unwrap().address).unwrap();
         let statsd = udp.local_addr().unwrap();
-        let sockets = Sockets { otlp_grpc, otlp_http, statsd: Some(udp), exposition: exposed, tls: None };
+        let sockets = Sockets {
+            otlp_grpc: otlp_grpc.into(),
+            otlp_http: otlp_http.into(),
+            statsd: vec![udp],
+            exposition: exposed.into(),
+            tls: None,
+            terms: pushpull::net::Terms::default(),
+        };
         let collector = Collector::start(&settings, sockets).unwrap();
         let pipeline = collector.pipeline().clone();
         let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().unwrap();

@@ -147,3 +147,61 @@ async fn the_scheme_is_not_what_the_request_line_says() {
         assert_eq!(attributes(span.attributes.iter())["url.scheme"], "http");
     }
 }
+
+/// What was read counts; what the head says of the body is the client's word.
+#[tokio::test]
+async fn a_request_body_counts_as_far_as_it_was_read() {
+    let telemetry = Telemetry::new();
+    let routes = Router::new().route("/ignores", post(async || "ignored")).route(
+        "/reads",
+        post(async |body: axum::body::Body| {
+            let read = axum::body::to_bytes(body, usize::MAX).await;
+            if read.is_ok() { "read" } else { "broken" }
+        }),
+    );
+    let server = serve(routes, telemetry.layer()).await;
+    let head = |path: &str, length: u64| {
+        format!("POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")
+    };
+    for _ in 0..3 {
+        let answer = server.send(&head("/ignores", 9_000_000_000_000_000_000)).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    let mut connection = server.connect().await;
+    let short = format!("{}hello", head("/reads", 9_000_000_000_000_000_000));
+    tokio::io::AsyncWriteExt::write_all(&mut connection, short.as_bytes()).await.unwrap();
+    tokio::io::AsyncWriteExt::shutdown(&mut connection).await.unwrap();
+    read_until(&mut connection, "broken").await;
+    server.send(&format!("{}12345678", head("/reads", 8))).await;
+    telemetry.settled(5).await;
+    let sums: BTreeMap<_, _> = telemetry
+        .request_sizes()
+        .into_iter()
+        .map(|mut point| (point.attributes.remove("http.route").unwrap(), (point.count, point.sum)))
+        .collect();
+    assert_eq!(sums, BTreeMap::from([("/ignores".to_owned(), (3, 0.0)), ("/reads".to_owned(), (2, 13.0))]));
+}
+
+#[tokio::test]
+async fn the_known_methods_are_those_that_are_given() {
+    let telemetry = Telemetry::new();
+    let routes = Router::new().route("/", axum::routing::any(async || Scripted::body([Step::Data("body")])));
+    let layer = telemetry.layer().with_known_methods(["GET", "PROPFIND", "get"]);
+    let server = serve(routes, layer).await;
+    for (ended, method) in (1..).zip(["GET", "get", "PROPFIND", "POST", "HEAD", "Propfind"]) {
+        let request = format!("{method} / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+        assert!(server.send(&request).await.starts_with("HTTP/1.1 200 "), "{method}");
+        telemetry.settled(ended).await;
+    }
+    let counts: BTreeMap<_, _> = telemetry
+        .durations()
+        .into_iter()
+        .map(|point| (point.attributes["http.request.method"].clone(), point.count))
+        .collect();
+    let expected = [("GET", 1), ("PROPFIND", 1), ("_OTHER", 3), ("get", 1)];
+    assert_eq!(counts, expected.map(|(method, count)| (method.to_owned(), count)).into());
+    // HEAD is told by its name, known or not: its answer has no body, and is whole.
+    assert!(telemetry.durations().iter().all(|point| !point.attributes.contains_key("error.type")));
+    let names: Vec<_> = telemetry.server_spans().iter().map(|span| span.name.to_string()).collect();
+    assert_eq!(names, ["GET /", "get /", "PROPFIND /", "HTTP /", "HTTP /", "HTTP /"]);
+}

@@ -41,6 +41,33 @@ async fn the_parent_is_the_callers_span_with_a_propagator_only() {
     }
 }
 
+/// Several headers of a list's name are one list; two parents are none.
+#[tokio::test]
+async fn lists_of_several_headers_are_one_list() {
+    const PARENT: &str = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n";
+    for (parents, state, entries) in
+        [(PARENT.to_owned(), "a=1,b=2,c=3", "x=1,y=2"), (PARENT.repeat(2), "", "x=1,y=2")]
+    {
+        let telemetry = Telemetry::new();
+        let seen = Arc::new(Mutex::new(String::new()));
+        let sees = Arc::clone(&seen);
+        let handler = get(async move || *sees.lock().unwrap() = baggage());
+        let layer = telemetry.layer().with_propagator(Arc::new(TextMapCompositePropagator::new(vec![
+            Box::new(TraceContextPropagator::new()),
+            Box::new(BaggagePropagator::new()),
+        ])));
+        let server = serve(Router::new().route("/", handler), layer).await;
+        let headers = format!(
+            "{parents}tracestate: a=1\r\nbaggage: x=1\r\ntracestate: \r\ntracestate: b=2,c=3\r\nbaggage: y=2\r\n"
+        );
+        server.send(&format!("GET / HTTP/1.1\r\nHost: test\r\n{headers}Connection: close\r\n\r\n")).await;
+        let (_, span) = telemetry.only_request().await;
+        assert_eq!(span.span_context.trace_state().header(), state);
+        assert_eq!(span.parent_span_is_remote, !state.is_empty());
+        assert_eq!(*seen.lock().unwrap(), entries);
+    }
+}
+
 /// Where the tests of ids put a span and a log: each is named after the place.
 fn span_and_log(place: &'static str) {
     let span = tracing::info_span!("work", otel.name = place);

@@ -86,6 +86,39 @@ async fn a_body_that_met_its_content_length_is_complete() {
     telemetry.assert_only(Some("200"), None).await;
 }
 
+/// The client cannot tell it from a connection that broke, and so it is no answer.
+#[tokio::test]
+async fn a_body_that_is_short_of_its_content_length_is_a_body_error() {
+    for (script, sent) in [
+        ((|| vec![Step::Data("12"), Step::Data("34")]) as fn() -> Vec<Step>, 4.0),
+        (|| vec![Step::Data("12"), Step::Trailers], 2.0),
+        (Vec::new, 0.0),
+    ] {
+        let telemetry = Telemetry::new();
+        let handler = get(async move || ([(CONTENT_LENGTH, "5")], Scripted::body(script())));
+        let server = serve(Router::new().route("/", handler), telemetry.layer()).await;
+        server.get("/").await;
+        telemetry.assert_only(Some("200"), Some("body_error")).await;
+        assert_eq!(telemetry.response_sizes()[0].sum, sent);
+    }
+    for status in [StatusCode::OK, StatusCode::NOT_MODIFIED] {
+        let telemetry = Telemetry::new();
+        let handler = get(async move || (status, [(CONTENT_LENGTH, "5")], axum::body::Body::empty()));
+        let server = serve(Router::new().route("/", handler), telemetry.layer()).await;
+        let answer = server.get("/").await;
+        let failed = (status == StatusCode::OK).then_some("body_error");
+        telemetry.assert_only(Some(status.as_str()), failed).await;
+        assert!(!answer.ends_with("12345"), "{answer}");
+        // What has no body is not short of it.
+        let telemetry = Telemetry::new();
+        let handler =
+            axum::routing::any(async move || (status, [(CONTENT_LENGTH, "5")], axum::body::Body::empty()));
+        let server = serve(Router::new().route("/", handler), telemetry.layer()).await;
+        server.send("HEAD / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await;
+        telemetry.assert_only(Some(status.as_str()), None).await;
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_before_the_headers_has_cancelled() {
     let telemetry = Telemetry::new();
@@ -318,4 +351,45 @@ async fn a_panic_that_is_caught_outside_is_still_a_panic() {
     assert!(polled.is_err());
     drop(future);
     telemetry.assert_only(None, Some("panic")).await;
+}
+
+/// A meter and a tracer whose exporters panic, as an overflow in a debug build does.
+#[derive(Debug)]
+struct PanicsAtTheEnd;
+
+impl opentelemetry_sdk::trace::SpanProcessor for PanicsAtTheEnd {
+    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {}
+
+    fn on_end(&self, _: opentelemetry_sdk::trace::SpanData) {
+        panic!("scripted");
+    }
+
+    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: std::time::Duration) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Where the handler panics too, a panic out of the guard's drop would end the process.
+#[tokio::test]
+async fn a_tracer_that_panics_at_the_end_takes_nothing_with_it() {
+    let telemetry = Telemetry::new();
+    let provider =
+        opentelemetry_sdk::trace::SdkTracerProvider::builder().with_span_processor(PanicsAtTheEnd).build();
+    let tracer = opentelemetry::trace::TracerProvider::tracer(&provider, "test");
+    let routes = Router::new().route("/fine", get(async || "fine")).route(
+        "/panics",
+        get(async || {
+            if true {
+                panic!("scripted");
+            }
+        }),
+    );
+    let server = serve(routes, telemetry.layer_with(tracer)).await;
+    assert_eq!(server.get("/panics").await, "");
+    assert!(server.get("/fine").await.ends_with("fine"));
+    telemetry.settled(2).await;
 }

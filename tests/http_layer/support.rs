@@ -67,7 +67,11 @@ impl Telemetry {
     }
 
     pub(crate) fn layer(&self) -> Layer<SdkTracer> {
-        Layer::new(&self.meters.meter("test"), self.tracer())
+        self.layer_with(self.tracer())
+    }
+
+    pub(crate) fn layer_with<T>(&self, tracer: T) -> Layer<T> {
+        Layer::new(&self.meters.meter("test"), tracer)
     }
 
     /// Calls `read` with each metric's name and data, as they are now.

@@ -332,7 +332,7 @@ impl Exchange {
                         Reading::First | Reading::Left(_) => FRAME_BYTES,
                         Reading::All => body.bytes(),
                     };
-                    if body.announced { read..=body.bytes() } else { read..=read }
+                    read..=read
                 }
                 _ => 0..=0,
             },

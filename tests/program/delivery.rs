@@ -134,6 +134,24 @@ fn a_backend_that_takes_a_part() {
     is_named_and_counted("http/protobuf", part, "rejected");
 }
 
+/// A number that a backend sends is its word: no more can be rejected than was sent.
+#[test]
+fn a_backend_that_rejects_more_than_there_was() {
+    let receiver = Receiver::plain(|_: &Batch<'_>| {
+        Answer::Otlp(Ok(Accepted { rejected: i64::MAX as u64, message: "all of them".to_owned() }))
+    });
+    let service = Launch::serve()
+        .exporting_often()
+        .quick_database()
+        .pushing_to("http/protobuf", &receiver.address.to_string())
+        .start();
+    let rejected = eventually("what was rejected of each signal", || {
+        service.get("/");
+        (changes(&service).len() >= 3).then(|| failures(&service, "rejected"))
+    });
+    assert!(rejected < 100_000.0, "{rejected}");
+}
+
 #[test]
 fn a_backend_that_is_not_who_it_says() {
     let (served, trusted) = (certificate(), certificate());

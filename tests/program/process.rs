@@ -49,6 +49,14 @@ impl Launch {
         Self::text(&["collect"]).variable("PUSHPULL_LOG", "json").ready_line()
     }
 
+    /// The same under limits that `ulimit` sets before.
+    pub(crate) fn collect_under(limits: &str) -> Self {
+        let script = format!("{limits} && exec \"$0\" \"$@\"");
+        let program = env!("CARGO_BIN_EXE_pushpull");
+        let launch = Self::of(Path::new("/bin/sh"), &["-c", &script, program, "collect"]);
+        launch.on_free_ports().variable("PUSHPULL_LOG", "json").ready_line()
+    }
+
     /// `collect` on free ports, which is to end by itself.
     pub(crate) fn collect_at_once() -> Self {
         Self::text(&["collect"])
@@ -56,11 +64,14 @@ impl Launch {
 
     /// The program on free ports with the log format that it has by default.
     pub(crate) fn text(arguments: &[&str]) -> Self {
-        let mut launch = Self::bare(arguments);
+        Self::bare(arguments).on_free_ports()
+    }
+
+    fn on_free_ports(mut self) -> Self {
         for listener in ["LISTEN", "OTLP_GRPC", "OTLP_HTTP", "STATSD", "EXPOSITION"] {
-            launch.command.env(format!("PUSHPULL_{listener}"), "127.0.0.1:0");
+            self.command.env(format!("PUSHPULL_{listener}"), "127.0.0.1:0");
         }
-        launch.variable("PUSHPULL_CONSOLE", "off")
+        self.variable("PUSHPULL_CONSOLE", "off")
     }
 
     /// The program with no settings but these.
@@ -216,6 +227,10 @@ impl Program {
     pub(crate) fn signals(&self, names: &[&str]) {
         let kills: String = names.iter().map(|name| format!("kill -{name} {};", self.child.id())).collect();
         assert!(Command::new("sh").args(["-c", &kills]).status().unwrap().success());
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

@@ -323,6 +323,7 @@ fn no_value_of_any_variable_ends_the_service() {
         "OTEL_LOGS_EXPORTER",
         "OTEL_PROPAGATORS",
         "OTEL_EXPORTER_PROMETHEUS_HOST",
+        "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS",
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
         "OTEL_TRACES_SAMPLER",

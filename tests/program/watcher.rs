@@ -38,7 +38,14 @@ impl Watcher {
             listener
         });
         let [grpc, http] = [&otlp_grpc, &otlp_http].map(|listener| listener.local_addr().unwrap());
-        let sockets = Sockets { otlp_grpc, otlp_http, statsd: None, exposition, tls: None };
+        let sockets = Sockets {
+            otlp_grpc: otlp_grpc.into(),
+            otlp_http: otlp_http.into(),
+            statsd: Vec::new(),
+            exposition: exposition.into(),
+            tls: None,
+            terms: pushpull::net::Terms::default(),
+        };
         let collector = Collector::start(&settings.collector, sockets).unwrap();
         drop(_entered);
         Self { collector, grpc, http, _runtime: runtime }

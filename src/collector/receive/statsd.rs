@@ -6,8 +6,10 @@
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     io::{self, ErrorKind},
     net::SocketAddr,
+    task::Poll,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -89,24 +91,58 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
     Ok(socket.into())
 }
 
-/// Receives on `socket` until `stop` drains it; then reads what the system still holds, flushes once more
+/// What datagrams come from: a socket, or one for each family of addresses.
+#[derive(Debug)]
+pub struct Sources(Vec<UdpSocket>);
+
+impl From<UdpSocket> for Sources {
+    fn from(socket: UdpSocket) -> Self {
+        Self(vec![socket])
+    }
+}
+
+impl From<Vec<UdpSocket>> for Sources {
+    fn from(sockets: Vec<UdpSocket>) -> Self {
+        Self(sockets)
+    }
+}
+
+impl Sources {
+    /// Waits until something has come on one of them.
+    async fn readable(&self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let ready = self.0.iter().map(|socket| socket.poll_recv_ready(cx));
+            ready.into_iter().find(Poll::is_ready).unwrap_or(Poll::Pending)
+        })
+        .await
+    }
+}
+
+/// Receives on `sources` until `stop` drains it; then reads what the system still holds, flushes once more
 /// and returns.
 ///
 /// Where the pipeline has no room for a batch, nothing is lost: totals are cumulative, sets go on with the
 /// same interval, and the next flush brings both. Only the last flush has no next one; if that is refused,
 /// its points are counted as dropped.
-pub async fn serve(socket: UdpSocket, pipeline: Pipeline, settings: Settings, stop: Stop) {
+pub async fn serve(sources: impl Into<Sources>, pipeline: Pipeline, settings: Settings, stop: Stop) {
     let accept = |batch: Batch<'_>, state: &Entries| pipeline.accept_with(batch, state);
     let write = |lines: &Lines| pipeline.accept_lines(lines);
-    receive(socket, accept, write, pipeline.stats(), settings, stop).await;
+    receive(sources, accept, write, pipeline.stats(), settings, stop).await;
 }
 
 /// [`serve`] with whatever takes the batches, and the daemon's lines.
-async fn receive<F, W>(socket: UdpSocket, accept: F, write: W, stats: &Stats, settings: Settings, stop: Stop)
-where
+async fn receive<F, W>(
+    sources: impl Into<Sources>,
+    accept: F,
+    write: W,
+    stats: &Stats,
+    settings: Settings,
+    stop: Stop,
+) where
     F: Fn(Batch<'_>, &Entries) -> Result<Accepted, Refused>,
     W: Fn(&Lines) -> Result<(), Refused>,
 {
+    let sources = sources.into();
     let period = settings.flush.max(MIN_FLUSH);
     let daemon = settings.names.map(|names| {
         Daemon::new(names, period, settings.max_series, unix_nanoseconds() / NANOSECONDS_IN_SECOND)
@@ -134,9 +170,11 @@ where
                 receiver.flush(Flush::Periodic);
                 continue;
             }
-            ready = socket.readable() => {
-                ready.and_then(|()| receiver.read(READ_AT_ONCE, |datagram| socket.try_recv(datagram)))
-            }
+            ready = sources.readable() => ready.and_then(|()| {
+                // Of each, so that a flood on one keeps nothing from being read on the other.
+                let mut sockets = sources.0.iter();
+                sockets.try_for_each(|socket| receiver.read(READ_AT_ONCE, |datagram| socket.try_recv(datagram)))
+            }),
         };
         if let Err(error) = read {
             tracing::debug!(%error, "failed to read a StatsD datagram");
@@ -146,10 +184,13 @@ where
 
     // The runtime's socket only tries to read where it was told of readiness; the system's own knows
     // what arrived a moment ago.
-    let last =
-        socket.into_std().and_then(|socket| receiver.read(READ_AT_STOP, |datagram| socket.recv(datagram)));
-    if let Err(error) = last {
-        tracing::debug!(%error, "failed to read the last StatsD datagrams");
+    for socket in sources.0 {
+        let last = socket
+            .into_std()
+            .and_then(|socket| receiver.read(READ_AT_STOP, |datagram| socket.recv(datagram)));
+        if let Err(error) = last {
+            tracing::debug!(%error, "failed to read the last StatsD datagrams");
+        }
     }
     receiver.flush(Flush::Last);
 }

@@ -42,6 +42,7 @@ impl Environment {
             "OTEL_PROPAGATORS" => Propagators::parse(value).map(drop),
             "OTEL_EXPORTER_PROMETHEUS_HOST" => values::host(value).map(drop),
             "OTEL_EXPORTER_PROMETHEUS_PORT" => values::port(value).map(drop),
+            "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS" => values::methods(value).map(drop),
             "OTEL_RESOURCE_ATTRIBUTES" => resource::parse(value).map(drop),
             // The SDK reads it itself, and only as it is written here.
             "OTEL_TRACES_SAMPLER" if SAMPLERS.contains(&value) => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! Each error is what stands behind the variable and its value in a warning.
 
-use std::{fs, net::IpAddr, ops::RangeInclusive};
+use std::{collections::BTreeSet, fs, net::IpAddr, ops::RangeInclusive};
 
 use url::Url;
 
@@ -107,7 +107,22 @@ pub(super) fn pem(path: &str, what: &str) -> Result<Vec<u8>, String> {
 
 /// Whether it is `name1=value1,name2=value2`, percent-encoded, with names that HTTP knows as such.
 pub(super) fn are_headers(list: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    resource::parse(list)
-        .is_ok_and(|headers| headers.iter().all(|header| header.key.as_str().bytes().all(token)))
+    resource::parse(list).is_ok_and(|headers| headers.iter().all(|header| is_token(header.key.as_str())))
+}
+
+/// The methods of a list such as `GET,POST,PROPFIND`, each once.
+pub(super) fn methods(list: &str) -> Result<Vec<&str>, String> {
+    let mut methods: Vec<_> = list.split(',').map(str::trim).filter(|method| !method.is_empty()).collect();
+    let mut seen = BTreeSet::new();
+    methods.retain(|method| seen.insert(*method));
+    match !methods.is_empty() && methods.iter().all(|method| is_token(method)) {
+        true => Ok(methods),
+        false => Err("is not a list of HTTP methods, such as GET,POST,PROPFIND".to_owned()),
+    }
+}
+
+/// Whether HTTP takes it for a name (RFC 9110, 5.6.2).
+fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    text.bytes().all(allowed)
 }

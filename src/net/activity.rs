@@ -1,0 +1,340 @@
+//! What a connection is doing, as far as its bounds and its place depend on it.
+//!
+//! Socket, requests and answers write it; the task of the connection reads when it is overdue, and [`super::Places`] who
+//! has been without a whole request for longest.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::Bounds;
+
+/// What a client of HTTP/2 says first (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    leave: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests with a handler, or a body of an answer, that is at work.
+    handled: usize,
+    /// Bodies of requests that are not here to their end.
+    partial: usize,
+    /// Answers that the client is to take.
+    sending: usize,
+    /// When the client last took some of an answer.
+    taken: Instant,
+    /// When the connection came.
+    came: Instant,
+    /// When the last whole request came, or was answered.
+    whole: Option<Instant>,
+    /// When the connection was last without a request.
+    since: Instant,
+    /// The first byte of a head that is not here to its end.
+    head: Option<Instant>,
+    spoken: Spoken,
+    /// When a connection that was asked to end is cut.
+    parting: Option<Instant>,
+}
+
+/// What the first bytes of a connection said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    /// This many bytes of the preface of HTTP/2.
+    Preface(usize),
+    Http1,
+    Http2,
+}
+
+/// When a connection leaves, of those who may have to make room: the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// It came then, and made no whole request.
+    Silent(Instant),
+    /// It made its last one then.
+    Asked(Instant),
+}
+
+/// Why a connection's time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It has no request: it can be asked to end.
+    Idle,
+    /// It is in the middle of something.
+    Stuck,
+}
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        let now = Instant::now();
+        let state = State {
+            handled: 0,
+            partial: 0,
+            sending: 0,
+            taken: now,
+            came: now,
+            whole: None,
+            since: now,
+            head: None,
+            spoken: Spoken::Preface(0),
+            parting: None,
+        };
+        Arc::new(Self { state: Mutex::new(state), leave: Notify::new() })
+    }
+
+    /// The TLS handshake is over: the first byte may come.
+    pub(super) fn shook_hands(&self) {
+        self.state.lock().since = Instant::now();
+    }
+
+    /// Takes note of bytes that the client sent.
+    pub(super) fn read(&self, bytes: &[u8]) {
+        let mut state = self.state.lock();
+        if let Spoken::Preface(known) = state.spoken {
+            let more = &PREFACE[known..][..bytes.len().min(PREFACE.len() - known)];
+            state.spoken = match known + more.len() {
+                _ if !bytes.starts_with(more) => Spoken::Http1,
+                whole if whole == PREFACE.len() => {
+                    (state.head, state.since) = (None, Instant::now());
+                    Spoken::Http2
+                }
+                part => Spoken::Preface(part),
+            };
+        }
+        let begins = state.head.is_none() && state.handled == 0 && state.sending == 0;
+        if begins && state.spoken != Spoken::Http2 {
+            state.head = Some(Instant::now());
+        }
+    }
+
+    /// When it is overdue if nothing happens until then; `None` while the client owes nothing.
+    pub(super) fn due(&self, bounds: &Bounds) -> Option<Instant> {
+        self.state.lock().due(bounds).map(|(due, _)| due)
+    }
+
+    /// Whether it is overdue.
+    pub(super) fn overdue(&self, bounds: &Bounds) -> Option<Overdue> {
+        let (due, why) = self.state.lock().due(bounds)?;
+        (due <= Instant::now()).then_some(why)
+    }
+
+    /// It was asked to end, and is cut after this time.
+    pub(super) fn part(&self, within: Duration) {
+        self.state.lock().parting = Some(Instant::now() + within);
+    }
+
+    /// How it stands among those who may have to make room; `None` where it made a whole request that is being answered.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        let state = self.state.lock();
+        match state.whole {
+            _ if state.handled > state.partial => None,
+            None => Some(Standing::Silent(state.came)),
+            Some(whole) => Some(Standing::Asked(whole)),
+        }
+    }
+
+    /// Whether there is a request that is not answered to its end.
+    pub(super) fn has_request(&self) -> bool {
+        let state = self.state.lock();
+        state.handled > 0 || state.sending > 0
+    }
+
+    /// Asks it to make room for another.
+    pub(super) fn leave(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Resolves once it was asked to.
+    pub(super) async fn leaving(&self) {
+        self.leave.notified().await;
+    }
+}
+
+impl State {
+    fn due(&self, bounds: &Bounds) -> Option<(Instant, Overdue)> {
+        if let Some(parting) = self.parting {
+            return Some((parting, Overdue::Stuck));
+        }
+        if self.sending > 0 {
+            return Some((self.taken + bounds.stalled, Overdue::Stuck));
+        }
+        if self.handled > 0 {
+            return None;
+        }
+        Some(match (self.head, self.spoken) {
+            (Some(head), _) => (head + bounds.head, Overdue::Stuck),
+            (None, Spoken::Preface(_)) => (self.since + bounds.first_byte, Overdue::Stuck),
+            (None, Spoken::Http1 | Spoken::Http2) => (self.since + bounds.idle, Overdue::Idle),
+        })
+    }
+}
+
+/// A request from the end of its head to the end of its answer.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    activity: Arc<Activity>,
+    step: Step,
+}
+
+/// Whose turn it is in a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The handler's, or that of the answer's body.
+    Ours,
+    /// The client's: it is to take what there is of the answer.
+    Theirs,
+}
+
+impl Exchange {
+    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
+        let mut state = activity.state.lock();
+        state.handled += 1;
+        state.head = None;
+        drop(state);
+        Self { activity: Arc::clone(activity), step: Step::Ours }
+    }
+
+    /// The answer waits for more of its body.
+    pub(super) fn is_ours(&mut self) {
+        if self.step == Step::Theirs {
+            self.step = Step::Ours;
+            let mut state = self.activity.state.lock();
+            state.sending -= 1;
+            state.handled += 1;
+        }
+    }
+
+    /// There is something for the client to take, which took all that was there before.
+    pub(super) fn is_theirs(&mut self) {
+        let mut state = self.activity.state.lock();
+        state.taken = Instant::now();
+        if self.step == Step::Ours {
+            self.step = Step::Theirs;
+            if state.handled > state.partial {
+                state.whole = Some(state.taken);
+            }
+            state.handled -= 1;
+            state.sending += 1;
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let mut state = self.activity.state.lock();
+        match self.step {
+            Step::Ours => state.handled -= 1,
+            Step::Theirs => state.sending -= 1,
+        }
+        if state.handled == 0 && state.sending == 0 {
+            state.since = Instant::now();
+        }
+    }
+}
+
+/// The body of a request, until it is here to its end.
+#[derive(Debug)]
+pub(super) struct Partial(Arc<Activity>);
+
+impl Partial {
+    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
+        activity.state.lock().partial += 1;
+        Self(Arc::clone(activity))
+    }
+
+    /// The request is here to its end.
+    pub(super) fn is_whole(&self) {
+        self.0.state.lock().whole = Some(Instant::now());
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        self.0.state.lock().partial -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        first_byte: Duration::from_secs(1),
+        handshake: Duration::from_secs(2),
+        head: Duration::from_secs(3),
+        body: Duration::from_secs(4),
+        idle: Duration::from_secs(5),
+        stalled: Duration::from_secs(6),
+        ping: Duration::from_secs(7),
+        pong: Duration::from_secs(8),
+        parting: Duration::from_secs(9),
+    };
+
+    /// Seconds until it is due, counted from its own clock.
+    fn bound(activity: &Activity) -> Option<u64> {
+        let state = activity.state.lock();
+        let from = if state.sending > 0 { state.taken } else { state.head.unwrap_or(state.since) };
+        state.due(&BOUNDS).map(|(due, _)| (due - from).as_secs())
+    }
+
+    #[test]
+    fn each_step_has_a_bound_of_its_own() {
+        let activity = Activity::new();
+        assert_eq!(bound(&activity), Some(1), "a first byte");
+        activity.read(b"P");
+        assert_eq!(bound(&activity), Some(3), "a head, or a preface");
+        activity.read(b"OST / HTTP/1.1\r\n");
+        assert_eq!(bound(&activity), Some(3), "the same head");
+        let mut exchange = Exchange::begin(&activity);
+        assert_eq!(bound(&activity), None, "the handler");
+        activity.read(b"body");
+        exchange.is_theirs();
+        assert_eq!(bound(&activity), Some(6), "an answer that the client is to take");
+        exchange.is_ours();
+        assert_eq!(bound(&activity), None, "an answer that is being made");
+        exchange.is_theirs();
+        drop(exchange);
+        assert_eq!(bound(&activity), Some(5), "no request");
+        activity.read(b"G");
+        assert_eq!(bound(&activity), Some(3), "the next head");
+    }
+
+    #[test]
+    fn the_preface_of_http2_is_no_head() {
+        for at in 0..PREFACE.len() {
+            let activity = Activity::new();
+            activity.read(&PREFACE[..at]);
+            assert_eq!(activity.overdue(&BOUNDS), None);
+            activity.read(&PREFACE[at..]);
+            activity.read(b"settings");
+            assert_eq!(bound(&activity), Some(5), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_whole_request_that_is_being_answered_keeps_its_place() {
+        let activity = Activity::new();
+        let began = activity.standing();
+        assert!(matches!(began, Some(Standing::Silent(_))));
+        let mut exchange = Exchange::begin(&activity);
+        let partial = Partial::begin(&activity);
+        assert_eq!(activity.standing(), began, "its body is not here");
+        partial.is_whole();
+        drop(partial);
+        assert_eq!(activity.standing(), None);
+        exchange.is_theirs();
+        let answered = activity.standing();
+        assert!(matches!(answered, Some(Standing::Asked(_))));
+        drop(exchange);
+        assert_eq!(activity.standing(), answered);
+    }
+}

@@ -1,0 +1,176 @@
+//! Many who connect and say nothing, and few places: senders are served all the same, and the process has files left for
+//! itself.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use pushpull::net::OpenFiles;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    runtime::Runtime,
+    task::JoinSet,
+    time::timeout,
+};
+
+use crate::process::{DEADLINE, Launch, Program};
+
+/// Silent clients, and how many of them connect at the same time.
+const SILENT: usize = 5_000;
+const AT_ONCE: usize = 500;
+/// Files that the program may have open; it leaves 128 of them for itself.
+const FILES: usize = 512;
+const PLACES: usize = FILES - 128;
+
+const EXPORT: &str = "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+                      Content-Length: 2\r\n\r\n{}";
+
+/// The address that a client of this number comes from.
+type Origin = fn(usize) -> Ipv4Addr;
+
+async fn connect(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// Silent clients that stay as long as the server lets them.
+struct Knocking {
+    clients: JoinSet<()>,
+    connected: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Knocking {
+    fn at(doors: &[SocketAddr], origin: Origin) -> Self {
+        let (connected, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let at_once = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
+        let mut clients = JoinSet::new();
+        for number in 0..SILENT {
+            let door = doors[number % doors.len()];
+            let (connected, open) = (Arc::clone(&connected), Arc::clone(&open));
+            let at_once = Arc::clone(&at_once);
+            clients.spawn(async move {
+                let turn = at_once.acquire_owned().await.unwrap();
+                let mut stream = connect(origin(number), door).await;
+                drop(turn);
+                open.fetch_add(1, Ordering::Relaxed);
+                connected.fetch_add(1, Ordering::Relaxed);
+                // It ends, or is reset.
+                let _ = stream.read(&mut [0]).await;
+                open.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        Self { clients, connected, open }
+    }
+
+    fn all_have_knocked(&self) -> bool {
+        self.connected.load(Ordering::Relaxed) == SILENT
+    }
+}
+
+/// Exports once over a connection that stays open, and reads the whole answer.
+async fn export(stream: &mut TcpStream) {
+    stream.write_all(EXPORT.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\n{}") {
+        let mut buffer = [0; 1_024];
+        let read = timeout(DEADLINE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(read > 0, "closed after {answer:?}");
+        answer.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// Exports nothing over a connection of HTTP/2 that stays open.
+async fn call(client: &mut h2::client::SendRequest<Bytes>) {
+    let path = "http://test/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+    let request = http::Request::post(path).header("content-type", "application/grpc").body(()).unwrap();
+    let mut ready = client.clone().ready().await.unwrap();
+    let (answer, mut body) = ready.send_request(request, false).unwrap();
+    body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+    let mut answer = timeout(DEADLINE, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    while answer.body_mut().data().await.is_some() {}
+    let trailers = answer.body_mut().trailers().await.unwrap().unwrap();
+    assert_eq!(trailers["grpc-status"], "0");
+}
+
+async fn is_healthy(exposition: SocketAddr) {
+    let mut stream = connect(Ipv4Addr::LOCALHOST, exposition).await;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+async fn senders_are_served(program: &Program, origin: Origin) {
+    let address = |listener| program.address(listener).parse::<SocketAddr>().unwrap();
+    let (grpc, http, exposition) = (address("otlp_grpc"), address("otlp_http"), address("exposition"));
+    let mut kept = connect(Ipv4Addr::LOCALHOST, http).await;
+    let (mut client, connection) =
+        h2::client::handshake(connect(Ipv4Addr::LOCALHOST, grpc).await).await.unwrap();
+    let connection = tokio::spawn(connection);
+    export(&mut kept).await;
+    call(&mut client).await;
+    let knocking = Knocking::at(&[grpc, http, exposition], origin);
+    let mut rounds = 0;
+    while !knocking.all_have_knocked() || rounds < 20 {
+        export(&mut kept).await;
+        call(&mut client).await;
+        export(&mut connect(Ipv4Addr::LOCALHOST, http).await).await;
+        is_healthy(exposition).await;
+        rounds += 1;
+    }
+    let few = async {
+        while knocking.open.load(Ordering::Relaxed) > PLACES {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(DEADLINE, few).await.unwrap();
+    drop(knocking.clients);
+    connection.abort();
+}
+
+fn senders_are_served_while_silent_clients_knock(origin: Origin) {
+    let files = OpenFiles::raise();
+    assert!(files.limit > SILENT as u64 + 500, "these tests need more open files: {files:?}");
+    let program = Launch::collect_under(&format!("ulimit -n {FILES}")).start();
+    Runtime::new().unwrap().block_on(senders_are_served(&program, origin));
+    let said = program.stderr();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("all places for connections")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    assert!(lines[0].contains(&format!("\"places\":{PLACES}")), "{lines:?}");
+    program.stop().assert_orderly();
+}
+
+#[test]
+fn senders_are_served_while_silent_clients_knock_from_one_address() {
+    senders_are_served_while_silent_clients_knock(|_| Ipv4Addr::LOCALHOST);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn senders_are_served_while_silent_clients_knock_from_many_addresses() {
+    senders_are_served_while_silent_clients_knock(|number| {
+        let number = u32::try_from(number).unwrap();
+        Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number)
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_limit_of_open_files_is_raised_as_far_as_the_system_lets() {
+    let program = Launch::collect_under("ulimit -S -n 128 && ulimit -H -n 700").start();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().skip(3).collect::<Vec<_>>(), ["700", "700", "files"]);
+    assert!(!program.stderr().contains("open files"), "{}", program.stderr());
+}
