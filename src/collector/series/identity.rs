@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
+    fmt::Write as _,
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
@@ -24,7 +25,8 @@ use crate::{
     exposition::family::{Kind, Labels},
     naming::{
         graphite::{Names, Path, Series, Shape},
-        prometheus::{Suffix, family_name, label_name},
+        prometheus::{Suffix, family_name},
+        value,
     },
 };
 
@@ -196,7 +198,6 @@ fn exported(key: &str) -> &str {
     match key {
         "job" => "exported_job",
         "instance" => "exported_instance",
-        key if label_name(key) == "__name__" => "exported_name",
         key => key,
     }
 }
@@ -317,26 +318,49 @@ pub(crate) fn text(value: Option<&AnyValue>) -> Cow<'_, str> {
         Some(Any::StringValue(text)) => Cow::Borrowed(text),
         Some(Any::BoolValue(value)) => Cow::Borrowed(if *value { "true" } else { "false" }),
         Some(Any::IntValue(value)) => Cow::Owned(value.to_string()),
-        Some(Any::DoubleValue(value)) => Cow::Owned(value.to_string()),
+        Some(Any::DoubleValue(number)) => Cow::Owned(value::double(*number)),
         Some(Any::BytesValue(bytes)) => Cow::Owned(STANDARD.encode(bytes)),
-        Some(list_or_map) => Cow::Owned(json(list_or_map).to_string()),
+        Some(list_or_map) => {
+            let mut text = String::new();
+            push_json(Some(list_or_map), &mut text);
+            Cow::Owned(text)
+        }
     }
 }
 
-fn json(value: &Any) -> serde_json::Value {
-    let inner = |value: Option<&AnyValue>| {
-        value.and_then(|value| value.value.as_ref()).map_or(serde_json::Value::Null, json)
-    };
-    match value {
-        Any::StringValue(text) => text.as_str().into(),
-        Any::BoolValue(value) => (*value).into(),
-        Any::IntValue(value) => (*value).into(),
-        Any::DoubleValue(value) => (*value).into(),
-        Any::BytesValue(bytes) => STANDARD.encode(bytes).into(),
-        Any::ArrayValue(list) => list.values.iter().map(|value| inner(Some(value))).collect(),
-        Any::KvlistValue(map) => {
-            map.values.iter().map(|entry| (entry.key.clone(), inner(entry.value.as_ref()))).collect()
+fn push_json(any: Option<&Any>, json: &mut String) {
+    let inner = |any: &AnyValue, json: &mut String| push_json(any.value.as_ref(), json);
+    match any {
+        Some(Any::StringValue(text)) => value::push_json_text(json, text),
+        Some(Any::BoolValue(value)) => json.push_str(if *value { "true" } else { "false" }),
+        // Writing to a string cannot fail.
+        Some(Any::IntValue(value)) => drop(write!(json, "{value}")),
+        Some(Any::DoubleValue(number)) => value::push_json_double(json, *number),
+        Some(Any::BytesValue(bytes)) => value::push_json_text(json, &STANDARD.encode(bytes)),
+        Some(Any::ArrayValue(list)) => {
+            json.push('[');
+            for (at, value) in list.values.iter().enumerate() {
+                json.push_str(if at > 0 { "," } else { "" });
+                inner(value, json);
+            }
+            json.push(']');
         }
-        _ => serde_json::Value::Null,
+        Some(Any::KvlistValue(map)) => {
+            // Sorted, as the stock Collector writes them; of a key that is there twice the last one stands.
+            let entries: BTreeMap<&str, Option<&Any>> = map
+                .values
+                .iter()
+                .map(|entry| (&*entry.key, entry.value.as_ref().and_then(|value| value.value.as_ref())))
+                .collect();
+            json.push('{');
+            for (at, (key, any)) in entries.into_iter().enumerate() {
+                json.push_str(if at > 0 { "," } else { "" });
+                value::push_json_text(json, key);
+                json.push(':');
+                push_json(any, json);
+            }
+            json.push('}');
+        }
+        _ => json.push_str("null"),
     }
 }
