@@ -108,6 +108,7 @@ impl Collector {
             forwards.push(Forward { name: target.url.to_string(), queue });
         }
         let mut table = Table::new(settings.max_series, &settings.histogram_bounds)
+            .with_exposition(&settings.exposition_labels)
             .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty());
         let mut kept = None;
         if let Some(Backlog::Spool(spool)) = &graphite {

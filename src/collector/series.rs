@@ -4,6 +4,7 @@
 //! the points.
 
 mod beginning;
+mod collision;
 mod exposed;
 mod identity;
 mod kept;
@@ -13,10 +14,12 @@ mod point;
 mod quantile;
 mod state;
 mod stream;
+mod target;
+mod text;
 mod times;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -25,20 +28,22 @@ use std::{
 use foldhash::fast::RandomState;
 use slab::Slab;
 
-pub(crate) use self::identity::text;
+pub(crate) use self::text::text;
 use self::{
     beginning::Written,
-    identity::{Descriptor, Key, Keys, NamedType, attribute_key},
+    identity::{Descriptor, Key, Keys, NamedType, Shown, Whose, attribute_key},
     kept::Kept,
     paths::{Paths, Turn},
     state::State,
-    stream::{Form, Ready, Stream, forget, sharing},
+    stream::{Form, Ready, Stream, forget},
+    target::{Scope, Tags},
     times::Times,
 };
 pub use self::{
-    exposed::{Exposed, Snapshot},
-    identity::Resource,
+    collision::{Collision, Hidden},
+    exposed::{Exposed, OWN_PREFIX, Snapshot},
     plan::{Plan, without_refused},
+    target::Resource,
 };
 use super::{
     export::{
@@ -50,7 +55,11 @@ use super::{
     },
     wire::{Attribute, Metric, Metrics, Point},
 };
-use crate::{config::GraphiteLines, exposition::family::Kind, naming::graphite::Names};
+use crate::{
+    config::{ExpositionLabels, GraphiteLines},
+    exposition::family::{Kind, Origin},
+    naming::graphite::Names,
+};
 
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
@@ -66,11 +75,15 @@ type Described = Result<Arc<Descriptor>, &'static str>;
 pub struct Table {
     max_series: usize,
     histogram_bounds: Arc<[f64]>,
+    exposition: ExpositionLabels,
     graphite: GraphiteLines,
     names: Names,
     /// Whether lines are written, so that what carbon cannot take is refused.
     written: bool,
-    resources: HashMap<Vec<u8>, Arc<Resource>>,
+    resources: HashMap<Arc<[u8]>, Arc<Resource>>,
+    scopes: HashMap<Vec<u8>, Arc<Scope>>,
+    /// The keys of series' attributes, which many have in common.
+    origins: HashSet<Arc<Origin>>,
     descriptors: HashMap<Vec<u8>, Arc<Descriptor>>,
     types: HashMap<Vec<u8>, Arc<NamedType>>,
     keys: Keys,
@@ -108,10 +121,13 @@ impl Table {
         Self {
             max_series,
             histogram_bounds: histogram_bounds.into(),
+            exposition: ExpositionLabels::default(),
             graphite: GraphiteLines::default(),
             names: Names::default(),
             written: false,
             resources: HashMap::new(),
+            scopes: HashMap::new(),
+            origins: HashSet::new(),
             descriptors: HashMap::new(),
             types: HashMap::new(),
             keys: Keys::default(),
@@ -123,6 +139,13 @@ impl Table {
             next_id: 0,
             key: Vec::new(),
         }
+    }
+
+    /// The same with these labels beside those of the points, in the exposition.
+    #[must_use]
+    pub fn with_exposition(mut self, labels: &ExpositionLabels) -> Self {
+        self.exposition = labels.clone();
+        self
     }
 
     /// The same with these paths; where lines are `written`, what carbon cannot take is refused.
@@ -303,7 +326,7 @@ impl Table {
             Turn::Overlap { other, first } => {
                 applied.shared += 1;
                 if let Some(other) = self.streams.get(other).filter(|_| first) {
-                    applied.notices.push(sharing(stream, other));
+                    applied.notices.push(collision::sharing(stream, other, &self.graphite));
                 }
             }
         }
@@ -332,6 +355,8 @@ impl Table {
         self.descriptors.retain(|_, descriptor| Arc::strong_count(descriptor) > 1);
         self.resources.retain(|_, resource| Arc::strong_count(resource) > 1);
         self.types.retain(|_, named| Arc::strong_count(named) > 1);
+        self.scopes.retain(|_, scope| Arc::strong_count(scope) > 1);
+        self.origins.retain(|origin| Arc::strong_count(origin) > 1);
     }
 
     fn descriptor(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>, plan: &mut Plan) -> Described {
@@ -341,15 +366,18 @@ impl Table {
         let kind = point::kind(metric)?;
         let resource = metrics.attributes(metrics.resources[metric.resource]);
         identity::resource_key(resource, &mut self.key)?;
-        if !self.resources.contains_key(&self.key) {
-            if self.resources.len() >= self.max_series {
-                return Err("max_series");
+        let resource = match self.resources.get(&self.key[..]) {
+            Some(resource) => Arc::clone(resource),
+            None if self.resources.len() >= self.max_series => return Err("max_series"),
+            None => {
+                let key: Arc<[u8]> = self.key[..].into();
+                let (tags, labels) = (&self.graphite.tags, &self.exposition);
+                let made = Arc::new(Resource::new(self.next_id, resource, Arc::clone(&key), tags, labels));
+                self.next_id = self.next_id.wrapping_add(1);
+                self.resources.insert(key, Arc::clone(&made));
+                made
             }
-            let made = Arc::new(Resource::new(self.next_id, resource, &self.key, &self.graphite.tags));
-            self.next_id = self.next_id.wrapping_add(1);
-            self.resources.insert(self.key.clone(), made);
-        }
-        let resource = Arc::clone(&self.resources[&self.key]);
+        };
         identity::descriptor_key(&resource, metrics, metric, kind, &mut self.key)?;
         if let Some(descriptor) = self.descriptors.get(&self.key) {
             return Ok(Arc::clone(descriptor));
@@ -358,14 +386,37 @@ impl Table {
             return Err("max_series");
         }
         let descriptor_key = std::mem::take(&mut self.key);
-        let named = self.named_type(&resource, metric, kind, plan)?;
+        let scope = self.scope(metrics, metric);
+        let tags = scope.tags(&resource, &self.graphite.tags);
+        let named =
+            self.named_type(&resource, tags.as_ref().unwrap_or(&resource.tags), metric, kind, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
-        let made = Descriptor::new(self.next_id, resource, metric, &self.key, named, written);
-        let made = Arc::new(made);
+        let whose = Whose { resource, scope, tags, named };
+        let made = Arc::new(Descriptor::new(self.next_id, whose, metric, &self.key, written));
         self.next_id = self.next_id.wrapping_add(1);
         self.descriptors.insert(self.key.clone(), Arc::clone(&made));
         Ok(made)
+    }
+
+    fn scope(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>) -> Arc<Scope> {
+        identity::scope_key(metrics, metric, &mut self.key);
+        if let Some(scope) = self.scopes.get(&self.key) {
+            return Arc::clone(scope);
+        }
+        let made = Arc::new(Scope::new(metrics, metric));
+        self.scopes.insert(self.key.clone(), Arc::clone(&made));
+        made
+    }
+
+    /// The one of these keys that all series with them have.
+    fn origin(&mut self, origin: Origin) -> Arc<Origin> {
+        if let Some(known) = self.origins.get(&origin) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(origin);
+        self.origins.insert(Arc::clone(&made));
+        made
     }
 
     fn stream(
@@ -383,10 +434,11 @@ impl Table {
         if self.streams.len() >= self.max_series {
             return Err("max_series");
         }
-        let (labels, path) = descriptor.series(attributes, &self.names);
+        let Shown { labels, origin, path } = descriptor.series(attributes, &self.names, &self.exposition);
         let stream = Stream {
             descriptor: Arc::clone(descriptor),
             labels,
+            origin: self.origin(origin),
             path,
             state: State::default(),
             heard: now,
@@ -418,11 +470,12 @@ impl Table {
     fn named_type(
         &mut self,
         resource: &Resource,
+        tags: &Tags,
         metric: &Metric<'_>,
         kind: Kind,
         plan: &mut Plan,
     ) -> Result<Arc<NamedType>, &'static str> {
-        identity::type_key(resource, metric, &mut self.key);
+        identity::type_key(&resource.service, tags, metric, &mut self.key);
         if let Some(named) = self.types.get(&self.key) {
             if named.kind == kind {
                 return Ok(Arc::clone(named));

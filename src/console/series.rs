@@ -14,12 +14,17 @@ use super::{
     pull::{Exposition, Pull},
     text,
 };
-use crate::{collector::view::Series, exposition::parse::Sample};
+use crate::{
+    collector::view::{Hidden, Series},
+    exposition::parse::Sample,
+};
 
 /// Services that are listed, and rows that are listed of each.
 const MAX_GROUPS: usize = 20;
 const MAX_ROWS: usize = 200;
 const MAX_LABELS: usize = 16;
+/// Families that are named since not all of their series are shown.
+const MAX_HIDDEN: usize = 20;
 
 /// A sample's name and its labels without those of the target.
 type Key = (String, Vec<(String, String)>);
@@ -75,6 +80,27 @@ pub(super) fn render(received: Vec<Series>, view: &View, columns: Columns) -> (u
         @if more > 0 { p.more { "and the series of " (text::counted(more, "more service")) } }
     };
     (total, markup)
+}
+
+/// What the exposition does not show.
+pub(super) fn hidden(hidden: &[Hidden]) -> Markup {
+    let more = hidden.len().saturating_sub(MAX_HIDDEN);
+    html! {
+        @if !hidden.is_empty() {
+            ul.endpoints {
+                @for Hidden { family, series, remedy, .. } in hidden.iter().take(MAX_HIDDEN) {
+                    li {
+                        strong.bad {
+                            (series) " series" " of " code { (text::clip(family, 100)) }
+                            @if *series == 1 { " is" } @else { " are" } " not shown to Prometheus"
+                        }
+                        ": " (text::clip(remedy, 1000))
+                    }
+                }
+                @if more > 0 { li { "and the same of " (text::counted(more, "more name")) } }
+            }
+        }
+    }
 }
 
 /// What became of each exposition that was read.
@@ -179,14 +205,11 @@ fn push_exposed(groups: &mut Groups, pull: &Pull) {
     }
 }
 
-/// Adds a pushed value, of two of the same series the newer one.
+/// Adds a pushed value; of several that come to one row the first, as in a scrape.
 fn push(group: &mut Group, sample: String, labels: Vec<(String, String)>, pushed: Pushed) {
     let key = (sample, own_labels(labels));
     if is_listed(&key) {
-        let row = group.rows.entry(key).or_default();
-        if row.pushed.as_ref().is_none_or(|known| known.at <= pushed.at) {
-            row.pushed = Some(pushed);
-        }
+        group.rows.entry(key).or_default().pushed.get_or_insert(pushed);
     }
 }
 

@@ -251,6 +251,12 @@ impl Origin {
         }
     }
 
+    /// Whether a label has the values of several attributes.
+    #[must_use]
+    pub const fn is_joined(&self) -> bool {
+        !self.values.is_empty()
+    }
+
     /// The keys, in their order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| &**key)
