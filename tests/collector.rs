@@ -6,6 +6,9 @@
 #[path = "support/away.rs"]
 mod away;
 #[cfg(test)]
+#[path = "support/shared_reader.rs"]
+mod shared_reader;
+#[cfg(test)]
 #[path = "collector/support.rs"]
 mod support;
 
@@ -16,6 +19,9 @@ mod carbon;
 #[path = "collector/carbon_outage.rs"]
 mod carbon_outage;
 #[cfg(test)]
+#[path = "collector/collisions.rs"]
+mod collisions;
+#[cfg(test)]
 #[path = "collector/exposition.rs"]
 mod exposition;
 #[cfg(test)]
@@ -24,6 +30,9 @@ mod forward;
 #[cfg(test)]
 #[path = "collector/graphite.rs"]
 mod graphite;
+#[cfg(test)]
+#[path = "collector/graphite_tags.rs"]
+mod graphite_tags;
 #[cfg(test)]
 #[path = "collector/hostile.rs"]
 mod hostile;

@@ -14,7 +14,7 @@ use std::{
 
 use siphasher::sip128::SipHasher13;
 
-use super::target::{Resource, Scope, Tags};
+use super::target::{Resource, Scope, Tags, makes_way};
 use crate::{
     collector::{
         export::graphite::spool,
@@ -187,20 +187,13 @@ fn borrowed((key, value): &(String, String)) -> (&str, &str) {
     (key, value)
 }
 
-/// A point's attribute makes way for the target's label of the same name, as in a scrape by Prometheus, and for those
-/// that are `added` of its resource and scope.
+/// A point's attribute makes way for the target's label of the same name, and for those that are `added` of its resource
+/// and scope.
 fn exported<'a>(key: &'a str, added: &[(&str, &str)]) -> Cow<'a, str> {
-    match key {
-        "job" => Cow::Borrowed("exported_job"),
-        "instance" => Cow::Borrowed("exported_instance"),
-        key if added.is_empty() => Cow::Borrowed(key),
-        key => {
-            let label = label_name(key);
-            match added.iter().any(|(other, _)| label_name(other) == label) {
-                true => Cow::Owned(format!("exported_{label}")),
-                false => Cow::Borrowed(key),
-            }
-        }
+    let label = if added.is_empty() { None } else { Some(label_name(key)) };
+    match label.filter(|label| added.iter().any(|(other, _)| label_name(other) == *label)) {
+        Some(label) => Cow::Owned(format!("exported_{label}")),
+        None => Cow::Borrowed(makes_way(key)),
     }
 }
 

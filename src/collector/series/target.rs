@@ -70,14 +70,7 @@ impl Resource {
         let target_info = (!job.is_empty() || !instance.is_empty()).then(|| {
             let identifying = ["service.name", "service.namespace", "service.instance.id"];
             let rest = attributes.iter().filter(|(key, _)| !identifying.contains(key));
-            let rest = rest.map(|(key, value)| {
-                let key = match *key {
-                    "job" => "exported_job",
-                    "instance" => "exported_instance",
-                    key => key,
-                };
-                (key, value.as_ref())
-            });
+            let rest = rest.map(|(key, value)| (makes_way(key), value.as_ref()));
             Labels::joining(Kind::Gauge, rest.chain([("job", job.as_str()), ("instance", instance.as_str())]))
         });
         let (target_info, joined) =
@@ -86,8 +79,8 @@ impl Resource {
             let of = |key: &String| Some((key.clone(), attributes.get(key.as_str())?.to_string()));
             keys.iter().filter_map(of).collect()
         };
-        let mut labels = of(&exposition.resource);
-        labels.retain(|(_, value)| !value.is_empty());
+        let labels = of(&exposition.resource).into_iter().filter(|(_, value)| !value.is_empty());
+        let labels = labels.map(|(key, value)| (makes_way(&key).to_owned(), value)).collect();
         let tags = of(graphite_tags);
         Self {
             id,
@@ -115,6 +108,15 @@ impl Resource {
             true => Ordering::Equal,
             false => self.attributes().cmp(other.attributes()),
         }
+    }
+}
+
+/// An attribute makes way for the target's label of the same name, as in a scrape by Prometheus.
+pub(super) fn makes_way(key: &str) -> &str {
+    match key {
+        "job" => "exported_job",
+        "instance" => "exported_instance",
+        key => key,
     }
 }
 
