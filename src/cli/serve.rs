@@ -143,7 +143,8 @@ impl Start<'_> {
         watching.show(background, bound.console, page, &settings.console_page, trial.controls(scope))?;
 
         let layer = http::Layer::new(&meter, telemetry.tracer(NAME)).with_propagator(telemetry.propagator());
-        let (reader, faults) = (telemetry.reader(), trial.switches());
+        let reader = telemetry.reader().clone().showing_scopes(settings.collector.exposition_labels.scope);
+        let faults = trial.switches();
         let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
         let mut served = vec![(bound.service.0, router)];
         served.extend(

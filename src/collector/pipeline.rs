@@ -143,7 +143,7 @@ impl Pipeline {
     /// Every series as families; what is not shown of them is named in the log once.
     #[must_use]
     pub fn families(&self) -> Exposed {
-        let exposed = self.inner.table.lock().families();
+        let exposed = self.inner.table.lock().families().distinct();
         self.name_hidden(&exposed);
         exposed
     }

@@ -399,26 +399,6 @@ impl Table {
         Ok(made)
     }
 
-    fn scope(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>) -> Arc<Scope> {
-        identity::scope_key(metrics, metric, &mut self.key);
-        if let Some(scope) = self.scopes.get(&self.key) {
-            return Arc::clone(scope);
-        }
-        let made = Arc::new(Scope::new(metrics, metric));
-        self.scopes.insert(self.key.clone(), Arc::clone(&made));
-        made
-    }
-
-    /// The one of these keys that all series with them have.
-    fn origin(&mut self, origin: Origin) -> Arc<Origin> {
-        if let Some(known) = self.origins.get(&origin) {
-            return Arc::clone(known);
-        }
-        let made = Arc::new(origin);
-        self.origins.insert(Arc::clone(&made));
-        made
-    }
-
     fn stream(
         &mut self,
         descriptor: &Arc<Descriptor>,

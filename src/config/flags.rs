@@ -366,7 +366,7 @@ const fn exposition_scope(default: &'static str) -> Flag {
         "--exposition-scope",
         "on|off",
         default,
-        "Whether series in the exposition have labels of their instrumentation scope:\notel_scope_name, otel_scope_version, otel_scope_schema_url, and its attributes",
+        "Whether expositions show the instrumentation scope of each series as labels:\notel_scope_name, otel_scope_version, otel_scope_schema_url, and its attributes",
     )
 }
 

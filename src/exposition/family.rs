@@ -1,6 +1,7 @@
 //! Families, samples and labels: Prometheus's data model, ready to be encoded.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fmt::{self, Write as _},
     ops::Range,
@@ -148,9 +149,27 @@ impl Labels {
         Self::joining(kind, attributes).0
     }
 
-    /// The same, and whether keys became equal, so that one label has the values of several.
+    /// Labels of a sample likewise, with others that are `added` to all of its source: an attribute that would become one
+    /// of these makes way, as `exported_NAME`. And whether other keys became equal, so that one label has the values of
+    /// several.
     #[must_use]
-    pub fn joining<'a>(kind: Kind, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, bool) {
+    pub fn with_added(kind: Kind, attributes: &[(&str, &str)], added: &[(&str, &str)]) -> (Self, bool) {
+        let taken: Vec<_> = added.iter().map(|(key, _)| label_name(key)).collect();
+        let own: Vec<_> = attributes
+            .iter()
+            .map(|(key, value)| {
+                let key = match taken.is_empty() {
+                    true => Cow::Borrowed(*key),
+                    false => exported(key, &taken),
+                };
+                (key, *value)
+            })
+            .collect();
+        let own = own.iter().map(|(key, value)| (key.as_ref(), *value));
+        Self::joining(kind, own.chain(added.iter().copied()))
+    }
+
+    fn joining<'a>(kind: Kind, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, bool) {
         let reserved = match kind {
             Kind::Counter | Kind::Gauge => return Self::joined(attributes),
             Kind::Histogram => ("le", "exported_le"),
@@ -229,6 +248,24 @@ impl Labels {
         }
         pairs
     }
+}
+
+fn exported<'a>(key: &'a str, taken: &[Cow<'_, str>]) -> Cow<'a, str> {
+    let label = label_name(key);
+    if taken.contains(&label) { Cow::Owned(format!("exported_{label}")) } else { Cow::Borrowed(key) }
+}
+
+/// Keys and values of the labels of an instrumentation scope, as the specification names them; nothing that is empty.
+#[must_use]
+pub fn scope_labels<'a>(
+    name: &'a str,
+    version: &'a str,
+    schema_url: &'a str,
+    attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<(String, String)> {
+    let own = [("name", name), ("version", version), ("schema_url", schema_url)];
+    let all = own.into_iter().chain(attributes).filter(|(_, value)| !value.is_empty());
+    all.map(|(key, value)| (format!("otel_scope_{key}"), value.to_owned())).collect()
 }
 
 /// The attributes of a series as they were sent. Of series whose labels became equal, the one with the first of these is
@@ -319,7 +356,10 @@ mod tests {
         );
         assert_eq!(Labels::new([]).pairs(), []);
         assert_eq!(Labels::of(Kind::Histogram, [("le", "1")]).as_str(), r#"exported_le="1""#);
-        let joined = |attributes: &[(&str, &str)]| Labels::joining(Kind::Gauge, attributes.iter().copied()).1;
+        let joined = |attributes: &[(&str, &str)]| Labels::with_added(Kind::Gauge, attributes, &[]).1;
         assert!(joined(&[("a.b", "1"), ("a_b", "2")]) && !joined(&[("a.b", "1"), ("a_b", "")]));
+        let added =
+            Labels::with_added(Kind::Gauge, &[("a.b", "1"), ("job", "2")], &[("a_b", "3"), ("job", "")]);
+        assert_eq!((added.0.as_str(), added.1), (r#"a_b="3",exported_a_b="1",exported_job="2""#, false));
     }
 }

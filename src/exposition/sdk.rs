@@ -3,7 +3,7 @@
 //! Follows "Prometheus and OpenMetrics Compatibility" of the OpenTelemetry specification, without scope
 //! labels, so that a name here is the same as where the same data arrive by push.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use opentelemetry::{Array, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::{
@@ -14,7 +14,7 @@ use opentelemetry_sdk::{
     },
 };
 
-use super::family::{Family, Histogram, Kind, Labels, Number, Origin, Sample, Value, distinct};
+use super::family::{Family, Histogram, Kind, Labels, Number, Origin, Sample, Value, distinct, scope_labels};
 use crate::naming::{
     self,
     prometheus::{Suffix, family_name},
@@ -26,12 +26,28 @@ use crate::naming::{
 /// and attributes sort first is shown, as where the same data arrive by push.
 #[must_use]
 pub fn families(collected: &ResourceMetrics) -> Vec<Family> {
+    all(collected, false)
+}
+
+/// The same with labels of the instrumentation scope (`otel_scope_name` and the like) on all but `target_info`.
+#[must_use]
+pub fn families_with_scopes(collected: &ResourceMetrics) -> Vec<Family> {
+    all(collected, true)
+}
+
+fn all(collected: &ResourceMetrics, with_scopes: bool) -> Vec<Family> {
     let mut instruments: BTreeMap<String, Vec<Instrument<'_>>> = BTreeMap::new();
     for scope in collected.scope_metrics() {
+        let labels: Arc<[_]> = if with_scopes { labels(scope.scope()).into() } else { [].into() };
         for metric in scope.metrics() {
             let (kind, suffix) = kind(metric.data());
             let name = family_name(metric.name(), metric.unit(), suffix);
-            instruments.entry(name).or_default().push(Instrument { scope: scope.scope(), metric, kind });
+            instruments.entry(name).or_default().push(Instrument {
+                scope: scope.scope(),
+                labels: Arc::clone(&labels),
+                metric,
+                kind,
+            });
         }
     }
     let mut result = Vec::with_capacity(instruments.len() + 1);
@@ -42,6 +58,8 @@ pub fn families(collected: &ResourceMetrics) -> Vec<Family> {
 
 struct Instrument<'a> {
     scope: &'a InstrumentationScope,
+    /// Those of the scope that are shown.
+    labels: Arc<[(String, String)]>,
     metric: &'a Metric,
     kind: Kind,
 }
@@ -50,12 +68,23 @@ impl Instrument<'_> {
     /// By what it is told from others whose family's name is the same.
     fn identity(&self) -> impl Ord + '_ {
         let scope = self.scope;
-        let mut attributes: Vec<_> =
-            scope.attributes().map(|pair| (pair.key.as_str(), text(&pair.value))).collect();
-        attributes.sort();
         let (version, schema_url) = (scope.version().unwrap_or(""), scope.schema_url().unwrap_or(""));
-        (scope.name(), version, schema_url, attributes, self.metric.name(), self.metric.unit())
+        (scope.name(), version, schema_url, attributes(scope), self.metric.name(), self.metric.unit())
     }
+}
+
+/// The attributes of a scope, sorted.
+fn attributes(scope: &InstrumentationScope) -> Attributes<'_> {
+    let mut attributes = texts(scope.attributes());
+    attributes.sort();
+    attributes
+}
+
+fn labels(scope: &InstrumentationScope) -> Vec<(String, String)> {
+    let (version, schema_url) = (scope.version().unwrap_or(""), scope.schema_url().unwrap_or(""));
+    let attributes = attributes(scope);
+    let attributes = attributes.iter().map(|(key, value)| (*key, value.as_ref()));
+    scope_labels(scope.name(), version, schema_url, attributes)
 }
 
 fn family(name: String, mut instruments: Vec<Instrument<'_>>) -> Option<Family> {
@@ -70,7 +99,9 @@ fn family(name: String, mut instruments: Vec<Instrument<'_>>) -> Option<Family> 
         let of_each = instruments.iter().enumerate();
         let mut candidates: Vec<_> = of_each
             .flat_map(|(at, instrument)| {
-                let points = points(instrument.metric.data(), with_origin).into_iter();
+                let added = instrument.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+                let added: Vec<_> = added.collect();
+                let points = points(instrument.metric.data(), &added, with_origin).into_iter();
                 points.map(move |(sample, origin)| (sample, at, origin))
             })
             .collect();
@@ -123,58 +154,52 @@ fn kind_of<T>(data: &MetricData<T>) -> (Kind, Suffix) {
 /// Samples; and where it is asked for, what they were before they became labels.
 type Points = Vec<(Sample, Origin)>;
 
-fn points(data: &AggregatedMetrics, with_origin: bool) -> Points {
+fn points(data: &AggregatedMetrics, added: &[(&str, &str)], with_origin: bool) -> Points {
     match data {
-        AggregatedMetrics::F64(data) => typed_points(data, Number::Float, with_origin),
-        AggregatedMetrics::I64(data) => typed_points(data, Number::Int, with_origin),
-        AggregatedMetrics::U64(data) => typed_points(data, Number::Uint, with_origin),
+        AggregatedMetrics::F64(data) => typed_points(data, Number::Float, added, with_origin),
+        AggregatedMetrics::I64(data) => typed_points(data, Number::Int, added, with_origin),
+        AggregatedMetrics::U64(data) => typed_points(data, Number::Uint, added, with_origin),
     }
 }
 
-fn typed_points<T: Copy>(data: &MetricData<T>, number: impl Fn(T) -> Number, with_origin: bool) -> Points {
-    let simple = |value| Value::Number(number(value));
+fn typed_points<T: Copy>(
+    data: &MetricData<T>,
+    number: impl Fn(T) -> Number,
+    added: &[(&str, &str)],
+    with_origin: bool,
+) -> Points {
     let (kind, _) = kind_of(data);
+    let simple = |value| Value::Number(number(value));
+    let point = |mut attributes: Attributes<'_>, value| {
+        attributes.sort();
+        let pairs: Vec<_> = attributes.iter().map(|(key, value)| (*key, value.as_ref())).collect();
+        let (labels, joined) = Labels::with_added(kind, &pairs, added);
+        let origin = if with_origin { Origin::new(&pairs, joined) } else { Origin::default() };
+        (Sample { labels, value }, origin)
+    };
     match data {
         MetricData::Gauge(gauge) => {
-            gauge.data_points().map(|p| point(kind, p.attributes(), simple(p.value()), with_origin)).collect()
+            gauge.data_points().map(|p| point(texts(p.attributes()), simple(p.value()))).collect()
         }
         MetricData::Sum(sum) => {
-            sum.data_points().map(|p| point(kind, p.attributes(), simple(p.value()), with_origin)).collect()
+            sum.data_points().map(|p| point(texts(p.attributes()), simple(p.value()))).collect()
         }
-        MetricData::Histogram(histogram) => histogram
-            .data_points()
-            .map(|p| {
-                let value = Value::Histogram(explicit(p, number(p.sum())));
-                point(kind, p.attributes(), value, with_origin)
-            })
-            .collect(),
-        MetricData::ExponentialHistogram(histogram) => histogram
-            .data_points()
-            .map(|p| {
-                let value = Value::Histogram(exponential(p, number(p.sum())));
-                point(kind, p.attributes(), value, with_origin)
-            })
-            .collect(),
+        MetricData::Histogram(histogram) => {
+            let value = |p| Value::Histogram(explicit(p, number(p.sum())));
+            histogram.data_points().map(|p| point(texts(p.attributes()), value(p))).collect()
+        }
+        MetricData::ExponentialHistogram(histogram) => {
+            let value = |p| Value::Histogram(exponential(p, number(p.sum())));
+            histogram.data_points().map(|p| point(texts(p.attributes()), value(p))).collect()
+        }
     }
 }
 
-fn point<'a>(
-    kind: Kind,
-    attributes: impl Iterator<Item = &'a KeyValue>,
-    value: Value,
-    with_origin: bool,
-) -> (Sample, Origin) {
-    let attributes: Vec<_> = attributes.map(|pair| (pair.key.as_str(), text(&pair.value))).collect();
-    let mut pairs: Vec<_> = attributes.iter().map(|(key, value)| (*key, value.as_ref())).collect();
-    let (labels, joined) = Labels::joining(kind, pairs.iter().copied());
-    let origin = match with_origin {
-        true => {
-            pairs.sort_by_key(|(key, _)| *key);
-            Origin::new(&pairs, joined)
-        }
-        false => Origin::default(),
-    };
-    (Sample { labels, value }, origin)
+type Attributes<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+/// Keys, and values as text.
+fn texts<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Attributes<'a> {
+    attributes.map(|pair| (pair.key.as_str(), text(&pair.value))).collect()
 }
 
 /// An attribute's value as text, as where the same data arrive by push.

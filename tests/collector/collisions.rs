@@ -274,6 +274,11 @@ async fn pull_and_push_choose_alike() {
     assert_eq!(collector.send(&ExportMetricsServiceRequest::from(&collected)).await, (0, String::new()));
     let pushed = collector.scrape().await;
     assert_eq!(pulled.of_senders(), pushed.of_senders());
+    let scoped = Running::start("");
+    assert_eq!(scoped.send(&ExportMetricsServiceRequest::from(&collected)).await, (0, String::new()));
+    let with_scopes = Scrape::of(&text::encode(&sdk::families_with_scopes(&collected)));
+    assert_eq!(with_scopes.of_senders(), scoped.scrape().await.of_senders());
+    assert_eq!(with_scopes.samples["calls_total{otel_scope_name=lib.c}"], 5.0);
     assert_eq!(pulled.samples["calls_total{}"], 1.0);
     assert_eq!(pulled.samples["queue_size_total{}"], 10.0);
     assert_eq!(pulled.samples["keys_total{a_b=1e+21}"], 8.0);

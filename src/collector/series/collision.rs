@@ -107,31 +107,34 @@ pub struct Collision {
 }
 
 impl Hidden {
-    /// Adds series of a family; `among` are some of them, behind the one that is shown.
+    /// Adds series of a family.
     pub(super) fn add(
         &mut self,
         family: &str,
         reason: Reason,
         series: usize,
-        among: &[&Stream],
-        exposition: &ExpositionLabels,
+        remedy: impl FnOnce() -> String,
     ) {
         *self.counts.entry(reason.as_str()).or_default() += series;
         if self.named.len() < MAX_NAMED {
-            let remedy = remedy(reason, among, exposition);
-            self.named.push(Collision { family: shortened(family), reason: reason.as_str(), series, remedy });
+            let (family, reason) = (shortened(family), reason.as_str());
+            self.named.push(Collision { family, reason, series, remedy: remedy() });
         }
     }
 }
 
-fn remedy(reason: Reason, among: &[&Stream], exposition: &ExpositionLabels) -> String {
-    let (shown, other) = match (reason, among) {
-        (Reason::Reserved, _) => {
-            return "such names are the collector's own: give it another name".to_owned();
-        }
-        (_, [shown, other, ..]) => (*shown, *other),
-        _ => return "samples of another family have its name: give one of the two another name".to_owned(),
-    };
+/// Why a whole family is not shown, and what would show it.
+pub(super) fn of_family(reason: Reason) -> String {
+    match reason {
+        Reason::Reserved => "such names are the collector's own: give the metric another name",
+        _ => "samples of another family have its name: give one of the two metrics another name",
+    }
+    .to_owned()
+}
+
+/// Why series are not shown, and what would show them. `among` are some of them, behind the one that is shown.
+pub(super) fn remedy(reason: Reason, among: &[&Stream], exposition: &ExpositionLabels) -> String {
+    let [shown, other, ..] = *among else { return of_family(reason) };
     match reason {
         Reason::Scope => of_scopes(&shown.descriptor.scope, &other.descriptor.scope, exposition.scope),
         Reason::Resource => of_resources(among, exposition),

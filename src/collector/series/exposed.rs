@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Resource, Table,
-    collision::{Hidden, Reason},
+    collision::{self, Hidden, Reason},
     identity::Descriptor,
     stream::Stream,
 };
@@ -54,6 +54,23 @@ pub struct Snapshot {
     pub path: Option<String>,
 }
 
+impl Exposed {
+    /// The same without families that cannot be shown beside the others, nor beside the collector's own.
+    #[must_use]
+    pub fn distinct(mut self) -> Self {
+        let (own, families) =
+            self.families.into_iter().partition(|family| family.name.starts_with(OWN_PREFIX));
+        let (families, clashing) = distinct(families);
+        self.families = families;
+        for (reason, families) in [(Reason::Reserved, own), (Reason::Name, clashing)] {
+            for family in families {
+                self.hidden.add(&family.name, reason, family.samples.len(), || collision::of_family(reason));
+            }
+        }
+        self
+    }
+}
+
 impl Table {
     /// Every series as families by name, samples by labels, `target_info` of each target that has any included.
     #[must_use]
@@ -71,15 +88,7 @@ impl Table {
         let (shown, hidden) = (&self.exposition, &mut exposed.hidden);
         let families =
             families.into_iter().filter_map(|(name, streams)| family(name, streams, shown, hidden));
-        let families: Vec<_> = targets.into_iter().chain(families).collect();
-        let (own, families) = families.into_iter().partition(|family| family.name.starts_with(OWN_PREFIX));
-        let (families, clashing) = distinct(families);
-        exposed.families = families;
-        for (reason, families) in [(Reason::Reserved, own), (Reason::Name, clashing)] {
-            for family in families {
-                exposed.hidden.add(&family.name, reason, family.samples.len(), &[], &self.exposition);
-            }
-        }
+        exposed.families = targets.into_iter().chain(families).collect();
         exposed
     }
 
@@ -140,7 +149,8 @@ fn family(
     let kind = first.descriptor.kind();
     let others = || streams.iter().filter(|stream| stream.descriptor.kind() != kind).copied();
     if let Some(other) = others().next() {
-        hidden.add(name, Reason::Type, others().count(), &[first, other], exposition);
+        let remedy = || collision::remedy(Reason::Type, &[first, other], exposition);
+        hidden.add(name, Reason::Type, others().count(), remedy);
         streams.retain(|stream| stream.descriptor.kind() == kind);
     }
     let described = streams.iter().filter(|stream| !stream.descriptor.help.is_empty()).copied();
@@ -164,7 +174,7 @@ fn family(
         samples.push(Sample { labels: shown.labels.clone(), value: value.into_owned() });
     }
     for (reason, (series, among)) in others {
-        hidden.add(name, reason, series, &among, exposition);
+        hidden.add(name, reason, series, || collision::remedy(reason, &among, exposition));
     }
     Some(Family { name: name.to_owned(), help, kind, samples })
 }

@@ -3,7 +3,6 @@
 //! Keys are byte strings, so that a point of a known series is found without an allocation.
 
 use std::{
-    borrow::Cow,
     cmp::Ordering,
     hash::{BuildHasher as _, RandomState},
     sync::{
@@ -14,7 +13,7 @@ use std::{
 
 use siphasher::sip128::SipHasher13;
 
-use super::target::{Resource, Scope, Tags, makes_way};
+use super::target::{Resource, Scope, Tags};
 use crate::{
     collector::{
         export::graphite::spool,
@@ -24,7 +23,7 @@ use crate::{
     exposition::family::{Kind, Labels, Origin},
     naming::{
         graphite::{Names, Path, Series, Shape},
-        prometheus::{Suffix, family_name, label_name},
+        prometheus::{Suffix, family_name},
     },
 };
 
@@ -157,12 +156,10 @@ impl Descriptor {
         let values: Vec<_> =
             attributes.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
         let attributes: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_ref())).collect();
-        let scope = self.scope_labels(exposition);
-        let added: Vec<_> = self.resource.labels.iter().chain(scope).map(borrowed).collect();
-        let renamed: Vec<_> = attributes.iter().map(|(key, value)| (exported(key, &added), *value)).collect();
         let target = [("job", self.resource.job.as_str()), ("instance", self.resource.instance.as_str())];
-        let own = renamed.iter().map(|(key, value)| (key.as_ref(), *value));
-        let (labels, joined) = Labels::joining(self.kind(), own.chain(added.iter().copied()).chain(target));
+        let added = self.resource.labels.iter().chain(self.scope_labels(exposition));
+        let added: Vec<_> = added.map(|(key, value)| (key.as_str(), value.as_str())).chain(target).collect();
+        let (labels, joined) = Labels::with_added(self.kind(), &attributes, &added);
         let path = self.written.then(|| {
             let service = self.resource.service.as_str();
             names.path(&Series {
@@ -180,20 +177,6 @@ impl Descriptor {
         let mut sorted = attributes;
         sorted.sort_by_key(|(key, _)| *key);
         Shown { labels, origin: Origin::new(&sorted, joined), path }
-    }
-}
-
-fn borrowed((key, value): &(String, String)) -> (&str, &str) {
-    (key, value)
-}
-
-/// A point's attribute makes way for the target's label of the same name, and for those that are `added` of its resource
-/// and scope.
-fn exported<'a>(key: &'a str, added: &[(&str, &str)]) -> Cow<'a, str> {
-    let label = if added.is_empty() { None } else { Some(label_name(key)) };
-    match label.filter(|label| added.iter().any(|(other, _)| label_name(other) == *label)) {
-        Some(label) => Cow::Owned(format!("exported_{label}")),
-        None => Cow::Borrowed(makes_way(key)),
     }
 }
 

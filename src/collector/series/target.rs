@@ -4,11 +4,14 @@
 
 use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, sync::Arc};
 
-use super::identity::{parts, stable};
+use super::{
+    Table,
+    identity::{parts, scope_key, stable},
+};
 use crate::{
     collector::wire::{Attribute, Metric, Metrics},
     config::ExpositionLabels,
-    exposition::family::{Kind, Labels},
+    exposition::family::{Kind, Labels, Origin, scope_labels},
 };
 
 /// Keys and values, sorted.
@@ -70,8 +73,8 @@ impl Resource {
         let target_info = (!job.is_empty() || !instance.is_empty()).then(|| {
             let identifying = ["service.name", "service.namespace", "service.instance.id"];
             let rest = attributes.iter().filter(|(key, _)| !identifying.contains(key));
-            let rest = rest.map(|(key, value)| (makes_way(key), value.as_ref()));
-            Labels::joining(Kind::Gauge, rest.chain([("job", job.as_str()), ("instance", instance.as_str())]))
+            let rest: Vec<_> = rest.map(|(key, value)| (*key, value.as_ref())).collect();
+            Labels::with_added(Kind::Gauge, &rest, &[("job", job.as_str()), ("instance", instance.as_str())])
         });
         let (target_info, joined) =
             target_info.map_or((None, false), |(labels, joined)| (Some(labels), joined));
@@ -112,7 +115,7 @@ impl Resource {
 }
 
 /// An attribute makes way for the target's label of the same name, as in a scrape by Prometheus.
-pub(super) fn makes_way(key: &str) -> &str {
+fn makes_way(key: &str) -> &str {
     match key {
         "job" => "exported_job",
         "instance" => "exported_instance",
@@ -142,14 +145,8 @@ impl Scope {
             .map(|attribute| (attribute.key.to_owned(), attribute.value.text().into_owned()))
             .collect();
         attributes.sort();
-        let own = [("name", scope.name), ("version", scope.version), ("schema_url", scope.schema_url)];
-        let others = attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-        let labels: Tags = own
-            .into_iter()
-            .chain(others)
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| (format!("otel_scope_{key}"), value.to_owned()))
-            .collect();
+        let of_scope = attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let labels = scope_labels(scope.name, scope.version, scope.schema_url, of_scope);
         let shown = Labels::new(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         Self {
             name: scope.name.to_owned(),
@@ -193,5 +190,28 @@ impl Scope {
         tags.extend(own);
         tags.sort();
         Some(tags)
+    }
+}
+
+impl Table {
+    /// The scope of a metric, which many have in common.
+    pub(super) fn scope(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>) -> Arc<Scope> {
+        scope_key(metrics, metric, &mut self.key);
+        if let Some(scope) = self.scopes.get(&self.key) {
+            return Arc::clone(scope);
+        }
+        let made = Arc::new(Scope::new(metrics, metric));
+        self.scopes.insert(self.key.clone(), Arc::clone(&made));
+        made
+    }
+
+    /// The one of these keys that all series with them have.
+    pub(super) fn origin(&mut self, origin: Origin) -> Arc<Origin> {
+        if let Some(known) = self.origins.get(&origin) {
+            return Arc::clone(known);
+        }
+        let made = Arc::new(origin);
+        self.origins.insert(Arc::clone(&made));
+        made
     }
 }
