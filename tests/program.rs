@@ -38,6 +38,8 @@ mod pages;
 mod push;
 #[path = "program/routes.rs"]
 mod routes;
+#[path = "program/scopes.rs"]
+mod scopes;
 #[path = "program/scrape.rs"]
 mod scrape;
 #[path = "program/startup.rs"]
