@@ -97,7 +97,7 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, exposed: Option<&
         ),
         family(
             "joined_series",
-            "Series and targets shown here of which a label has the values of several attributes",
+            "Series and targets of which a label has the values of several attributes",
             Kind::Gauge,
             exposed.map(|exposed| gauge(&[], exposed.joined)).into_iter().collect(),
         ),

@@ -386,7 +386,7 @@ impl Table {
             return Err("max_series");
         }
         let descriptor_key = std::mem::take(&mut self.key);
-        let scope = self.scope(metrics, metric);
+        let scope = self.scope(metrics, metric)?;
         let tags = scope.tags(&resource, &self.graphite.tags);
         let named =
             self.named_type(&resource, tags.as_ref().unwrap_or(&resource.tags), metric, kind, plan)?;

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::flags::{self, Flag};
+use super::flag::Flag;
+use super::flags;
 use super::invalid::Fault;
 use super::reader::Reader;
 use super::values;

@@ -195,14 +195,21 @@ impl Scope {
 
 impl Table {
     /// The scope of a metric, which many have in common.
-    pub(super) fn scope(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>) -> Arc<Scope> {
+    pub(super) fn scope(
+        &mut self,
+        metrics: &Metrics<'_>,
+        metric: &Metric<'_>,
+    ) -> Result<Arc<Scope>, &'static str> {
         scope_key(metrics, metric, &mut self.key);
         if let Some(scope) = self.scopes.get(&self.key) {
-            return Arc::clone(scope);
+            return Ok(Arc::clone(scope));
+        }
+        if self.scopes.len() >= self.max_series {
+            return Err("max_series");
         }
         let made = Arc::new(Scope::new(metrics, metric));
         self.scopes.insert(self.key.clone(), Arc::clone(&made));
-        made
+        Ok(made)
     }
 
     /// The one of these keys that all series with them have.
@@ -211,7 +218,10 @@ impl Table {
             return Arc::clone(known);
         }
         let made = Arc::new(origin);
-        self.origins.insert(Arc::clone(&made));
+        // Those of series that were given up again go with the next sweep.
+        if self.origins.len() < self.max_series {
+            self.origins.insert(Arc::clone(&made));
+        }
         made
     }
 }
