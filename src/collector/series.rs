@@ -12,6 +12,7 @@ mod paths;
 mod plan;
 mod point;
 mod quantile;
+mod rivals;
 mod state;
 mod stream;
 mod target;
@@ -34,9 +35,10 @@ use self::{
     identity::{Descriptor, Key, Keys, NamedType, Shown, Whose, attribute_key},
     kept::Kept,
     paths::{Paths, Turn},
+    rivals::Rivals,
     state::State,
     stream::{Form, Ready, Stream, forget},
-    target::{Scope, Tags},
+    target::{SCOPE_NAME, SCOPE_VERSION, Scope},
     times::Times,
 };
 pub use self::{
@@ -176,7 +178,8 @@ impl Table {
         let mut plan = Plan::default();
         plan.slots.reserve_exact(metrics.len());
         let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
-        let descriptor = |metric| self.descriptor(metrics, metric, &mut plan);
+        let mut rivals = Rivals::default();
+        let descriptor = |metric| self.descriptor(metrics, metric, &mut rivals, &mut plan);
         let descriptors: Vec<_> = metrics.metrics.iter().map(descriptor).collect();
         let mut points = metrics.metrics.iter().zip(&descriptors).flat_map(|(metric, descriptor)| {
             metrics.points(metric).iter().map(move |point| (metric, descriptor, point))
@@ -359,7 +362,13 @@ impl Table {
         self.origins.retain(|origin| Arc::strong_count(origin) > 1);
     }
 
-    fn descriptor(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>, plan: &mut Plan) -> Described {
+    fn descriptor<'m>(
+        &mut self,
+        metrics: &'m Metrics<'m>,
+        metric: &Metric<'_>,
+        rivals: &mut Rivals<'m>,
+        plan: &mut Plan,
+    ) -> Described {
         if metric.name.is_empty() {
             return Err("no_name");
         }
@@ -388,8 +397,11 @@ impl Table {
         let descriptor_key = std::mem::take(&mut self.key);
         let scope = self.scope(metrics, metric)?;
         let tags = scope.tags(&resource, &self.graphite.tags);
-        let named =
-            self.named_type(&resource, tags.as_ref().unwrap_or(&resource.tags), metric, kind, plan)?;
+        identity::type_key(&resource.service, tags.as_ref().unwrap_or(&resource.tags), metric, &mut self.key);
+        // Where scopes are tags, each has a type of its own.
+        let apart = self.graphite.tags.iter().any(|tag| [SCOPE_NAME, SCOPE_VERSION].contains(&tag.as_str()));
+        let first = || if apart { kind } else { rivals.first_kind(metrics, metric, kind) };
+        let named = self.named_type(&resource.service, metric, kind, first, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
         let whose = Whose { resource, scope, tags, named };
@@ -446,34 +458,36 @@ impl Table {
         }
     }
 
-    /// The type that a name has for one service; of two, the one that came first.
+    /// The type that a name has for one service, by the key that was made of them; of two, the one that came first.
     fn named_type(
         &mut self,
-        resource: &Resource,
-        tags: &Tags,
+        service: &str,
         metric: &Metric<'_>,
         kind: Kind,
+        first: impl FnOnce() -> Kind,
         plan: &mut Plan,
     ) -> Result<Arc<NamedType>, &'static str> {
-        identity::type_key(&resource.service, tags, metric, &mut self.key);
-        if let Some(named) = self.types.get(&self.key) {
-            if named.kind == kind {
-                return Ok(Arc::clone(named));
+        let named = match self.types.get(&self.key) {
+            Some(named) => Arc::clone(named),
+            None => {
+                let made = Arc::new(NamedType::new(first()));
+                self.types.insert(self.key.clone(), Arc::clone(&made));
+                made
             }
-            if named.first_conflict() {
-                plan.notices.push(format!(
-                    "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of \
-                     the two another name",
-                    plan::shortened(metric.name),
-                    plan::shortened(&resource.service),
-                    named.kind.as_str(),
-                    kind.as_str()
-                ));
-            }
-            return Err("type_conflict");
+        };
+        if named.kind == kind {
+            return Ok(named);
         }
-        let named = Arc::new(NamedType::new(kind));
-        self.types.insert(self.key.clone(), Arc::clone(&named));
-        Ok(named)
+        if named.first_conflict() {
+            plan.notices.push(format!(
+                "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of the \
+                 two another name",
+                plan::shortened(metric.name),
+                plan::shortened(service),
+                named.kind.as_str(),
+                kind.as_str()
+            ));
+        }
+        Err("type_conflict")
     }
 }

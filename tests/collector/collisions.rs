@@ -288,6 +288,34 @@ async fn pull_and_push_choose_alike() {
     );
 }
 
+/// In a request of an SDK the scopes are in no order.
+#[tokio::test]
+async fn of_two_types_in_one_request_that_of_the_first_scope_stands() {
+    let wait = || histogram("x", CUMULATIVE, vec![buckets(T, &[1.0], &[1, 2], 4.0)]);
+    let level = || gauge("x", vec![int(&[], T, 7)]);
+    for scopes in [[("b", wait()), ("a", level())], [("a", level()), ("b", wait())]] {
+        let mut request = scoped(named(""), "", vec![]);
+        request.resource_metrics[0].scope_metrics = scopes
+            .into_iter()
+            .map(|(scope, metric)| ScopeMetrics {
+                scope: Some(named(scope)),
+                metrics: vec![metric],
+                ..ScopeMetrics::default()
+            })
+            .collect();
+        let collector = Running::start("");
+        let (rejected, message) = collector.send(&request).await;
+        assert!(rejected == 1 && message.contains("another type"), "{message}");
+        let scrape = collector.scrape().await;
+        assert_eq!(
+            (scrape.types["x"], scrape.samples["x{job=shop,otel_scope_name=a}"]),
+            (parse::Kind::Gauge, 7.0)
+        );
+        let apart = Running::start("--graphite-tags service.name,otel.scope.name");
+        assert_eq!(apart.send(&request).await, (0, String::new()));
+    }
+}
+
 /// The choice must not look at all pairs.
 #[tokio::test]
 async fn thousands_that_come_to_one_are_scraped_as_well() {
