@@ -157,7 +157,7 @@ pub struct CollectorSettings {
     pub statsd_names: Option<StatsdNames>,
     /// Serves the Prometheus exposition, over TCP.
     pub exposition: Listen,
-    /// The labels that it shows beside those of the points.
+    /// The labels that it adds to those of the points.
     pub exposition_labels: ExpositionLabels,
     /// Graphite: standard output alone, or addresses of which a later one is for fail-over; empty for none.
     pub graphite: Vec<GraphiteTarget>,

@@ -143,7 +143,7 @@ impl Table {
         }
     }
 
-    /// The same with these labels beside those of the points, in the exposition.
+    /// Adds these labels to those of the points, in the exposition.
     #[must_use]
     pub fn with_exposition(mut self, labels: &ExpositionLabels) -> Self {
         self.exposition = labels.clone();

@@ -22,7 +22,7 @@ pub enum GraphiteNames {
     CarbonExporter,
 }
 
-/// The labels of the exposition beside those of the points.
+/// Labels that the exposition adds to those of the points.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExpositionLabels {
     /// Whether the instrumentation scope is shown.

@@ -278,7 +278,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Of attributes in the order of their keys; the values of labels that are `joined` can be told from nothing else.
+    /// Of attributes in the order of their keys. Values are stored only where labels are `joined`.
     #[must_use]
     pub fn new(attributes: &[(&str, &str)], joined: bool) -> Self {
         let values = if joined { attributes } else { &[] };

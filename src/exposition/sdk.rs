@@ -65,7 +65,7 @@ struct Instrument<'a> {
 }
 
 impl Instrument<'_> {
-    /// By what it is told from others whose family's name is the same.
+    /// What distinguishes it from others whose family has the same name.
     fn identity(&self) -> impl Ord + '_ {
         let scope = self.scope;
         let (version, schema_url) = (scope.version().unwrap_or(""), scope.schema_url().unwrap_or(""));

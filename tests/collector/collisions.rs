@@ -1,5 +1,5 @@
 //! Series that are different inside and come to one name with one label set outside: which is shown, what is said of
-//! the others, and what tells them apart.
+//! the others, and what distinguishes them.
 
 use opentelemetry::{KeyValue as Attribute, metrics::MeterProvider as _};
 use opentelemetry_proto::tonic::{
@@ -106,7 +106,7 @@ async fn of_two_scopes_the_first_is_shown_whoever_wrote_last() {
 }
 
 #[tokio::test]
-async fn hosts_are_told_apart_by_the_label_that_the_remedy_names() {
+async fn the_label_that_the_remedy_names_distinguishes_hosts() {
     let (logs, _guard) = Logs::capture();
     let hosts = [("h10", "7"), ("h2", "8"), ("h1", "9")];
     let send = async |collector: &Running| {

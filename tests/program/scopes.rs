@@ -5,7 +5,7 @@ use crate::process::{Launch, eventually};
 const SCOPE: &str = "otel_scope_name=\"pushpull\"";
 
 #[test]
-fn serve_shows_no_scope_unless_it_is_told_to_on_both_of_its_pages() {
+fn serve_shows_scopes_on_both_of_its_pages_only_where_they_are_asked_for() {
     for (arguments, shown) in [(&[][..], false), (&["--exposition-scope", "on"][..], true)] {
         let program = Launch::serve().exporting_often().quick_database().arguments(arguments).start();
         program.get("/");
@@ -21,7 +21,7 @@ fn serve_shows_no_scope_unless_it_is_told_to_on_both_of_its_pages() {
 }
 
 #[test]
-fn collect_shows_scopes_unless_it_is_told_not_to() {
+fn collect_shows_scopes_unless_they_are_switched_off() {
     for (arguments, shown) in [(&[][..], true), (&["--exposition-scope", "off"][..], false)] {
         let collector = Launch::collect().arguments(arguments).start();
         let endpoint = format!("http://{}", collector.address("otlp_grpc"));

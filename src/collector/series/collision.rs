@@ -1,4 +1,4 @@
-//! Series that are different here and the same to a sink: why, and what would tell them apart there.
+//! Series that are different here and the same to a sink: why, and what would distinguish them there.
 //!
 //! It must not choose between them.
 
@@ -65,7 +65,7 @@ impl Reason {
         }
     }
 
-    /// Why `other` is not shown beside `shown`, which has the same labels: of several differences one that a setting
+    /// The reason why `shown` hides `other`, which has the same labels: of several differences, one that a setting
     /// would show.
     pub(super) fn of(shown: &Stream, other: &Stream, exposition: &ExpositionLabels) -> Self {
         let (a, b) = (&*shown.descriptor, &*other.descriptor);
@@ -268,7 +268,7 @@ pub(super) fn sharing(stream: &Stream, other: &Stream, graphite: &GraphiteLines)
     )
 }
 
-/// Keys of attributes by which these resources are told apart, the most telling ones; none of those in `used`.
+/// The attributes that distinguish these resources, the most telling ones; none of those in `used`.
 fn separating<'a>(resources: &[&'a Resource], used: &[String]) -> Vec<&'a str> {
     let mut keys: Vec<&str> = Vec::new();
     for (at, one) in resources.iter().enumerate() {

@@ -55,7 +55,7 @@ pub struct Snapshot {
 }
 
 impl Exposed {
-    /// The same without families that cannot be shown beside the others, nor beside the collector's own.
+    /// Leaves out families whose names clash with those of others, or with the collector's own.
     #[must_use]
     pub fn distinct(mut self) -> Self {
         let (own, families) =

@@ -209,7 +209,7 @@ pub(super) fn descriptor_key(
     for part in [scope.name, scope.version, metric.name, metric.unit, kind.as_str()] {
         push(part, key);
     }
-    // Only where there is one, so that what was kept of series before it was looked at is found again.
+    // Left out where it is empty, so that state which was spooled without it is found again.
     if !scope.schema_url.is_empty() {
         push(scope.schema_url, key);
     }

@@ -27,7 +27,7 @@ pub(super) const MAX_LINES: usize = 256 * 1024 * 1024;
 pub(super) struct Stream {
     pub(super) descriptor: Arc<Descriptor>,
     pub(super) labels: Labels,
-    /// By what it is told from others with the same labels.
+    /// What distinguishes it from others with the same labels.
     pub(super) origin: Arc<Origin>,
     /// Its path in Graphite, if it has one.
     pub(super) path: Option<Path>,
