@@ -1,6 +1,8 @@
 //! Series that are different inside and come to one name with one label set outside: which is shown, what is said of
 //! the others, and what distinguishes them.
 
+use std::time::{Instant, SystemTime};
+
 use opentelemetry::{KeyValue as Attribute, metrics::MeterProvider as _};
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
@@ -9,8 +11,13 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prost::Message as _;
 use pushpull::{
-    collector::view::Source as _,
+    collector::{
+        series::{STALE_AFTER, Table},
+        view::Source as _,
+        wire::Metrics,
+    },
     exposition::{parse, sdk, text},
 };
 
@@ -286,6 +293,28 @@ async fn pull_and_push_choose_alike() {
         (&pulled.helps["calls_total"], &pushed.helps["calls_total"]),
         (&"lib.b".to_owned(), &"lib.b".to_owned())
     );
+}
+
+#[test]
+fn the_first_series_makes_room_once_it_is_silent_for_long() {
+    let mut table = Table::new(10, &[1.0]);
+    let start = Instant::now();
+    let take = |table: &mut Table, scope, value, now| {
+        let wire = scoped(named(scope), "", hits(T, value)).encode_to_vec();
+        let request = Metrics::read(&wire, &mut |_| true).unwrap();
+        let plan = table.plan(&request, now, SystemTime::now());
+        let _ = table.apply(&request, &plan, None, SystemTime::now());
+    };
+    let shown =
+        |table: &Table| Scrape::of(&text::encode(&table.families().families)).samples["hits_total{job=shop}"];
+    let later = start + STALE_AFTER / 2;
+    take(&mut table, "b", 2, start);
+    assert_eq!(shown(&table), 2.0);
+    take(&mut table, "a", 1, start);
+    take(&mut table, "b", 3, later);
+    assert_eq!(shown(&table), 1.0, "the one that sorts first came");
+    table.sweep(start + STALE_AFTER);
+    assert_eq!(shown(&table), 3.0);
 }
 
 /// In a request of an SDK the scopes are in no order.
