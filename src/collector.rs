@@ -110,6 +110,7 @@ impl Collector {
             forwards.push(Forward { name: target.label.clone(), signals: target.signals, queue });
         }
         let mut table = Table::new(settings.max_series, &settings.histogram_bounds)
+            .with_exposition(&settings.exposition_labels)
             .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty());
         if settings.forward_temporality == ForwardTemporality::Cumulative
             && settings.forward.iter().any(|target| target.signals.metrics)

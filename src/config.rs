@@ -30,7 +30,7 @@ use url::Url;
 pub use console::{ConsoleLink, ConsolePage};
 pub use forward::{ForwardProtocol, ForwardSignals, ForwardTarget, ForwardTemporality};
 pub use invalid::{Invalid, Problem};
-pub use lines::{GraphiteLines, GraphiteNames, Pattern};
+pub use lines::{ExpositionLabels, GraphiteLines, GraphiteNames, Pattern};
 pub(crate) use listen::is_localhost;
 pub use listen::{Console, Listen};
 pub use targets::{DatabaseUrl, GraphiteTarget};
@@ -161,6 +161,8 @@ pub struct CollectorSettings {
     pub statsd_names: Option<StatsdNames>,
     /// Serves the Prometheus exposition, over TCP.
     pub exposition: Listen,
+    /// The labels that it adds to those of the points.
+    pub exposition_labels: ExpositionLabels,
     /// Graphite: standard output alone, or addresses of which a later one is for fail-over; empty for none.
     pub graphite: Vec<GraphiteTarget>,
     /// What is written to Graphite, and under which names.
@@ -343,7 +345,7 @@ impl Reader<'_> {
         // A default port of the embedded collector or of the console gives way where it is taken.
         let others =
             [listen.as_ref(), console.as_ref().and_then(Option::as_ref).filter(|listen| listen.given)];
-        let collector = self.collector(|listen| listen.given, others);
+        let collector = self.collector(&flags::EXPOSITION_SCOPE, |listen| listen.given, others);
         Some(Serve {
             listen: listen?,
             console: match console? {
@@ -391,7 +393,8 @@ impl Reader<'_> {
         let stop_within = self.stop_within(&flags::COLLECT_STOP_WITHIN);
         let tls = self.tls();
         let check = self.is_given(flags::CHECK.name());
-        let collector = self.collector(|_| true, [console.as_ref().and_then(Option::as_ref), None]);
+        let others = [console.as_ref().and_then(Option::as_ref), None];
+        let collector = self.collector(&flags::COLLECT_EXPOSITION_SCOPE, |_| true, others);
         Some(Collect {
             collector: collector?,
             console: console?,
@@ -427,6 +430,7 @@ impl Reader<'_> {
     /// the `others`, and must not be targets of `--forward`.
     fn collector(
         &mut self,
+        exposition_scope: &Flag,
         fixed: impl Fn(&Listen) -> bool,
         others: [Option<&Listen>; 2],
     ) -> Option<CollectorSettings> {
@@ -446,6 +450,7 @@ impl Reader<'_> {
         let max_series = self.read(&flags::MAX_SERIES, |given| values::count(given.text, 1..=100_000_000));
         let histogram_bounds = self.read(&flags::HISTOGRAM_BOUNDS, |given| values::bounds(given.text));
         let exposition = self.listen(&flags::EXPOSITION);
+        let exposition_labels = self.exposition_labels(exposition_scope);
         let graphite = self.read_all(&flags::GRAPHITE, |given| targets::graphite(given.text));
         let graphite_lines = self.graphite_lines();
         let receivers = [&otlp_grpc, &otlp_http].map(|listen| listen.as_ref().filter(|listen| fixed(listen)));
@@ -476,6 +481,7 @@ impl Reader<'_> {
             statsd_flush: statsd_flush?,
             statsd_names: statsd_names?,
             exposition: exposition?,
+            exposition_labels: exposition_labels?,
             graphite: graphite?,
             graphite_lines: graphite_lines?,
             spool: spool?,

@@ -6,6 +6,9 @@
 #[path = "support/away.rs"]
 mod away;
 #[cfg(test)]
+#[path = "support/shared_reader.rs"]
+mod shared_reader;
+#[cfg(test)]
 #[path = "collector/support.rs"]
 mod support;
 
@@ -15,6 +18,8 @@ mod carbon;
 #[cfg(test)]
 #[path = "collector/carbon_outage.rs"]
 mod carbon_outage;
+#[path = "collector/collisions.rs"]
+mod collisions;
 #[cfg(test)]
 #[path = "collector/deltas.rs"]
 mod deltas;
@@ -33,6 +38,8 @@ mod forward_totals;
 #[cfg(test)]
 #[path = "collector/graphite.rs"]
 mod graphite;
+#[path = "collector/graphite_tags.rs"]
+mod graphite_tags;
 #[cfg(test)]
 #[path = "collector/health.rs"]
 mod health;

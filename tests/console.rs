@@ -5,6 +5,8 @@
 
 #[path = "console/elsewhere.rs"]
 mod elsewhere;
+#[path = "console/scopes.rs"]
+mod scopes;
 #[path = "console/support.rs"]
 mod support;
 
@@ -282,6 +284,7 @@ fn hostile() -> (Made, usize) {
     };
     let losses = vec![(field(), field(), field(), 1)];
     let made = Made {
+        hidden: Vec::new(),
         series: vec![hit],
         spans: vec![Arc::new(span)],
         logs: vec![Arc::new(record)],
@@ -326,6 +329,7 @@ async fn bounds_every_list_and_every_text() {
     let mut wide: Vec<_> =
         (0..100).map(|n| Arc::new(span("ff", &format!("{n:016x}"), "", &long, ago(1.0)))).collect();
     let made = Made {
+        hidden: Vec::new(),
         series: (0..250).map(|n| series("flash", "one", &format!("s{n:03}"), &[("l", &long)], 1.0)).collect(),
         spans: (0..25).map(trace).chain(wide.drain(..)).collect(),
         logs: std::iter::repeat_n(Arc::new(record), 60).collect(),

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbitrary::Application;
 use opentelemetry::{
-    KeyValue,
+    Array, KeyValue, Value,
     metrics::{Meter, MeterProvider as _},
 };
 use opentelemetry_sdk::{
@@ -166,6 +166,35 @@ fn label_names_are_valid() {
     let [oracle, ours] = texts.lines("calls");
     assert_eq!(oracle, ["calls_total{2nd=\"a\"} 1", "calls_total{a:b=\"c\"} 2"]);
     assert_eq!(ours, ["calls_total{a_b=\"c\"} 2", "calls_total{key_2nd=\"a\"} 1"]);
+}
+
+#[test]
+fn no_label_is_prometheuss_own_or_empty_of_letters() {
+    let texts = Texts::of(|meter| {
+        let calls = meter.u64_counter("calls").build();
+        calls
+            .add(1, &[KeyValue::new("__name__", "a"), KeyValue::new("__meta", "b"), KeyValue::new("é", "c")]);
+    });
+    assert_eq!(
+        texts.lines("calls")[1],
+        ["calls_total{_meta=\"b\",exported_name=\"a\",key_0ac21707b7181e01=\"c\"} 1"]
+    );
+}
+
+#[test]
+fn doubles_in_attributes_are_written_as_ecmascript_does() {
+    let texts = Texts::of(|meter| {
+        let list = Value::Array(Array::F64(vec![2.0, 0.5, f64::INFINITY]));
+        let texts = Value::Array(Array::String(vec!["a\"b".into()]));
+        let attributes =
+            [("a", Value::F64(1e21)), ("b", Value::F64(f64::INFINITY)), ("c", list), ("d", texts)];
+        let attributes = attributes.map(|(key, value)| KeyValue::new(key, value));
+        meter.u64_counter("calls").build().add(1, &attributes);
+    });
+    assert_eq!(
+        texts.lines("calls")[1],
+        [r#"calls_total{a="1e+21",b="Infinity",c="[2,0.5,\"Infinity\"]",d="[\"a\\\"b\"]"} 1"#]
+    );
 }
 
 #[test]

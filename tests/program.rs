@@ -44,6 +44,8 @@ mod pages;
 mod push;
 #[path = "program/routes.rs"]
 mod routes;
+#[path = "program/scopes.rs"]
+mod scopes;
 #[path = "program/scrape.rs"]
 mod scrape;
 #[path = "program/silence.rs"]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use pushpull::config::faults::{Effect, Order};
 use pushpull::config::{
-    Collect, Command, Console, ForwardProtocol, GraphiteLines, GraphiteNames, GraphiteTarget, Invalid,
-    LogFormat, Outcome, Serve, Settings, SpoolSettings, from_args,
+    Collect, Command, Console, ExpositionLabels, ForwardProtocol, GraphiteLines, GraphiteNames,
+    GraphiteTarget, Invalid, LogFormat, Outcome, Serve, Settings, SpoolSettings, from_args,
 };
 
 /// The outcome of a line such as `collect --statsd off`, with these variables and no others.
@@ -291,6 +291,23 @@ fn what_can_be_given_several_times() {
     let protocols: Vec<_> = flags.collector.forward.iter().map(|target| target.protocol).collect();
     assert_eq!(protocols, [ForwardProtocol::Grpc, ForwardProtocol::Http]);
     assert_eq!(collect("collect --graphite -", &[]).collector.graphite, [GraphiteTarget::Stdout]);
+}
+
+#[test]
+fn which_labels_the_exposition_has() {
+    let labels = |arguments: &str, variables: &[(&str, &str)]| {
+        collect(arguments, variables).collector.exposition_labels
+    };
+    let of = |scope, keys: &[&str]| ExpositionLabels {
+        scope,
+        resource: keys.iter().map(|key| (*key).to_owned()).collect(),
+    };
+    assert_eq!(labels("collect", &[]), of(true, &[]));
+    let given = "collect --exposition-scope off --exposition-labels host.name,a --exposition-labels a";
+    assert_eq!(labels(given, &[]), of(false, &["a", "host.name"]));
+    let variables = [("PUSHPULL_EXPOSITION_SCOPE", "off"), ("PUSHPULL_EXPOSITION_LABELS", "host.name")];
+    assert_eq!(labels("collect", &variables), of(false, &["host.name"]));
+    assert_eq!(serve("--exposition-scope on", &[]).collector.exposition_labels, of(true, &[]));
 }
 
 #[test]

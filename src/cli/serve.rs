@@ -168,7 +168,8 @@ impl Start<'_> {
             Some(methods) => layer.with_known_methods(methods),
             None => layer,
         };
-        let (reader, faults) = (telemetry.reader(), trial.switches());
+        let reader = telemetry.reader().clone().showing_scopes(settings.collector.exposition_labels.scope);
+        let faults = trial.switches();
         let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
         let mut served = vec![(bound.service.0, router)];
         served.extend(

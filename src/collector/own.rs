@@ -14,6 +14,7 @@ use super::{
         spool::Held,
     },
     pipeline::Pipeline,
+    series::{Exposed, OWN_PREFIX},
     stats::Event,
 };
 use crate::{
@@ -22,15 +23,13 @@ use crate::{
     naming::graphite::{Names, Series, Shape},
 };
 
-/// What the names of the collector's own families start with; no other family is shown under such a name.
-pub(super) const PREFIX: &str = "pushpull_collector_";
 /// What they start with in Graphite, behind `--graphite-prefix`.
 const GRAPHITE_PREFIX: &str = "pushpull.collector.";
 /// The time between two points of each in Graphite.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// All of them. `hidden` is how many series another type keeps from being shown, where that was looked into.
-pub(super) fn families(pipeline: &Pipeline, max_series: usize, hidden: Option<usize>) -> Vec<Family> {
+/// All of them; `exposed` is what the exposition shows, and does not, where that was looked into.
+pub(super) fn families(pipeline: &Pipeline, max_series: usize, exposed: Option<&Exposed>) -> Vec<Family> {
     let counts = pipeline.stats().snapshot();
     let counted = |event: Event, name: &str, place: &str, help: &str| {
         let counts = counts.iter().filter(|(count, _)| count.event == event);
@@ -92,9 +91,15 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, hidden: Option<us
         family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),
         family(
             "hidden_series",
-            "Series in the table that are not shown here: another type has their name",
+            "Series in the table that are not shown here, since another one comes to their name and labels, by reason",
             Kind::Gauge,
-            hidden.map(|hidden| gauge(&[], hidden)).into_iter().collect(),
+            exposed.into_iter().flat_map(hidden).collect(),
+        ),
+        family(
+            "joined_series",
+            "Series and targets of which a label has the values of several attributes",
+            Kind::Gauge,
+            exposed.map(|exposed| gauge(&[], exposed.joined)).into_iter().collect(),
         ),
         family("series_limit", "The most series in the table", Kind::Gauge, vec![gauge(&[], max_series)]),
     ]
@@ -103,8 +108,12 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, hidden: Option<us
     .collect()
 }
 
+fn hidden(exposed: &Exposed) -> impl Iterator<Item = Sample> {
+    exposed.hidden.counts.iter().map(|(reason, series)| gauge(&[("reason", reason)], *series))
+}
+
 fn family(name: &str, help: &str, kind: Kind, samples: Vec<Sample>) -> Family {
-    Family { name: format!("{PREFIX}{name}"), help: help.to_owned(), kind, samples }
+    Family { name: format!("{OWN_PREFIX}{name}"), help: help.to_owned(), kind, samples }
 }
 
 fn gauge(labels: &[(&str, &str)], value: usize) -> Sample {
@@ -133,7 +142,7 @@ pub(super) async fn write(pipeline: Pipeline, max_series: usize, settings: Graph
 fn lines(families: &[Family], names: &Names, host: &str, seconds: u32) -> Lines {
     let (mut text, mut points, mut rendered) = (Vec::new(), 0, Rendered::new(names.style()));
     for family in families {
-        let name = family.name.trim_start_matches(PREFIX).trim_end_matches("_total");
+        let name = family.name.trim_start_matches(OWN_PREFIX).trim_end_matches("_total");
         let name = format!("{GRAPHITE_PREFIX}{name}");
         for sample in &family.samples {
             let labels = sample.labels.pairs();

@@ -4,6 +4,7 @@
 //! It must not wait: a sink without room refuses at once, and the sender keeps the batch.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -23,9 +24,9 @@ use super::{
     queue::{Queue, Reservation},
     recent::Recent,
     refusals,
-    series::{Exposed, Plan, Snapshot, Table},
+    series::{Collision, Exposed, Plan, Snapshot, Table},
     stats::{Event, Stats},
-    view::{Log, Series, Service, Source, Span},
+    view::{Hidden, Log, Series, Service, Source, Span},
     wire::Metrics,
 };
 use crate::config::ForwardSignals;
@@ -34,6 +35,8 @@ use crate::config::ForwardSignals;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// The place of the series table in counts.
 const TABLE: &str = "series";
+/// Families of which the log says that not all is shown; of more it would say nothing new.
+const MAX_NAMED: usize = 100;
 
 /// The way from the receivers to the sinks. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ struct Inner {
     buffers: Arc<Buffers>,
     forwards: Vec<Forward>,
     stats: Arc<Stats>,
+    /// The families of which it was said that not all is shown, and why.
+    named: Mutex<HashSet<(String, &'static str)>>,
 }
 
 /// Room in each forwarding queue.
@@ -72,7 +77,17 @@ impl Pipeline {
     pub fn new(table: Table, graphite: Option<Backlog>, forwards: Vec<Forward>, stats: Arc<Stats>) -> Self {
         let table = Mutex::new(table);
         let (recent, buffers) = (Recent::default(), Arc::default());
-        Self { inner: Arc::new(Inner { table, recent, graphite, buffers, forwards, stats }) }
+        Self {
+            inner: Arc::new(Inner {
+                table,
+                recent,
+                graphite,
+                buffers,
+                forwards,
+                stats,
+                named: Mutex::default(),
+            }),
+        }
     }
 
     /// Takes a batch into every sink, or into none.
@@ -131,10 +146,25 @@ impl Pipeline {
         &self.inner.stats
     }
 
-    /// Every series as families.
+    /// Every series as families; what is not shown of them is named in the log once.
     #[must_use]
     pub fn families(&self) -> Exposed {
-        self.inner.table.lock().families()
+        let exposed = self.inner.table.lock().families().distinct();
+        self.name_hidden(&exposed);
+        exposed
+    }
+
+    fn name_hidden(&self, exposed: &Exposed) {
+        let mut named = self.inner.named.lock();
+        for Collision { family, reason, series, remedy } in &exposed.hidden.named {
+            if named.len() < MAX_NAMED && named.insert((family.clone(), reason)) {
+                tracing::warn!(
+                    reason,
+                    series,
+                    "the exposition does not show all series of {family}: {remedy}"
+                );
+            }
+        }
     }
 
     /// Every series for a person to look at.
@@ -289,6 +319,13 @@ impl Source for Pipeline {
                 at: SystemTime::UNIX_EPOCH + Duration::from_nanos(series.time_unix_nano),
                 graphite: series.path,
             })
+            .collect()
+    }
+
+    fn hidden(&self) -> Vec<Hidden> {
+        let named = self.families().hidden.named.into_iter();
+        named
+            .map(|Collision { family, reason, series, remedy }| Hidden { family, reason, series, remedy })
             .collect()
     }
 

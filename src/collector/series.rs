@@ -5,6 +5,7 @@
 
 mod apply;
 mod beginning;
+mod collision;
 mod cumulative;
 mod exposed;
 mod identity;
@@ -14,12 +15,15 @@ mod paths;
 mod plan;
 mod point;
 mod quantile;
+mod rivals;
 mod state;
 mod stream;
+mod target;
+mod text;
 mod times;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -28,22 +32,25 @@ use std::{
 use foldhash::fast::RandomState;
 use slab::Slab;
 
-pub(crate) use self::identity::text;
+pub(crate) use self::text::text;
 pub use self::{
     apply::Applied,
+    collision::{Collision, Hidden},
     cumulative::Rewritten,
-    exposed::{Exposed, Snapshot},
-    identity::Resource,
+    exposed::{Exposed, OWN_PREFIX, Snapshot},
     plan::Plan,
+    target::Resource,
 };
 use self::{
     beginning::Written,
     cumulative::Starts,
-    identity::{Descriptor, Key, Keys, NamedType, attribute_key},
+    identity::{Descriptor, Key, Keys, NamedType, Shown, Whose, attribute_key},
     kept::Kept,
     paths::{Paths, Turn},
+    rivals::Rivals,
     state::State,
-    stream::{Stream, forget, sharing},
+    stream::{Stream, forget},
+    target::{SCOPE_NAME, SCOPE_VERSION, Scope},
     times::Times,
 };
 use super::{
@@ -51,7 +58,11 @@ use super::{
     refusals::Named,
     wire::{Attribute, Metric, Metrics, Point},
 };
-use crate::{config::GraphiteLines, exposition::family::Kind, naming::graphite::Names};
+use crate::{
+    config::{ExpositionLabels, GraphiteLines},
+    exposition::family::{Kind, Origin},
+    naming::graphite::Names,
+};
 
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
@@ -67,11 +78,15 @@ type Described = Result<Arc<Descriptor>, &'static str>;
 pub struct Table {
     max_series: usize,
     histogram_bounds: Arc<[f64]>,
+    exposition: ExpositionLabels,
     graphite: GraphiteLines,
     names: Names,
     /// Whether lines are written, so that what carbon cannot take is refused.
     written: bool,
-    resources: HashMap<Vec<u8>, Arc<Resource>>,
+    resources: HashMap<Arc<[u8]>, Arc<Resource>>,
+    scopes: HashMap<Vec<u8>, Arc<Scope>>,
+    /// The keys of series' attributes, which many have in common.
+    origins: HashSet<Arc<Origin>>,
     descriptors: HashMap<Vec<u8>, Arc<Descriptor>>,
     types: HashMap<Vec<u8>, Arc<NamedType>>,
     keys: Keys,
@@ -96,10 +111,13 @@ impl Table {
         Self {
             max_series,
             histogram_bounds: histogram_bounds.into(),
+            exposition: ExpositionLabels::default(),
             graphite: GraphiteLines::default(),
             names: Names::default(),
             written: false,
             resources: HashMap::new(),
+            scopes: HashMap::new(),
+            origins: HashSet::new(),
             descriptors: HashMap::new(),
             types: HashMap::new(),
             keys: Keys::default(),
@@ -113,6 +131,13 @@ impl Table {
             named: Named::default(),
             starts: None,
         }
+    }
+
+    /// Adds these labels to those of the points, in the exposition.
+    #[must_use]
+    pub fn with_exposition(mut self, labels: &ExpositionLabels) -> Self {
+        self.exposition = labels.clone();
+        self
     }
 
     /// The same with these paths; where lines are `written`, what carbon cannot take is refused.
@@ -150,7 +175,8 @@ impl Table {
         let mut plan = Plan::default();
         plan.slots.reserve_exact(metrics.len());
         let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
-        let descriptor = |metric| self.descriptor(metrics, metric, &mut plan);
+        let mut rivals = Rivals::default();
+        let descriptor = |metric| self.descriptor(metrics, metric, &mut rivals, &mut plan);
         let descriptors: Vec<_> = metrics.metrics.iter().map(descriptor).collect();
         let mut points = metrics.metrics.iter().zip(&descriptors).flat_map(|(metric, descriptor)| {
             metrics.points(metric).iter().map(move |point| (metric, descriptor, point))
@@ -256,7 +282,7 @@ impl Table {
             Turn::Overlap { other, first } => {
                 applied.shared += 1;
                 if let Some(other) = self.streams.get(other).filter(|_| first) {
-                    applied.notices.push(sharing(stream, other));
+                    applied.notices.push(collision::sharing(stream, other, &self.graphite));
                 }
             }
         }
@@ -285,24 +311,35 @@ impl Table {
         self.descriptors.retain(|_, descriptor| Arc::strong_count(descriptor) > 1);
         self.resources.retain(|_, resource| Arc::strong_count(resource) > 1);
         self.types.retain(|_, named| Arc::strong_count(named) > 1);
+        self.scopes.retain(|_, scope| Arc::strong_count(scope) > 1);
+        self.origins.retain(|origin| Arc::strong_count(origin) > 1);
     }
 
-    fn descriptor(&mut self, metrics: &Metrics<'_>, metric: &Metric<'_>, plan: &mut Plan) -> Described {
+    fn descriptor<'m>(
+        &mut self,
+        metrics: &'m Metrics<'m>,
+        metric: &Metric<'_>,
+        rivals: &mut Rivals<'m>,
+        plan: &mut Plan,
+    ) -> Described {
         if metric.name.is_empty() {
             return Err("no_name");
         }
         let kind = point::kind(metric)?;
         let resource = metrics.attributes(metrics.resources[metric.resource]);
         identity::resource_key(resource, &mut self.key)?;
-        if !self.resources.contains_key(&self.key) {
-            if self.resources.len() >= self.max_series {
-                return Err("max_series");
+        let resource = match self.resources.get(&self.key[..]) {
+            Some(resource) => Arc::clone(resource),
+            None if self.resources.len() >= self.max_series => return Err("max_series"),
+            None => {
+                let key: Arc<[u8]> = self.key[..].into();
+                let (tags, labels) = (&self.graphite.tags, &self.exposition);
+                let made = Arc::new(Resource::new(self.next_id, resource, Arc::clone(&key), tags, labels));
+                self.next_id = self.next_id.wrapping_add(1);
+                self.resources.insert(key, Arc::clone(&made));
+                made
             }
-            let made = Arc::new(Resource::new(self.next_id, resource, &self.key, &self.graphite.tags));
-            self.next_id = self.next_id.wrapping_add(1);
-            self.resources.insert(self.key.clone(), made);
-        }
-        let resource = Arc::clone(&self.resources[&self.key]);
+        };
         identity::descriptor_key(&resource, metrics, metric, kind, &mut self.key)?;
         if let Some(descriptor) = self.descriptors.get(&self.key) {
             return Ok(Arc::clone(descriptor));
@@ -311,11 +348,17 @@ impl Table {
             return Err("max_series");
         }
         let descriptor_key = std::mem::take(&mut self.key);
-        let named = self.named_type(&resource, metric, kind, plan)?;
+        let scope = self.scope(metrics, metric)?;
+        let tags = scope.tags(&resource, &self.graphite.tags);
+        identity::type_key(&resource.service, tags.as_ref().unwrap_or(&resource.tags), metric, &mut self.key);
+        // Where scopes are tags, each has a type of its own.
+        let apart = self.graphite.tags.iter().any(|tag| [SCOPE_NAME, SCOPE_VERSION].contains(&tag.as_str()));
+        let first = || if apart { kind } else { rivals.first_kind(metrics, metric, kind) };
+        let named = self.named_type(&resource.service, metric, kind, first, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
-        let made = Descriptor::new(self.next_id, resource, metric, &self.key, named, written);
-        let made = Arc::new(made);
+        let whose = Whose { resource, scope, tags, named };
+        let made = Arc::new(Descriptor::new(self.next_id, whose, metric, &self.key, written));
         self.next_id = self.next_id.wrapping_add(1);
         self.descriptors.insert(self.key.clone(), Arc::clone(&made));
         Ok(made)
@@ -336,10 +379,11 @@ impl Table {
         if self.streams.len() >= self.max_series {
             return Err("max_series");
         }
-        let (labels, path) = descriptor.series(attributes, &self.names);
+        let Shown { labels, origin, path } = descriptor.series(attributes, &self.names, &self.exposition);
         let stream = Stream {
             descriptor: Arc::clone(descriptor),
             labels,
+            origin: self.origin(origin),
             path,
             state: State::default(),
             heard: now,
@@ -368,33 +412,36 @@ impl Table {
         }
     }
 
-    /// The type that a name has for one service; of two, the one that came first.
+    /// The type that a name has for one service, by the key that was made of them; of two, the one that came first.
     fn named_type(
         &mut self,
-        resource: &Resource,
+        service: &str,
         metric: &Metric<'_>,
         kind: Kind,
+        first: impl FnOnce() -> Kind,
         plan: &mut Plan,
     ) -> Result<Arc<NamedType>, &'static str> {
-        identity::type_key(resource, metric, &mut self.key);
-        if let Some(named) = self.types.get(&self.key) {
-            if named.kind == kind {
-                return Ok(Arc::clone(named));
+        let named = match self.types.get(&self.key) {
+            Some(named) => Arc::clone(named),
+            None => {
+                let made = Arc::new(NamedType::new(first()));
+                self.types.insert(self.key.clone(), Arc::clone(&made));
+                made
             }
-            if named.first_conflict() {
-                plan.notices.push(format!(
-                    "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of \
-                     the two another name",
-                    plan::shortened(metric.name),
-                    plan::shortened(&resource.service),
-                    named.kind.as_str(),
-                    kind.as_str()
-                ));
-            }
-            return Err("type_conflict");
+        };
+        if named.kind == kind {
+            return Ok(named);
         }
-        let named = Arc::new(NamedType::new(kind));
-        self.types.insert(self.key.clone(), Arc::clone(&named));
-        Ok(named)
+        if named.first_conflict() {
+            plan.notices.push(format!(
+                "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of the \
+                 two another name",
+                plan::shortened(metric.name),
+                plan::shortened(service),
+                named.kind.as_str(),
+                kind.as_str()
+            ));
+        }
+        Err("type_conflict")
     }
 }

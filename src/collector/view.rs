@@ -9,8 +9,12 @@ use std::{
 
 /// Who can be asked for what the collector holds. Each answer is a copy of one moment.
 pub trait Source: Send + Sync + 'static {
-    /// Each series with its last pushed value.
+    /// Each series with its last pushed value; of those with one name and one label set, the one that a scrape shows first.
     fn series(&self) -> Vec<Series>;
+    /// The families of which the exposition does not show all series.
+    fn hidden(&self) -> Vec<Hidden> {
+        Vec::new()
+    }
     /// The spans that are still held, newest last; the source bounds how many.
     fn spans(&self) -> Vec<Arc<Span>>;
     /// The log records that are still held, newest last; the source bounds how many.
@@ -38,6 +42,19 @@ pub struct Series {
     pub at: SystemTime,
     /// The Graphite path that it is written under; `None` where it is not written.
     pub graphite: Option<String>,
+}
+
+/// Series that the exposition does not show, since others come to their name and labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// Their family's name.
+    pub family: String,
+    /// `scope`, `resource`, `name`, `attributes`, `type`, `reserved`.
+    pub reason: &'static str,
+    /// How many.
+    pub series: usize,
+    /// In what they differ, and what would show them.
+    pub remedy: String,
 }
 
 /// A service that was heard from.

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
-use crate::exposition::family::Number;
+use crate::{exposition::family::Number, naming};
 
 /// Why a request is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,8 @@ pub struct Scope<'a> {
     pub name: &'a str,
     /// Its version.
     pub version: &'a str,
+    /// The URL of its schema.
+    pub schema_url: &'a str,
     /// Its attributes.
     pub attributes: Attributes,
 }
@@ -257,7 +259,7 @@ impl Value<'_> {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
             Self::Int(value) => Cow::Owned(value.to_string()),
-            Self::Double(value) => Cow::Owned(value.to_string()),
+            Self::Double(value) => Cow::Owned(naming::value::double(*value)),
             Self::Bytes(bytes) => Cow::Owned(STANDARD.encode(bytes)),
             Self::Nested(value) => {
                 let value = AnyValue::decode(*value).unwrap_or_default();

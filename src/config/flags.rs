@@ -206,6 +206,17 @@ pub(super) static EXPOSITION: Flag = Flag::new(
     "Address where Prometheus reads what was pushed: /metrics, /healthz, /readyz",
 )
 .first("Prometheus scrapes it");
+pub(super) static EXPOSITION_SCOPE: Flag = exposition_scope("off");
+pub(super) static COLLECT_EXPOSITION_SCOPE: Flag = exposition_scope("on");
+pub(super) static EXPOSITION_LABELS: Flag = Flag::new(
+    OUTPUT,
+    "--exposition-labels",
+    "KEY,…",
+    "",
+    "Resource attributes that become labels in the exposition, such as host.name, where\njob and instance do not tell its series apart",
+)
+.absent("none")
+.repeatable();
 pub(super) static GRAPHITE: Flag = Flag::new(
     OUTPUT,
     "--graphite",
@@ -236,7 +247,7 @@ pub(super) static GRAPHITE_TAGS: Flag = Flag::new(
     "--graphite-tags",
     "KEY,…",
     "",
-    "Resource attributes that become tags in Graphite, or components of dotted paths;\nservice.name,service.instance.id keeps instances apart",
+    "Resource attributes that become tags in Graphite, or components of dotted paths;\nservice.name,service.instance.id keeps instances apart, and otel.scope.name and\notel.scope.version are those of the instrumentation scope",
 )
 .absent("service.name; none with carbonexporter")
 .repeatable();
@@ -365,6 +376,16 @@ pub(super) static COLLECT_STOP_WITHIN: Flag = Flag::new(
     "Longest time that stopping takes, 100ms to 1h: what still waits is sent out within it",
 );
 
+const fn exposition_scope(default: &'static str) -> Flag {
+    Flag::new(
+        OUTPUT,
+        "--exposition-scope",
+        "on|off",
+        default,
+        "Whether expositions show the instrumentation scope of each series as labels:\notel_scope_name, otel_scope_version, otel_scope_schema_url, and its attributes",
+    )
+}
+
 const fn console_token_file(heading: &'static str) -> Flag {
     Flag::new(
         heading,
@@ -412,7 +433,7 @@ pub(super) fn serve() -> Vec<&'static Flag> {
         &PROBE,
         &FAULT,
     ];
-    [&own[..], &RECEIVING, &SENDING, &[&LOG]].concat()
+    [&own[..], &RECEIVING, &[&EXPOSITION, &EXPOSITION_SCOPE], &SENDING, &[&LOG]].concat()
 }
 
 /// The flags of `collect`, in the order of the help.
@@ -426,7 +447,7 @@ pub(super) fn collect() -> Vec<&'static Flag> {
         &TLS_KEY,
         &TLS_CLIENT_CA,
     ];
-    [&RECEIVING[..], &own, &SENDING, &[&CHECK, &LOG]].concat()
+    [&RECEIVING[..], &own, &[&EXPOSITION, &COLLECT_EXPOSITION_SCOPE], &SENDING, &[&CHECK, &LOG]].concat()
 }
 
 /// How a collector takes in, and how much it holds.
@@ -442,9 +463,9 @@ static RECEIVING: [&Flag; 9] = [
     &HISTOGRAM_BOUNDS,
 ];
 
-/// Where a collector sends to.
+/// Where a collector sends to, its exposition apart.
 static SENDING: [&Flag; 15] = [
-    &EXPOSITION,
+    &EXPOSITION_LABELS,
     &GRAPHITE,
     &GRAPHITE_NAMES,
     &GRAPHITE_PREFIX,

@@ -1,9 +1,10 @@
-//! What is written to Graphite, and under which names.
+//! What is written to Graphite, and under which names; and the labels of the exposition.
 //!
 //! Must not make a path: that is for whoever knows the metric.
 
 use std::time::Duration;
 
+use super::flag::Flag;
 use super::flags;
 use super::invalid::Fault;
 use super::reader::Reader;
@@ -21,6 +22,15 @@ pub enum GraphiteNames {
     CarbonExporter,
 }
 
+/// Labels that the exposition adds to those of the points.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExpositionLabels {
+    /// Whether the instrumentation scope is shown.
+    pub scope: bool,
+    /// Keys of resource attributes that become labels.
+    pub resource: Vec<String>,
+}
+
 /// What is written to Graphite, and under which names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GraphiteLines {
@@ -28,7 +38,7 @@ pub struct GraphiteLines {
     pub names: GraphiteNames,
     /// What stands before every path: components with dots between, or nothing.
     pub prefix: String,
-    /// Keys of resource attributes that become tags.
+    /// Keys of resource attributes that become tags; `otel.scope.name` and `otel.scope.version` are those of the scope.
     pub tags: Vec<String>,
     /// Metrics that are written; all where there is none.
     pub include: Vec<Pattern>,
@@ -103,6 +113,16 @@ const LONGEST: Duration = Duration::from_secs(10 * 31_557_600);
 
 // Each function reads all of its settings before a bad one ends it, so that every bad one is noted.
 impl Reader<'_> {
+    /// `scope` is the command's own flag, since its default is.
+    pub(super) fn exposition_labels(&mut self, scope: &Flag) -> Option<ExpositionLabels> {
+        let scope = self.read(scope, |given| values::word(given.text, &[("on", true), ("off", false)]));
+        let resource = self.read_list(&flags::EXPOSITION_LABELS, |given| tag(given.text));
+        let mut resource = resource?;
+        resource.sort();
+        resource.dedup();
+        Some(ExpositionLabels { scope: scope?, resource })
+    }
+
     pub(super) fn graphite_lines(&mut self) -> Option<GraphiteLines> {
         let names = self.read(&flags::GRAPHITE_NAMES, |given| {
             values::word(

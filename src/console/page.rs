@@ -147,10 +147,12 @@ fn all_series(console: &Console, view: &View, hint: &Hint<'_>) -> Section {
     let received = console.source.is_some();
     let columns =
         Columns { pulled: !console.pull.is_empty(), pushed: received || console.pushed.is_some(), received };
+    let hidden = console.source.as_ref().map(|source| source.hidden()).unwrap_or_default();
     let source = console.source.as_ref().map(|source| source.series()).unwrap_or_default();
     let (total, table) = series::render(source, view, columns);
     let body = html! {
         (series::endpoints(view))
+        (series::hidden(&hidden))
         @if !received {
             p.dim.lead {
                 "What this process pushes goes to a collector elsewhere, with its traces and logs."

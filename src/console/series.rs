@@ -14,12 +14,17 @@ use super::{
     pull::{Exposition, Pull},
     text,
 };
-use crate::{collector::view::Series, exposition::parse::Sample};
+use crate::{
+    collector::view::{Hidden, Series},
+    exposition::parse::Sample,
+};
 
 /// Services that are listed, and rows that are listed of each.
 const MAX_GROUPS: usize = 20;
 const MAX_ROWS: usize = 200;
 const MAX_LABELS: usize = 16;
+/// Families that are named since not all of their series are shown.
+const MAX_HIDDEN: usize = 20;
 
 /// A sample's name and its labels without those of the target.
 type Key = (String, Vec<(String, String)>);
@@ -77,6 +82,27 @@ pub(super) fn render(received: Vec<Series>, view: &View, columns: Columns) -> (u
     (total, markup)
 }
 
+/// What the exposition does not show.
+pub(super) fn hidden(hidden: &[Hidden]) -> Markup {
+    let more = hidden.len().saturating_sub(MAX_HIDDEN);
+    html! {
+        @if !hidden.is_empty() {
+            ul.endpoints {
+                @for Hidden { family, series, remedy, .. } in hidden.iter().take(MAX_HIDDEN) {
+                    li {
+                        strong.bad {
+                            (series) " series" " of " code { (text::clip(family, 100)) }
+                            @if *series == 1 { " is" } @else { " are" } " not shown to Prometheus"
+                        }
+                        ": " (text::clip(remedy, 1000))
+                    }
+                }
+                @if more > 0 { li { "and the same of " (text::counted(more, "more name")) } }
+            }
+        }
+    }
+}
+
 /// What became of each exposition that was read.
 pub(super) fn endpoints(view: &View) -> Markup {
     html! {
@@ -126,13 +152,14 @@ fn answered(pull: &Pull, exposition: &Exposition) -> Markup {
 }
 
 fn gather(received: Vec<Series>, view: &View) -> Groups {
+    let scopes = shows_scopes(&received, view);
     let mut groups = Groups::new();
     for Series { service, instance, sample, labels, value, at, graphite } in received {
         let pushed = Pushed { value, at: Some(at), graphite };
-        push(groups.entry((service, instance, 0)).or_default(), sample, labels, pushed);
+        push(groups.entry((service, instance, 0)).or_default(), (sample, own_labels(labels, scopes)), pushed);
     }
     if let Some(pull) = &view.pushed {
-        push_exposed(&mut groups, pull);
+        push_exposed(&mut groups, pull, scopes);
     }
     for (index, pull) in view.pulls.iter().enumerate() {
         let Ok(exposition) = &pull.result else { continue };
@@ -146,9 +173,9 @@ fn gather(received: Vec<Series>, view: &View) -> Groups {
             group.endpoint = Some(pull.url.to_string());
         }
         for Sample { name, labels, value, .. } in &exposition.samples {
-            let key = (name.clone(), own_labels(labels.clone()));
+            let key = (name.clone(), own_labels(labels.clone(), scopes));
             if is_listed(&key) {
-                group.rows.entry(key).or_default().pulled = Some(*value);
+                group.rows.entry(key).or_default().pulled.get_or_insert(*value);
             }
         }
     }
@@ -157,7 +184,7 @@ fn gather(received: Vec<Series>, view: &View) -> Groups {
 }
 
 /// Adds what an exposition shows, each service's by its labels `job` and `instance`.
-fn push_exposed(groups: &mut Groups, pull: &Pull) {
+fn push_exposed(groups: &mut Groups, pull: &Pull, scopes: bool) {
     let Ok(exposition) = &pull.result else { return };
     for sample in &exposition.samples {
         // A Prometheus that federates may have renamed them.
@@ -175,18 +202,14 @@ fn push_exposed(groups: &mut Groups, pull: &Pull) {
         let at = sample.timestamp_ms.and_then(|since| u64::try_from(since).ok());
         let at = at.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(since)));
         let pushed = Pushed { value: sample.value, at, graphite: None };
-        push(group, sample.name.clone(), sample.labels.clone(), pushed);
+        push(group, (sample.name.clone(), own_labels(sample.labels.clone(), scopes)), pushed);
     }
 }
 
-/// Adds a pushed value, of two of the same series the newer one.
-fn push(group: &mut Group, sample: String, labels: Vec<(String, String)>, pushed: Pushed) {
-    let key = (sample, own_labels(labels));
+/// Adds a pushed value; of several that come to one row the first, as in a scrape.
+fn push(group: &mut Group, key: Key, pushed: Pushed) {
     if is_listed(&key) {
-        let row = group.rows.entry(key).or_default();
-        if row.pushed.as_ref().is_none_or(|known| known.at <= pushed.at) {
-            row.pushed = Some(pushed);
-        }
+        group.rows.entry(key).or_default().pushed.get_or_insert(pushed);
     }
 }
 
@@ -210,11 +233,32 @@ fn place(groups: &Groups, service: &str, instance: &str) -> (String, String, usi
     groups.keys().find(|(_, pushed, _)| !instance.is_empty() && pushed == instance).cloned().unwrap_or(own)
 }
 
+/// Whether labels of the scope are shown: not where one view has them and the other does not, or no series would be found
+/// in both.
+fn shows_scopes(received: &[Series], view: &View) -> bool {
+    let exposed = |pull: &Pull| -> Option<bool> {
+        let samples = &pull.result.as_ref().ok()?.samples;
+        (!samples.is_empty()).then(|| samples.iter().any(|sample| has_scope(&sample.labels)))
+    };
+    let either = |a: Option<bool>, b: bool| Some(a.unwrap_or(false) || b);
+    let pulled = view.pulls.iter().filter_map(exposed).fold(None, either);
+    let received = received.iter().map(|series| has_scope(&series.labels)).fold(None, either);
+    let pushed = view.pushed.iter().filter_map(exposed).fold(received, either);
+    pulled.zip(pushed).is_none_or(|(pulled, pushed)| pulled == pushed)
+}
+
+const SCOPE: &str = "otel_scope_";
+
+fn has_scope(labels: &[(String, String)]) -> bool {
+    labels.iter().any(|(name, _)| name.starts_with(SCOPE))
+}
+
 /// Labels as both views can have them: without those of the target, without empty ones (which mean the
-/// same as none), sorted.
-fn own_labels(mut labels: Vec<(String, String)>) -> Vec<(String, String)> {
+/// same as none), sorted; those of the scope where they are compared.
+fn own_labels(mut labels: Vec<(String, String)>, scopes: bool) -> Vec<(String, String)> {
     const TARGET: [&str; 4] = ["job", "instance", "exported_job", "exported_instance"];
     labels.retain(|(name, value)| !TARGET.contains(&name.as_str()) && !value.is_empty());
+    labels.retain(|(name, _)| scopes || !name.starts_with(SCOPE));
     labels.sort();
     labels
 }

@@ -1,6 +1,8 @@
 //! Families, samples and labels: Prometheus's data model, ready to be encoded.
 
 use std::{
+    borrow::Cow,
+    collections::HashSet,
     fmt::{self, Write as _},
     ops::Range,
     sync::Arc,
@@ -144,19 +146,47 @@ impl Labels {
     /// (`le`, `quantile`) becomes `exported_le`, as Prometheus itself renames what collides.
     #[must_use]
     pub fn of<'a>(kind: Kind, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::joining(kind, attributes).0
+    }
+
+    /// Labels of a sample likewise, with others that are `added` to all of its source: an attribute that would become one
+    /// of these makes way, as `exported_NAME`. And whether other keys became equal, so that one label has the values of
+    /// several.
+    #[must_use]
+    pub fn with_added(kind: Kind, attributes: &[(&str, &str)], added: &[(&str, &str)]) -> (Self, bool) {
+        let taken: Vec<_> = added.iter().map(|(key, _)| label_name(key)).collect();
+        let own: Vec<_> = attributes
+            .iter()
+            .map(|(key, value)| {
+                let key = match taken.is_empty() {
+                    true => Cow::Borrowed(*key),
+                    false => exported(key, &taken),
+                };
+                (key, *value)
+            })
+            .collect();
+        let own = own.iter().map(|(key, value)| (key.as_ref(), *value));
+        Self::joining(kind, own.chain(added.iter().copied()))
+    }
+
+    fn joining<'a>(kind: Kind, attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, bool) {
         let reserved = match kind {
-            Kind::Counter | Kind::Gauge => return Self::new(attributes),
+            Kind::Counter | Kind::Gauge => return Self::joined(attributes),
             Kind::Histogram => ("le", "exported_le"),
             Kind::Summary => ("quantile", "exported_quantile"),
         };
         let renamed = |(key, value)| if key == reserved.0 { (reserved.1, value) } else { (key, value) };
-        Self::new(attributes.into_iter().map(renamed))
+        Self::joined(attributes.into_iter().map(renamed))
     }
 
     /// Labels of attributes: keys become label names, the values of keys that become equal are joined by
     /// `;`, empty values are left out.
     #[must_use]
     pub fn new<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self::joined(attributes).0
+    }
+
+    fn joined<'a>(attributes: impl IntoIterator<Item = (&'a str, &'a str)>) -> (Self, bool) {
         let mut pairs: Vec<_> = attributes
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
@@ -165,11 +195,13 @@ impl Labels {
         pairs.sort();
         let mut text = String::new();
         let mut last: Option<&str> = None;
+        let mut joined = false;
         for (name, _, value) in &pairs {
             if last == Some(name) {
                 // The closing quote makes way for the joined value.
                 text.pop();
                 text.push(';');
+                joined = true;
             } else {
                 let comma = if last.is_some() { "," } else { "" };
                 // Writing to a string cannot fail.
@@ -179,7 +211,7 @@ impl Labels {
             text.push('"');
             last = Some(name);
         }
-        Self(text.into())
+        (Self(text.into()), joined)
     }
 
     /// As between the braces of a sample; empty where there are no labels.
@@ -218,6 +250,76 @@ impl Labels {
     }
 }
 
+fn exported<'a>(key: &'a str, taken: &[Cow<'_, str>]) -> Cow<'a, str> {
+    let label = label_name(key);
+    if taken.contains(&label) { Cow::Owned(format!("exported_{label}")) } else { Cow::Borrowed(key) }
+}
+
+/// Keys and values of the labels of an instrumentation scope, as the specification names them; nothing that is empty.
+#[must_use]
+pub fn scope_labels<'a>(
+    name: &'a str,
+    version: &'a str,
+    schema_url: &'a str,
+    attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<(String, String)> {
+    let own = [("name", name), ("version", version), ("schema_url", schema_url)];
+    let all = own.into_iter().chain(attributes).filter(|(_, value)| !value.is_empty());
+    all.map(|(key, value)| (format!("otel_scope_{key}"), value.to_owned())).collect()
+}
+
+/// The attributes of a series as they were sent. Of series whose labels became equal, the one with the first of these is
+/// shown; wherever the choice is made, it is the same one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    keys: Vec<Box<str>>,
+    /// Left out where equal keys and equal labels mean equal values.
+    values: Vec<Box<str>>,
+}
+
+impl Origin {
+    /// Of attributes in the order of their keys. Values are stored only where labels are `joined`.
+    #[must_use]
+    pub fn new(attributes: &[(&str, &str)], joined: bool) -> Self {
+        let values = if joined { attributes } else { &[] };
+        Self {
+            keys: attributes.iter().map(|(key, _)| (*key).into()).collect(),
+            values: values.iter().map(|(_, value)| (*value).into()).collect(),
+        }
+    }
+
+    /// Whether a label has the values of several attributes.
+    #[must_use]
+    pub const fn is_joined(&self) -> bool {
+        !self.values.is_empty()
+    }
+
+    /// The keys, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| &**key)
+    }
+}
+
+/// The families whose names, and whose samples' names, none before them has, and those that are left out: a name that is
+/// there twice makes Prometheus refuse samples, or take one series for another.
+#[must_use]
+pub fn distinct(families: Vec<Family>) -> (Vec<Family>, Vec<Family>) {
+    let mut taken = HashSet::new();
+    families.into_iter().partition(|family| {
+        let suffixes: &[&str] = match family.kind {
+            Kind::Counter | Kind::Gauge => &[""],
+            Kind::Histogram => &["", "_bucket", "_sum", "_count"],
+            Kind::Summary => &["", "_sum", "_count"],
+        };
+        let names = || suffixes.iter().map(|suffix| format!("{}{suffix}", family.name));
+        let free = !names().any(|name| taken.contains(&name));
+        if free {
+            taken.extend(names());
+        }
+        free
+    })
+}
+
 fn escape(value: &str, text: &mut String) {
     for c in value.chars() {
         match c {
@@ -254,5 +356,10 @@ mod tests {
         );
         assert_eq!(Labels::new([]).pairs(), []);
         assert_eq!(Labels::of(Kind::Histogram, [("le", "1")]).as_str(), r#"exported_le="1""#);
+        let joined = |attributes: &[(&str, &str)]| Labels::with_added(Kind::Gauge, attributes, &[]).1;
+        assert!(joined(&[("a.b", "1"), ("a_b", "2")]) && !joined(&[("a.b", "1"), ("a_b", "")]));
+        let added =
+            Labels::with_added(Kind::Gauge, &[("a.b", "1"), ("job", "2")], &[("a_b", "3"), ("job", "")]);
+        assert_eq!((added.0.as_str(), added.1), (r#"a_b="3",exported_a_b="1",exported_job="2""#, false));
     }
 }

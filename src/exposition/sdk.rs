@@ -3,63 +3,128 @@
 //! Follows "Prometheus and OpenMetrics Compatibility" of the OpenTelemetry specification, without scope
 //! labels, so that a name here is the same as where the same data arrive by push.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use opentelemetry::KeyValue;
+use opentelemetry::{Array, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::{
     Resource,
     metrics::data::{
-        AggregatedMetrics, ExponentialHistogramDataPoint, HistogramDataPoint, MetricData, ResourceMetrics,
+        AggregatedMetrics, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, MetricData,
+        ResourceMetrics,
     },
 };
 
-use super::family::{Family, Histogram, Kind, Labels, Number, Sample, Value};
-use crate::naming::prometheus::{Suffix, family_name};
+use super::family::{Family, Histogram, Kind, Labels, Number, Origin, Sample, Value, distinct, scope_labels};
+use crate::naming::{
+    self,
+    prometheus::{Suffix, family_name},
+};
 
 /// Families by name, samples by labels, `target_info` with the resource's attributes first.
 ///
-/// Of two instruments whose names become equal with different types, the later is left out: one family
-/// has one type.
+/// One family has one type, and a label set one sample: of instruments that come to the same, the one whose scope, name
+/// and attributes sort first is shown, as where the same data arrive by push.
 #[must_use]
 pub fn families(collected: &ResourceMetrics) -> Vec<Family> {
-    let mut families: BTreeMap<String, Family> = BTreeMap::new();
-    for metric in collected.scope_metrics().flat_map(|scope| scope.metrics()) {
-        let (kind, suffix, samples) = samples(metric.data());
-        let name = family_name(metric.name(), metric.unit(), suffix);
-        let family = families.entry(name.clone()).or_insert_with(|| Family {
-            name,
-            help: metric.description().to_owned(),
-            kind,
-            samples: Vec::new(),
-        });
-        if family.kind == kind {
-            family.samples.extend(samples);
+    all(collected, false)
+}
+
+/// The same with labels of the instrumentation scope (`otel_scope_name` and the like) on all but `target_info`.
+#[must_use]
+pub fn families_with_scopes(collected: &ResourceMetrics) -> Vec<Family> {
+    all(collected, true)
+}
+
+fn all(collected: &ResourceMetrics, with_scopes: bool) -> Vec<Family> {
+    let mut instruments: BTreeMap<String, Vec<Instrument<'_>>> = BTreeMap::new();
+    for scope in collected.scope_metrics() {
+        let labels: Arc<[_]> = if with_scopes { labels(scope.scope()).into() } else { [].into() };
+        for metric in scope.metrics() {
+            let (kind, suffix) = kind(metric.data());
+            let name = family_name(metric.name(), metric.unit(), suffix);
+            instruments.entry(name).or_default().push(Instrument {
+                scope: scope.scope(),
+                labels: Arc::clone(&labels),
+                metric,
+                kind,
+            });
         }
     }
-    let mut result = Vec::with_capacity(families.len() + 1);
+    let mut result = Vec::with_capacity(instruments.len() + 1);
     result.extend(target_info(collected.resource()));
-    result.extend(families.into_values().map(|mut family| {
-        // Of samples whose labels became equal the largest is kept: which one it is must not change from scrape to
-        // scrape, or a counter would seem to fall.
-        let size = |sample: &Sample| match &sample.value {
-            Value::Number(number) => number.as_f64(),
-            Value::Histogram(histogram) => Number::Uint(histogram.count).as_f64(),
-            Value::Summary(summary) => Number::Uint(summary.count).as_f64(),
-        };
-        family.samples.sort_by(|a, b| a.labels.cmp(&b.labels).then(size(b).total_cmp(&size(a))));
-        family.samples.dedup_by(|later, first| later.labels == first.labels);
-        family
-    }));
-    result
+    result.extend(instruments.into_iter().filter_map(|(name, instruments)| family(name, instruments)));
+    distinct(result).0
+}
+
+struct Instrument<'a> {
+    scope: &'a InstrumentationScope,
+    /// Those of the scope that are shown.
+    labels: Arc<[(String, String)]>,
+    metric: &'a Metric,
+    kind: Kind,
+}
+
+impl Instrument<'_> {
+    /// What distinguishes it from others whose family has the same name.
+    fn identity(&self) -> impl Ord + '_ {
+        let scope = self.scope;
+        let (version, schema_url) = (scope.version().unwrap_or(""), scope.schema_url().unwrap_or(""));
+        (scope.name(), version, schema_url, attributes(scope), self.metric.name(), self.metric.unit())
+    }
+}
+
+/// The attributes of a scope, sorted.
+fn attributes(scope: &InstrumentationScope) -> Attributes<'_> {
+    let mut attributes = texts(scope.attributes());
+    attributes.sort();
+    attributes
+}
+
+fn labels(scope: &InstrumentationScope) -> Vec<(String, String)> {
+    let (version, schema_url) = (scope.version().unwrap_or(""), scope.schema_url().unwrap_or(""));
+    let attributes = attributes(scope);
+    let attributes = attributes.iter().map(|(key, value)| (*key, value.as_ref()));
+    scope_labels(scope.name(), version, schema_url, attributes)
+}
+
+fn family(name: String, mut instruments: Vec<Instrument<'_>>) -> Option<Family> {
+    if instruments.len() > 1 {
+        instruments.sort_by(|a, b| a.identity().cmp(&b.identity()));
+    }
+    let kind = instruments.first()?.kind;
+    instruments.retain(|instrument| instrument.kind == kind);
+    let mut helps = instruments.iter().map(|instrument| instrument.metric.description());
+    let help = helps.find(|help| !help.is_empty()).unwrap_or_default().to_owned();
+    let candidates = |with_origin| {
+        let of_each = instruments.iter().enumerate();
+        let mut candidates: Vec<_> = of_each
+            .flat_map(|(at, instrument)| {
+                let added = instrument.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+                let added: Vec<_> = added.collect();
+                let points = points(instrument.metric.data(), &added, with_origin).into_iter();
+                points.map(move |(sample, origin)| (sample, at, origin))
+            })
+            .collect();
+        candidates.sort_by(|(a, a_at, a_origin), (b, b_at, b_origin)| {
+            a.labels.cmp(&b.labels).then_with(|| (a_at, a_origin).cmp(&(b_at, b_origin)))
+        });
+        candidates
+    };
+    let mut chosen = candidates(false);
+    // Only where labels became equal it matters what they were.
+    if chosen.windows(2).any(|pair| pair[0].0.labels == pair[1].0.labels) {
+        chosen = candidates(true);
+        chosen.dedup_by(|(later, ..), (first, ..)| later.labels == first.labels);
+    }
+    Some(Family { name, help, kind, samples: chosen.into_iter().map(|(sample, ..)| sample).collect() })
 }
 
 fn target_info(resource: &Resource) -> Option<Family> {
-    let attributes: Vec<_> =
-        resource.iter().map(|(key, value)| (key.as_str(), value.as_str().into_owned())).collect();
+    let attributes: Vec<_> = resource.iter().map(|(key, value)| (key.as_str(), text(value))).collect();
     if attributes.is_empty() {
         return None;
     }
-    let labels = Labels::new(attributes.iter().map(|(key, value)| (*key, value.as_str())));
+    let labels = Labels::new(attributes.iter().map(|(key, value)| (*key, value.as_ref())));
     Some(Family {
         name: "target_info".to_owned(),
         help: "Target metadata".to_owned(),
@@ -68,48 +133,98 @@ fn target_info(resource: &Resource) -> Option<Family> {
     })
 }
 
-fn samples(data: &AggregatedMetrics) -> (Kind, Suffix, Vec<Sample>) {
+fn kind(data: &AggregatedMetrics) -> (Kind, Suffix) {
     match data {
-        AggregatedMetrics::F64(data) => typed_samples(data, Number::Float),
-        AggregatedMetrics::I64(data) => typed_samples(data, Number::Int),
-        AggregatedMetrics::U64(data) => typed_samples(data, Number::Uint),
+        AggregatedMetrics::F64(data) => kind_of(data),
+        AggregatedMetrics::I64(data) => kind_of(data),
+        AggregatedMetrics::U64(data) => kind_of(data),
     }
 }
 
-fn typed_samples<T: Copy>(data: &MetricData<T>, number: impl Fn(T) -> Number) -> (Kind, Suffix, Vec<Sample>) {
-    let value = |point| Value::Number(number(point));
+fn kind_of<T>(data: &MetricData<T>) -> (Kind, Suffix) {
+    match data {
+        MetricData::Sum(sum) if sum.is_monotonic() => (Kind::Counter, Suffix::Total),
+        MetricData::Gauge(_) | MetricData::Sum(_) => (Kind::Gauge, Suffix::Gauge),
+        MetricData::Histogram(_) | MetricData::ExponentialHistogram(_) => {
+            (Kind::Histogram, Suffix::Distribution)
+        }
+    }
+}
+
+/// Samples; and where it is asked for, what they were before they became labels.
+type Points = Vec<(Sample, Origin)>;
+
+fn points(data: &AggregatedMetrics, added: &[(&str, &str)], with_origin: bool) -> Points {
+    match data {
+        AggregatedMetrics::F64(data) => typed_points(data, Number::Float, added, with_origin),
+        AggregatedMetrics::I64(data) => typed_points(data, Number::Int, added, with_origin),
+        AggregatedMetrics::U64(data) => typed_points(data, Number::Uint, added, with_origin),
+    }
+}
+
+fn typed_points<T: Copy>(
+    data: &MetricData<T>,
+    number: impl Fn(T) -> Number,
+    added: &[(&str, &str)],
+    with_origin: bool,
+) -> Points {
+    let (kind, _) = kind_of(data);
+    let simple = |value| Value::Number(number(value));
+    let point = |mut attributes: Attributes<'_>, value| {
+        attributes.sort();
+        let pairs: Vec<_> = attributes.iter().map(|(key, value)| (*key, value.as_ref())).collect();
+        let (labels, joined) = Labels::with_added(kind, &pairs, added);
+        let origin = if with_origin { Origin::new(&pairs, joined) } else { Origin::default() };
+        (Sample { labels, value }, origin)
+    };
     match data {
         MetricData::Gauge(gauge) => {
-            let samples = gauge.data_points().map(|p| sample(Kind::Gauge, p.attributes(), value(p.value())));
-            (Kind::Gauge, Suffix::Gauge, samples.collect())
+            gauge.data_points().map(|p| point(texts(p.attributes()), simple(p.value()))).collect()
         }
         MetricData::Sum(sum) => {
-            let (kind, suffix) = match sum.is_monotonic() {
-                true => (Kind::Counter, Suffix::Total),
-                false => (Kind::Gauge, Suffix::Gauge),
-            };
-            let samples = sum.data_points().map(|p| sample(kind, p.attributes(), value(p.value())));
-            (kind, suffix, samples.collect())
+            sum.data_points().map(|p| point(texts(p.attributes()), simple(p.value()))).collect()
         }
         MetricData::Histogram(histogram) => {
-            let samples = histogram.data_points().map(|p| {
-                sample(Kind::Histogram, p.attributes(), Value::Histogram(explicit(p, number(p.sum()))))
-            });
-            (Kind::Histogram, Suffix::Distribution, samples.collect())
+            let value = |p| Value::Histogram(explicit(p, number(p.sum())));
+            histogram.data_points().map(|p| point(texts(p.attributes()), value(p))).collect()
         }
         MetricData::ExponentialHistogram(histogram) => {
-            let samples = histogram.data_points().map(|p| {
-                sample(Kind::Histogram, p.attributes(), Value::Histogram(exponential(p, number(p.sum()))))
-            });
-            (Kind::Histogram, Suffix::Distribution, samples.collect())
+            let value = |p| Value::Histogram(exponential(p, number(p.sum())));
+            histogram.data_points().map(|p| point(texts(p.attributes()), value(p))).collect()
         }
     }
 }
 
-fn sample<'a>(kind: Kind, attributes: impl Iterator<Item = &'a KeyValue>, value: Value) -> Sample {
-    let attributes: Vec<_> = attributes.map(|pair| (pair.key.as_str(), pair.value.as_str())).collect();
-    let labels = Labels::of(kind, attributes.iter().map(|(key, value)| (*key, value.as_ref())));
-    Sample { labels, value }
+type Attributes<'a> = Vec<(&'a str, Cow<'a, str>)>;
+
+/// Keys, and values as text.
+fn texts<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Attributes<'a> {
+    attributes.map(|pair| (pair.key.as_str(), text(&pair.value))).collect()
+}
+
+/// An attribute's value as text, as where the same data arrive by push.
+fn text(value: &opentelemetry::Value) -> Cow<'_, str> {
+    match value {
+        opentelemetry::Value::F64(value) => Cow::Owned(naming::value::double(*value)),
+        opentelemetry::Value::Array(Array::F64(list)) => {
+            Cow::Owned(json(list, |json, value| naming::value::push_json_double(json, *value)))
+        }
+        opentelemetry::Value::Array(Array::String(list)) => {
+            Cow::Owned(json(list, |json, text| naming::value::push_json_text(json, text.as_str())))
+        }
+        // Whole numbers and truth values are the same in JSON.
+        other => other.as_str(),
+    }
+}
+
+fn json<T>(list: &[T], push: impl Fn(&mut String, &T)) -> String {
+    let mut json = "[".to_owned();
+    for (at, value) in list.iter().enumerate() {
+        json.push_str(if at > 0 { "," } else { "" });
+        push(&mut json, value);
+    }
+    json.push(']');
+    json
 }
 
 fn explicit<T>(point: &HistogramDataPoint<T>, sum: Number) -> Histogram {

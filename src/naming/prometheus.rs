@@ -39,22 +39,42 @@ pub fn family_name(name: &str, unit: &str, suffix: Suffix) -> String {
 }
 
 /// A valid label name for an attribute key: `http.route` is `http_route`.
+///
+/// None begins with `__`, which is Prometheus's own: readers drop such a label, or refuse the whole page. A key without
+/// an ASCII letter or digit becomes `key_` and a hash of it, since nothing else of it would be left. `__name__` is
+/// `exported_name`, as Prometheus itself renames what collides.
 #[must_use]
 pub fn label_name(key: &str) -> Cow<'_, str> {
     let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if key.is_empty() {
-        return Cow::Borrowed("_");
-    }
     let digit_first = key.starts_with(|first: char| first.is_ascii_digit());
-    if !digit_first && key.chars().all(valid) {
+    if !digit_first
+        && !key.starts_with("__")
+        && key.bytes().any(|byte| byte.is_ascii_alphanumeric())
+        && key.chars().all(valid)
+    {
         return Cow::Borrowed(key);
+    }
+    if !key.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+        return Cow::Owned(format!("key_{:016x}", fnv1a(key.as_bytes())));
     }
     let mut name = String::with_capacity(key.len() + 4);
     if digit_first {
         name.push_str("key_");
     }
     name.extend(key.chars().map(|c| if valid(c) { c } else { '_' }));
+    if name == "__name__" {
+        return Cow::Borrowed("exported_name");
+    }
+    let beginning = name.bytes().take_while(|byte| *byte == b'_').count();
+    name.drain(..beginning.saturating_sub(1));
     Cow::Owned(name)
+}
+
+/// FNV-1a of 64 bits: the same in every process and on every machine.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The name's parts between characters that Prometheus does not allow, so that runs of them become one `_`.
@@ -186,8 +206,19 @@ mod tests {
             ("endpoint", "endpoint"),
             ("http.route", "http_route"),
             ("2nd", "key_2nd"),
-            ("", "_"),
-            ("é", "_"),
+            ("_private", "_private"),
+            ("__private", "_private"),
+            ("__meta__x", "_meta__x"),
+            ("é.x", "_x"),
+            ("größe", "gr__e"),
+            ("__name__", "exported_name"),
+            ("--name--", "exported_name"),
+            ("__name", "_name"),
+            // The offset basis of FNV-1a: the hash of nothing.
+            ("", "key_cbf29ce484222325"),
+            ("_", "key_af64124c8602484e"),
+            ("é", "key_0ac21707b7181e01"),
+            ("日本", "key_121d7e35a6d3ce91"),
         ] {
             assert_eq!(label_name(key), expected);
         }

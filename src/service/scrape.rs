@@ -66,7 +66,11 @@ impl Scrape {
         let start = Instant::now();
         match self.reader.collect() {
             Ok(collected) => {
-                let body = text::encode(&sdk::families(&collected));
+                let families = match self.reader.shows_scopes() {
+                    true => sdk::families_with_scopes(&collected),
+                    false => sdk::families(&collected),
+                };
+                let body = text::encode(&families);
                 self.duration.record(start.elapsed().as_secs_f64());
                 self.size.record(body.len() as u64);
                 ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], body).into_response()

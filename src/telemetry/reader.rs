@@ -15,7 +15,10 @@ use opentelemetry_sdk::{
 /// The pull view of the metrics: a handle to the one reader, or the reason why there is nothing to read. Clones read
 /// the same.
 #[derive(Clone, Debug)]
-pub struct Reader(Result<Source, &'static str>);
+pub struct Reader {
+    source: Result<Source, &'static str>,
+    shows_scopes: bool,
+}
 
 /// Why nothing was collected.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +33,24 @@ pub enum CollectError {
 
 impl Reader {
     pub(super) const fn of(source: Source) -> Self {
-        Self(Ok(source))
+        Self { source: Ok(source), shows_scopes: false }
     }
 
     /// One that has nothing to read, and says why.
     pub(super) const fn off(reason: &'static str) -> Self {
-        Self(Err(reason))
+        Self { source: Err(reason), shows_scopes: false }
+    }
+
+    /// The same, whose exposition is to have labels of the instrumentation scope, or not.
+    #[must_use]
+    pub fn showing_scopes(self, shows_scopes: bool) -> Self {
+        Self { shows_scopes, ..self }
+    }
+
+    /// Whether the exposition is to have labels of the instrumentation scope; not unless it was asked for.
+    #[must_use]
+    pub const fn shows_scopes(&self) -> bool {
+        self.shows_scopes
     }
 
     /// What all instruments stand at now.
@@ -43,7 +58,8 @@ impl Reader {
     /// # Errors
     /// [`CollectError`]
     pub fn collect(&self) -> Result<ResourceMetrics, CollectError> {
-        self.0.as_ref().map_err(|reason| CollectError::Off(reason))?.collect().map_err(CollectError::Failed)
+        let source = self.source.as_ref().map_err(|reason| CollectError::Off(reason))?;
+        source.collect().map_err(CollectError::Failed)
     }
 }
 

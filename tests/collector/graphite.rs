@@ -26,13 +26,13 @@ use pushpull::{
 
 use crate::{carbon::Carbon, support::*};
 
-const PLACE: &str = "graphite";
+pub(crate) const PLACE: &str = "graphite";
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-async fn lines_of(
+pub(crate) async fn lines_of(
     flags: &str,
     metrics: Vec<opentelemetry_proto::tonic::metrics::v1::Metric>,
     count: usize,

@@ -8,7 +8,7 @@ use std::{
 
 use axum::Router;
 use pushpull::{
-    collector::view::{Log, Series, Service, Source, Span},
+    collector::view::{Hidden, Log, Series, Service, Source, Span},
     console::{Console, Listening},
     net,
 };
@@ -30,6 +30,7 @@ pub(crate) struct Made {
     pub(crate) logs: Vec<Arc<Log>>,
     pub(crate) losses: Vec<(String, String, String, u64)>,
     pub(crate) services: Vec<Service>,
+    pub(crate) hidden: Vec<Hidden>,
 }
 
 impl Source for Made {
@@ -44,6 +45,9 @@ impl Source for Made {
     }
     fn losses(&self) -> Vec<(String, String, String, u64)> {
         self.losses.clone()
+    }
+    fn hidden(&self) -> Vec<Hidden> {
+        self.hidden.clone()
     }
     fn services(&self) -> Vec<Service> {
         self.services.clone()

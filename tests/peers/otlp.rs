@@ -24,7 +24,7 @@ fn the_python_sdk_pushes_all_signals_over_http() {
 }
 
 fn pushes_all_signals(protocol: &str, listener: &str) {
-    let mut product = Product::collect(&[]);
+    let mut product = Product::collect(&["--exposition-scope", "off"]);
     let printed = run(python_script("otlp_push.py").args([protocol, &product.url(listener, "")]), "")
         .unwrap_or_else(|complaints| panic!("the SDK complains: {complaints}"));
     let pushed: Pushed = serde_json::from_str(&printed).expect("what the script prints");

@@ -1,8 +1,6 @@
 //! The collector's exposition: every series it holds, and its own counts, for Prometheus to scrape; and
 //! whether it is alive and ready.
 
-use std::collections::HashSet;
-
 use axum::{
     Router,
     extract::State as Extract,
@@ -14,10 +12,7 @@ use axum::{
 use super::State;
 use crate::{
     collector::{own, pipeline::Pipeline},
-    exposition::{
-        family::{Family, Kind},
-        text,
-    },
+    exposition::text,
 };
 
 /// What a person finds here.
@@ -31,9 +26,10 @@ This is pushpull's collector. It has here
 /// `/metrics`, `/healthz` and `/readyz`; `/` names them.
 pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Router {
     let metrics = get(move |Extract(pipeline): Extract<Pipeline>| async move {
-        let exposed = pipeline.families();
-        let (mut families, hidden) = distinct(exposed.families);
-        families.extend(own::families(&pipeline, max_series, Some(exposed.hidden + hidden)));
+        let mut exposed = pipeline.families();
+        let own = own::families(&pipeline, max_series, Some(&exposed));
+        let mut families = std::mem::take(&mut exposed.families);
+        families.extend(own);
         ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text::encode(&families))
     });
     Router::new()
@@ -61,27 +57,4 @@ fn ready(pipeline: &Pipeline, sinks: &[State]) -> Response {
     }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, body).into_response()
-}
-
-/// The families whose names, and whose samples' names, none before them has, and how many samples the others
-/// have: a name that is there twice makes Prometheus refuse samples, or take one series for another.
-fn distinct(mut families: Vec<Family>) -> (Vec<Family>, usize) {
-    let mut taken = HashSet::new();
-    let mut hidden = 0;
-    families.retain(|family| {
-        let suffixes: &[&str] = match family.kind {
-            Kind::Counter | Kind::Gauge => &[""],
-            Kind::Histogram => &["", "_bucket", "_sum", "_count"],
-            Kind::Summary => &["", "_sum", "_count"],
-        };
-        let names = || suffixes.iter().map(|suffix| format!("{}{suffix}", family.name));
-        let free = !family.name.starts_with(own::PREFIX) && !names().any(|name| taken.contains(&name));
-        if free {
-            taken.extend(names());
-        } else {
-            hidden += family.samples.len();
-        }
-        free
-    });
-    (families, hidden)
 }

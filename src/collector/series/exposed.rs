@@ -1,23 +1,40 @@
 //! What the table shows: families for a scrape, and series for a person.
+//!
+//! Of series that come to one name with one set of labels, the one that sorts first by scope, resource, name and
+//! attributes is shown, so that it changes only when such a one comes or ends.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use super::{Resource, Stream, Table};
+use super::{
+    Resource, Table,
+    collision::{self, Hidden, Reason},
+    identity::Descriptor,
+    stream::Stream,
+};
 use crate::{
     collector::export::graphite::lines::part_path,
-    exposition::family::{Family, Kind, Labels, Number, Sample, Value},
+    config::ExpositionLabels,
+    exposition::family::{Family, Kind, Labels, Number, Sample, Value, distinct},
 };
+
+/// What the names of the collector's own families begin with; no other family is shown under such a name.
+pub const OWN_PREFIX: &str = "pushpull_collector_";
+/// How many series that come to one are looked at for what tells them apart.
+const COMPARED: usize = 16;
 
 /// What a scrape shows of the table.
 #[derive(Debug, Default)]
 pub struct Exposed {
     /// Families by name, `target_info` before all others.
     pub families: Vec<Family>,
-    /// Series that are not shown, since another type has their family's name.
-    pub hidden: usize,
+    /// What is not shown.
+    pub hidden: Hidden,
+    /// Series, and targets, that have a label with the values of several attributes.
+    pub joined: usize,
 }
 
 /// One series, for a person to look at.
@@ -37,48 +54,56 @@ pub struct Snapshot {
     pub path: Option<String>,
 }
 
-impl Table {
-    /// Every series as families by name, samples by labels, `target_info` of each resource that has any
-    /// included. Where
-    /// streams share a family and its labels, the newest point is shown; of two types, the first.
+impl Exposed {
+    /// Leaves out families whose names clash with those of others, or with the collector's own.
     #[must_use]
-    pub fn families(&self) -> Exposed {
-        let mut hidden = 0;
-        let mut families = BTreeMap::new();
-        let mut targets = HashMap::new();
-        for (_, stream) in &self.streams {
-            let Some(time) = stream.state.time() else { continue };
-            let resource = &stream.descriptor.resource;
-            targets.insert(resource.id, resource);
-            let (first, streams) = families
-                .entry(&stream.descriptor.family)
-                .or_insert_with(|| (&*stream.descriptor, Vec::new()));
-            if first.kind() == stream.descriptor.kind() {
-                streams.push((stream, time));
-            } else {
-                hidden += 1;
+    pub fn distinct(mut self) -> Self {
+        let (own, families) =
+            self.families.into_iter().partition(|family| family.name.starts_with(OWN_PREFIX));
+        let (families, clashing) = distinct(families);
+        self.families = families;
+        for (reason, families) in [(Reason::Reserved, own), (Reason::Name, clashing)] {
+            for family in families {
+                self.hidden.add(&family.name, reason, family.samples.len(), || collision::of_family(reason));
             }
         }
-        let targets = target_info(targets.into_values());
-        let families = families.into_iter().map(|(name, (descriptor, mut streams))| {
-            streams.sort_by(|(a, a_time): &(&Stream, u64), (b, b_time)| {
-                a.labels.cmp(&b.labels).then(b_time.cmp(a_time))
-            });
-            streams.dedup_by(|(later, _), (first, _)| later.labels == first.labels);
-            let samples = streams.into_iter().filter_map(|(stream, _)| {
-                Some(Sample { labels: stream.labels.clone(), value: stream.state.value()?.into_owned() })
-            });
-            let samples = samples.collect();
-            Family { name: name.to_owned(), help: descriptor.help.clone(), kind: descriptor.kind(), samples }
-        });
-        Exposed { families: targets.into_iter().chain(families).collect(), hidden }
+        self
+    }
+}
+
+impl Table {
+    /// Every series as families by name, samples by labels, `target_info` of each target that has any included.
+    #[must_use]
+    pub fn families(&self) -> Exposed {
+        let mut exposed = Exposed::default();
+        let mut families: BTreeMap<&str, Vec<&Stream>> = BTreeMap::new();
+        let mut resources = HashMap::new();
+        for (_, stream) in self.streams.iter().filter(|(_, stream)| stream.state.time().is_some()) {
+            let resource = &stream.descriptor.resource;
+            resources.insert(resource.id, resource);
+            exposed.joined += usize::from(stream.origin.is_joined());
+            families.entry(&stream.descriptor.family).or_default().push(stream);
+        }
+        let targets = target_info(resources.into_values(), &mut exposed.joined);
+        let (shown, hidden) = (&self.exposition, &mut exposed.hidden);
+        let families =
+            families.into_iter().filter_map(|(name, streams)| family(name, streams, shown, hidden));
+        exposed.families = targets.into_iter().chain(families).collect();
+        exposed
     }
 
-    /// Every series as a person compares it: numbers by themselves, histograms by their count and sum.
+    /// Every series as a person compares it: numbers by themselves, histograms by their count and sum. Of those that
+    /// come to one name and labels, the one that a scrape shows is the first.
     #[must_use]
     pub fn snapshots(&self) -> Vec<Snapshot> {
+        let mut streams: Vec<&Stream> = self.streams.iter().map(|(_, stream)| stream).collect();
+        streams.sort_by(|a, b| {
+            (&a.descriptor.family, &a.labels)
+                .cmp(&(&b.descriptor.family, &b.labels))
+                .then_with(|| in_order(a, b))
+        });
         let mut snapshots = Vec::new();
-        for (_, stream) in &self.streams {
+        for stream in streams {
             let (Some(value), Some(time)) = (stream.state.value(), stream.state.time()) else { continue };
             let mut add = |suffix: &str, part: &str, value: Number| {
                 snapshots.push(Snapshot {
@@ -102,18 +127,84 @@ impl Table {
                 }
             }
         }
+        // The order of those that are alike stays.
         snapshots.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
         snapshots
     }
 }
 
-fn target_info<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>) -> Option<Family> {
-    let mut labels: Vec<_> = resources.filter_map(|resource| resource.target_info.clone()).collect();
-    if labels.is_empty() {
+/// The order in which series of one name with the same labels are shown: the first one is.
+fn in_order(a: &Stream, b: &Stream) -> Ordering {
+    a.descriptor.compare(&b.descriptor).then_with(|| a.origin.cmp(&b.origin))
+}
+
+/// One family of these series, and what is not shown of them.
+fn family(
+    name: &str,
+    mut streams: Vec<&Stream>,
+    exposition: &ExpositionLabels,
+    hidden: &mut Hidden,
+) -> Option<Family> {
+    let first = first_of(streams.iter().copied())?;
+    let kind = first.descriptor.kind();
+    let others = || streams.iter().filter(|stream| stream.descriptor.kind() != kind).copied();
+    if let Some(other) = others().next() {
+        let remedy = || collision::remedy(Reason::Type, &[first, other], exposition);
+        hidden.add(name, Reason::Type, others().count(), remedy);
+        streams.retain(|stream| stream.descriptor.kind() == kind);
+    }
+    let described = streams.iter().filter(|stream| !stream.descriptor.help.is_empty()).copied();
+    let help = first_of(described).map(|stream| stream.descriptor.help.clone()).unwrap_or_default();
+    streams.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+    let mut others: BTreeMap<Reason, (usize, Vec<&Stream>)> = BTreeMap::new();
+    let mut samples = Vec::with_capacity(streams.len());
+    for alike in streams.chunk_by(|a, b| a.labels == b.labels) {
+        let Some(shown) = alike.iter().copied().min_by(|a, b| in_order(a, b)) else { continue };
+        for other in alike.iter().copied().filter(|other| !std::ptr::eq(*other, shown)) {
+            let (series, among) = others.entry(Reason::of(shown, other, exposition)).or_default();
+            *series += 1;
+            // Those of the first label set stand for all.
+            match among.first() {
+                None => among.extend([shown, other]),
+                Some(first) if std::ptr::eq(*first, shown) && among.len() < COMPARED => among.push(other),
+                Some(_) => {}
+            }
+        }
+        let Some(value) = shown.state.value() else { continue };
+        samples.push(Sample { labels: shown.labels.clone(), value: value.into_owned() });
+    }
+    for (reason, (series, among)) in others {
+        hidden.add(name, reason, series, || collision::remedy(reason, &among, exposition));
+    }
+    Some(Family { name: name.to_owned(), help, kind, samples })
+}
+
+/// The series whose metric sorts first. Most have the metric of the one before them.
+fn first_of<'a>(streams: impl Iterator<Item = &'a Stream>) -> Option<&'a Stream> {
+    let mut seen: Option<&Descriptor> = None;
+    let new = streams.filter(|stream| {
+        let descriptor: &Descriptor = &stream.descriptor;
+        !seen.replace(descriptor).is_some_and(|seen| std::ptr::eq(seen, descriptor))
+    });
+    new.min_by(|a, b| a.descriptor.compare(&b.descriptor))
+}
+
+/// One for each job and instance: that of the resource that came last.
+fn target_info<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>, joined: &mut usize) -> Option<Family> {
+    let mut targets: HashMap<(&str, &str), &Resource> = HashMap::new();
+    for resource in resources.filter(|resource| resource.target_info.is_some()) {
+        let newest = targets.entry((&resource.job, &resource.instance)).or_insert(resource);
+        if newest.id < resource.id {
+            *newest = resource;
+        }
+    }
+    if targets.is_empty() {
         return None;
     }
+    *joined += targets.values().filter(|resource| resource.joined).count();
+    let mut labels: Vec<_> =
+        targets.into_values().filter_map(|resource| resource.target_info.clone()).collect();
     labels.sort_unstable();
-    labels.dedup();
     Some(Family {
         name: "target_info".to_owned(),
         help: "Target metadata".to_owned(),

@@ -3,28 +3,27 @@
 //! Keys are byte strings, so that a point of a known series is found without an allocation.
 
 use std::{
-    borrow::Cow,
-    collections::BTreeMap,
+    cmp::Ordering,
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{self, AtomicBool},
     },
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value as Any};
 use siphasher::sip128::SipHasher13;
 
+use super::target::{Resource, Scope, Tags};
 use crate::{
     collector::{
         export::graphite::spool,
         wire::{Attribute, Metric, Metrics},
     },
-    exposition::family::{Kind, Labels},
+    config::ExpositionLabels,
+    exposition::family::{Kind, Labels, Origin},
     naming::{
         graphite::{Names, Path, Series, Shape},
-        prometheus::{Suffix, family_name, label_name},
+        prometheus::{Suffix, family_name},
     },
 };
 
@@ -41,60 +40,6 @@ const MAX_HELP: usize = 1024;
 /// bound in bytes.
 pub(super) const TOO_LONG: &str = "too_long";
 
-/// The entity that points, spans and log records are from.
-#[derive(Debug)]
-pub struct Resource {
-    pub(super) id: u32,
-    /// The same in every process; `id` is this one's.
-    identity: u128,
-    /// `service.name`, or empty.
-    pub service: String,
-    /// `service.version`, or empty.
-    pub version: String,
-    /// `service.instance.id`, or empty.
-    pub instance: String,
-    /// `service.namespace/service.name`, as Prometheus's `job`.
-    job: String,
-    /// The labels of its `target_info`, if it has any.
-    pub(super) target_info: Option<Labels>,
-    /// The attributes that become tags in Graphite.
-    tags: Vec<(String, String)>,
-}
-
-impl Resource {
-    /// `key` is its [`resource_key`].
-    pub(super) fn new(id: u32, resource: &[Attribute<'_>], key: &[u8], graphite_tags: &[String]) -> Self {
-        let identity = stable(0, key);
-        let attributes: BTreeMap<&str, Cow<'_, str>> =
-            resource.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
-        let attribute = |key: &str| attributes.get(key).map(|value| value.to_string()).unwrap_or_default();
-        let (service, namespace) = (attribute("service.name"), attribute("service.namespace"));
-        let instance = attribute("service.instance.id");
-        let job = match (namespace.is_empty(), service.is_empty()) {
-            (false, false) => format!("{namespace}/{service}"),
-            _ => service.clone(),
-        };
-        let target_info = (!job.is_empty() || !instance.is_empty()).then(|| {
-            let identifying = ["service.name", "service.namespace", "service.instance.id"];
-            let rest = attributes.iter().filter(|(key, _)| !identifying.contains(key));
-            let rest = rest.map(|(key, value)| (exported(key), value.as_ref()));
-            Labels::new(rest.chain([("job", job.as_str()), ("instance", instance.as_str())]))
-        });
-        let tag = |key: &String| Some((key.clone(), attributes.get(key.as_str())?.to_string()));
-        let tags = graphite_tags.iter().filter_map(tag).collect();
-        Self {
-            id,
-            identity,
-            version: attribute("service.version"),
-            service,
-            instance,
-            job,
-            target_info,
-            tags,
-        }
-    }
-}
-
 /// The type that a metric's name has for one service.
 #[derive(Debug)]
 pub(super) struct NamedType {
@@ -109,7 +54,7 @@ impl NamedType {
 
     /// Whether no other type was refused for the name before.
     pub(super) fn first_conflict(&self) -> bool {
-        !self.conflict_named.swap(true, Ordering::Relaxed)
+        !self.conflict_named.swap(true, atomic::Ordering::Relaxed)
     }
 }
 
@@ -120,24 +65,39 @@ pub(super) struct Descriptor {
     /// The same in every process; `id` is this one's.
     identity: u128,
     pub(super) resource: Arc<Resource>,
+    pub(super) scope: Arc<Scope>,
+    /// The metric's name and unit as they were sent.
+    pub(super) name: String,
+    pub(super) unit: String,
     pub(super) family: String,
     pub(super) help: String,
     /// Whether the metric goes to Graphite.
     pub(super) written: bool,
     named: Arc<NamedType>,
-    name: String,
+    /// The tags of its scope in Graphite, with those of its resource; nothing where it has the latter alone.
+    tags: Option<Tags>,
+}
+
+/// What a metric is of, and the type of its name.
+#[derive(Debug)]
+pub(super) struct Whose {
+    pub(super) resource: Arc<Resource>,
+    pub(super) scope: Arc<Scope>,
+    pub(super) tags: Option<Tags>,
+    pub(super) named: Arc<NamedType>,
+}
+
+/// One series as its sinks know it.
+pub(super) struct Shown {
+    pub(super) labels: Labels,
+    pub(super) origin: Origin,
+    pub(super) path: Option<Path>,
 }
 
 impl Descriptor {
     /// `key` is its [`descriptor_key`].
-    pub(super) fn new(
-        id: u32,
-        resource: Arc<Resource>,
-        metric: &Metric<'_>,
-        key: &[u8],
-        named: Arc<NamedType>,
-        written: bool,
-    ) -> Self {
+    pub(super) fn new(id: u32, whose: Whose, metric: &Metric<'_>, key: &[u8], written: bool) -> Self {
+        let Whose { resource, scope, tags, named } = whose;
         let suffix = match named.kind {
             Kind::Counter => Suffix::Total,
             Kind::Gauge => Suffix::Gauge,
@@ -147,11 +107,14 @@ impl Descriptor {
             id,
             identity: stable(resource.identity, key),
             resource,
+            scope,
+            name: metric.name.to_owned(),
+            unit: metric.unit.to_owned(),
             family: family_name(metric.name, metric.unit, suffix),
             help: metric.description.chars().take(MAX_HELP).collect(),
             written,
             named,
-            name: metric.name.to_owned(),
+            tags,
         }
     }
 
@@ -164,15 +127,40 @@ impl Descriptor {
         stable(self.identity, key)
     }
 
+    /// The order in which those that share a family are shown: by scope, resource, name and unit.
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        if std::ptr::eq(self, other) {
+            return Ordering::Equal;
+        }
+        self.scope
+            .compare(&other.scope)
+            .then_with(|| self.resource.compare(&other.resource))
+            .then_with(|| (&self.name, &self.unit).cmp(&(&other.name, &other.unit)))
+    }
+
+    /// The labels of its scope that are shown, by the attributes that they are made of.
+    pub(super) fn scope_labels(&self, exposition: &ExpositionLabels) -> &[(String, String)] {
+        match exposition.scope && !self.scope.is_statsd(&self.resource) {
+            true => &self.scope.labels,
+            false => &[],
+        }
+    }
+
     /// The exposition's labels and Graphite's path of the series with these attributes.
-    pub(super) fn series(&self, attributes: &[Attribute<'_>], names: &Names) -> (Labels, Option<Path>) {
+    pub(super) fn series(
+        &self,
+        attributes: &[Attribute<'_>],
+        names: &Names,
+        exposition: &ExpositionLabels,
+    ) -> Shown {
         let values: Vec<_> =
             attributes.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
+        let attributes: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_ref())).collect();
         let target = [("job", self.resource.job.as_str()), ("instance", self.resource.instance.as_str())];
-        let own = values.iter().map(|(key, value)| (exported(key), value.as_ref()));
-        let labels = Labels::of(self.kind(), own.chain(target));
+        let added = self.resource.labels.iter().chain(self.scope_labels(exposition));
+        let added: Vec<_> = added.map(|(key, value)| (key.as_str(), value.as_str())).chain(target).collect();
+        let (labels, joined) = Labels::with_added(self.kind(), &attributes, &added);
         let path = self.written.then(|| {
-            let attributes: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_ref())).collect();
             let service = self.resource.service.as_str();
             names.path(&Series {
                 name: &self.name,
@@ -182,22 +170,13 @@ impl Descriptor {
                     Kind::Summary => Shape::Summary,
                 },
                 service: (!service.is_empty()).then_some(service),
-                resource: &self.resource.tags,
+                resource: self.tags.as_ref().unwrap_or(&self.resource.tags),
                 attributes: &attributes,
             })
         });
-        (labels, path)
-    }
-}
-
-/// A point's attribute makes way for the target's label of the same name, as in a scrape by Prometheus; and
-/// for the metric's name, which to Prometheus is a label too and for which it would refuse the whole scrape.
-fn exported(key: &str) -> &str {
-    match key {
-        "job" => "exported_job",
-        "instance" => "exported_instance",
-        key if label_name(key) == "__name__" => "exported_name",
-        key => key,
+        let mut sorted = attributes;
+        sorted.sort_by_key(|(key, _)| *key);
+        Shown { labels, origin: Origin::new(&sorted, joined), path }
     }
 }
 
@@ -230,15 +209,28 @@ pub(super) fn descriptor_key(
     for part in [scope.name, scope.version, metric.name, metric.unit, kind.as_str()] {
         push(part, key);
     }
+    // Left out where it is empty, so that state which was spooled without it is found again.
+    if !scope.schema_url.is_empty() {
+        push(scope.schema_url, key);
+    }
     within(key, MAX_KEY)
 }
 
+/// The key of a scope.
+pub(super) fn scope_key(metrics: &Metrics<'_>, metric: &Metric<'_>, key: &mut Vec<u8>) {
+    let scope = metrics.scopes[metric.scope];
+    write_key(0, metrics.attributes(scope.attributes), key);
+    for part in [scope.name, scope.version, scope.schema_url] {
+        push(part, key);
+    }
+}
+
 /// The key of a name's type: within one service, as Graphite tells services apart.
-pub(super) fn type_key(resource: &Resource, metric: &Metric<'_>, key: &mut Vec<u8>) {
+pub(super) fn type_key(service: &str, tags: &Tags, metric: &Metric<'_>, key: &mut Vec<u8>) {
     key.clear();
     push(metric.name, key);
-    push(&resource.service, key);
-    for (tag, value) in &resource.tags {
+    push(service, key);
+    for (tag, value) in tags {
         push(tag, key);
         push(value, key);
     }
@@ -276,7 +268,7 @@ impl Keys {
 }
 
 /// What a key without its id, under something of the identity `under`, is known by beyond this process.
-fn stable(under: u128, key: &[u8]) -> u128 {
+pub(super) fn stable(under: u128, key: &[u8]) -> u128 {
     spool::identity(&[&under.to_le_bytes(), &key[size_of::<u32>()..]])
 }
 
@@ -309,34 +301,19 @@ fn push(part: &str, key: &mut Vec<u8>) {
     key.extend(part.as_bytes());
 }
 
-/// An attribute's value as text: "Mapping to non-OTLP formats" of the OpenTelemetry specification (strings
-/// as they are, bytes in base64, lists and maps as JSON).
-pub(crate) fn text(value: Option<&AnyValue>) -> Cow<'_, str> {
-    match value.and_then(|value| value.value.as_ref()) {
-        None => Cow::Borrowed(""),
-        Some(Any::StringValue(text)) => Cow::Borrowed(text),
-        Some(Any::BoolValue(value)) => Cow::Borrowed(if *value { "true" } else { "false" }),
-        Some(Any::IntValue(value)) => Cow::Owned(value.to_string()),
-        Some(Any::DoubleValue(value)) => Cow::Owned(value.to_string()),
-        Some(Any::BytesValue(bytes)) => Cow::Owned(STANDARD.encode(bytes)),
-        Some(list_or_map) => Cow::Owned(json(list_or_map).to_string()),
-    }
-}
-
-fn json(value: &Any) -> serde_json::Value {
-    let inner = |value: Option<&AnyValue>| {
-        value.and_then(|value| value.value.as_ref()).map_or(serde_json::Value::Null, json)
-    };
-    match value {
-        Any::StringValue(text) => text.as_str().into(),
-        Any::BoolValue(value) => (*value).into(),
-        Any::IntValue(value) => (*value).into(),
-        Any::DoubleValue(value) => (*value).into(),
-        Any::BytesValue(bytes) => STANDARD.encode(bytes).into(),
-        Any::ArrayValue(list) => list.values.iter().map(|value| inner(Some(value))).collect(),
-        Any::KvlistValue(map) => {
-            map.values.iter().map(|entry| (entry.key.clone(), inner(entry.value.as_ref()))).collect()
-        }
-        _ => serde_json::Value::Null,
-    }
+/// The parts of a key behind its id, as they were [`push`]ed.
+pub(super) fn parts(key: &[u8]) -> impl Iterator<Item = &str> {
+    let mut rest = key.get(size_of::<u32>()..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (length, behind) = match rest.split_first()? {
+            (&u8::MAX, behind) => {
+                let (length, behind) = behind.split_first_chunk()?;
+                (usize::try_from(u64::from_le_bytes(*length)).ok()?, behind)
+            }
+            (length, behind) => (usize::from(*length), behind),
+        };
+        let (part, behind) = behind.split_at_checked(length)?;
+        rest = behind;
+        str::from_utf8(part).ok()
+    })
 }

@@ -8,7 +8,6 @@ use super::{
     identity::Descriptor,
     kept::Kept,
     paths::{Membership, Paths},
-    plan::shortened,
     point,
     state::{self, State, Taken},
     times::Times,
@@ -16,7 +15,7 @@ use super::{
 use crate::{
     collector::export::graphite::lines::{Beside, Rendered, Writer, part_path},
     collector::wire::{Content, Point},
-    exposition::family::{Kind, Labels, Value},
+    exposition::family::{Kind, Labels, Origin, Value},
     naming::graphite::{Path, Style},
 };
 
@@ -28,6 +27,8 @@ pub(super) const MAX_LINES: usize = 256 * 1024 * 1024;
 pub(super) struct Stream {
     pub(super) descriptor: Arc<Descriptor>,
     pub(super) labels: Labels,
+    /// What distinguishes it from others with the same labels.
+    pub(super) origin: Arc<Origin>,
     /// Its path in Graphite, if it has one.
     pub(super) path: Option<Path>,
     pub(super) state: State,
@@ -171,20 +172,4 @@ pub(super) fn forget(stream: &Stream, paths: &mut Paths) {
     if let Some(path) = stream.shared_path() {
         paths.leave(&path, stream.shares);
     }
-}
-
-/// What is said of two series that share a path.
-pub(super) fn sharing(stream: &Stream, other: &Stream) -> String {
-    let path = stream.path.as_ref().map(|path| part_path(path, "")).unwrap_or_default();
-    let [a, b] = [stream, other].map(|stream| &stream.descriptor.resource);
-    let remedy = match a.id == b.id {
-        true => "give one of the metrics another name, or set --graphite-names tagged",
-        false => "tell them apart with --graphite-tags service.name,service.instance.id",
-    };
-    format!(
-        "two series write the Graphite path {path} at the same time, of the instances {:?} and {:?}; both are still \
-         written: {remedy}",
-        shortened(&b.instance),
-        shortened(&a.instance)
-    )
 }

@@ -54,7 +54,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn resource(&mut self, message: &'a [u8]) -> Read<()> {
-        let attributes = self.resource_attributes(whose(message)?)?;
+        let attributes = self.resource_attributes(whose(message)?.0)?;
         self.push(|metrics| &mut metrics.resources, attributes)?;
         for field in Fields::of(message) {
             if let (2, Field::Bytes(scope)) = field? {
@@ -78,8 +78,8 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn scope(&mut self, message: &'a [u8]) -> Read<()> {
-        let whose = whose(message)?;
-        let mut scope = Scope::default();
+        let (whose, schema_url) = whose(message)?;
+        let mut scope = Scope { schema_url, ..Scope::default() };
         let start = self.metrics.attributes.len();
         for field in Fields::of(whose) {
             match field? {
@@ -296,19 +296,19 @@ impl Point<'_> {
     }
 }
 
-/// The resource of a `ResourceMetrics`, or the scope of a `ScopeMetrics`: its first field, before the lists in its second.
-/// Of the third, its schema's URL, it matters only that it is a text.
-fn whose(message: &[u8]) -> Read<&[u8]> {
-    let mut found = None;
+/// The resource of a `ResourceMetrics`, or the scope of a `ScopeMetrics`: its first field, before the lists in its second;
+/// and the third, the URL of its schema.
+fn whose(message: &[u8]) -> Read<(&[u8], &str)> {
+    let (mut found, mut schema_url) = (None, "");
     for field in Fields::of(message) {
         match field? {
             (1, Field::Bytes(whose)) => once(&mut found, whose)?,
-            (3, field) => drop(text(field)?),
+            (3, field) => schema_url = text(field)?,
             (2, Field::Bytes(_)) | (4.., _) => {}
             _ => return Err(Unusual),
         }
     }
-    Ok(found.unwrap_or_default())
+    Ok((found.unwrap_or_default(), schema_url))
 }
 
 /// Key and value of an attribute as nearly all are written: the key, then a text, both short. Field by field, these

@@ -27,8 +27,9 @@ fn told_of_view(metrics: &Metrics<'_>) -> Vec<Told> {
         attributes.map(|attribute| format!("{}={}", attribute.key, attribute.value.text())).collect()
     };
     let tell = |metric: &Metric<'_>| {
-        let Scope { name, version, attributes: place } = metrics.scopes[metric.scope];
-        let scope = [vec![name.to_owned(), version.to_owned()], attributes(place)].concat();
+        let Scope { name, version, schema_url, attributes: place } = metrics.scopes[metric.scope];
+        let scope =
+            [name, version, schema_url].map(str::to_owned).into_iter().chain(attributes(place)).collect();
         let Metric { name, description, unit, data, temporality, is_monotonic, .. } = metric;
         let points = metrics.points(metric).iter().map(|point| {
             let content = match &point.content {
@@ -137,7 +138,8 @@ fn told_of_prost(request: &ExportMetricsServiceRequest) -> Vec<Told> {
         let attributes = resource.resource.as_ref().map_or(&[][..], |resource| &resource.attributes);
         for scope in &resource.scope_metrics {
             let of = scope.scope.clone().unwrap_or_default();
-            let of = [vec![of.name, of.version], told_of_attributes(&of.attributes)].concat();
+            let schema_url = scope.schema_url.clone();
+            let of = [vec![of.name, of.version, schema_url], told_of_attributes(&of.attributes)].concat();
             for metric in &scope.metrics {
                 use proto::metric::Data as D;
                 let (data, temporality, is_monotonic, points) = match &metric.data {

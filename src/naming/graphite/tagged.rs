@@ -30,8 +30,12 @@ pub(super) const fn name_limit(prefix: &str, shape: Shape) -> usize {
     clean::MAX_CHARS - part - prefix.len()
 }
 
-/// The tags in no order. A point's attribute makes way for the tag of a part and for the resource's of the same
-/// key, and becomes `exported_KEY`, as in a scrape by Prometheus.
+/// What Prometheus and those who read carbon's lines for it call the metric's name.
+const METRIC_NAME: &str = "__name__";
+const EXPORTED_METRIC_NAME: &str = "exported_name";
+
+/// The tags in no order. A point's attribute makes way for the tag of a part, for the resource's of the same key and for
+/// the metric's name, and becomes `exported_KEY`, as in a scrape by Prometheus.
 fn tags(series: &Series<'_>) -> Vec<String> {
     let parts: &[&str] = match series.shape {
         Shape::Number => &[],
@@ -51,9 +55,11 @@ fn tags(series: &Series<'_>) -> Vec<String> {
             // No text has a byte of this value.
             let original = [key.as_bytes(), &[0xff], &repeated.to_le_bytes()].concat();
             tags.push(format!(";{}={value}", clean::hashed_key(key, &original)));
+        } else if *key == METRIC_NAME {
+            tags.push(format!(";{EXPORTED_METRIC_NAME}={value}"));
         } else if makes_way(key) {
             tags.push(format!(";{}={value}", exported(key)));
-        } else if key.strip_prefix("exported_").is_some_and(makes_way) {
+        } else if *key == EXPORTED_METRIC_NAME || key.strip_prefix("exported_").is_some_and(makes_way) {
             tags.push(format!(";{}={value}", clean::hashed_key(key, key.as_bytes())));
         } else {
             tags.push(format!(";{}={value}", clean::key(key)));

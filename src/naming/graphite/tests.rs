@@ -79,6 +79,9 @@ fn attributes_that_are_named_like_what_is_made_of_others_stay_different() {
         path(&[("le", "1"), ("exported_le", "1")]),
         path(&[("le", "1"), ("exported_le", "2")]),
         path(&[("name", "1")]),
+        path(&[("__name__", "1")]),
+        path(&[("exported_name", "1")]),
+        path(&[("__name__", "1"), ("exported_name", "1")]),
         path(&[("name_82a3537ff0dbce7eec35", "1")]),
         path(&[("a", "1"), ("a", "2")]),
         path(&[("a", "2"), ("a", "1")]),
@@ -88,6 +91,7 @@ fn attributes_that_are_named_like_what_is_made_of_others_stay_different() {
         path(&[]),
     ];
     assert_eq!(paths.iter().collect::<HashSet<_>>().len(), paths.len(), "{paths:#?}");
+    assert!(path(&[("__name__", "1")]).ends_with(";exported_name=1"));
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn carbon(path: &str) -> Result<BTreeMap<String, String>, String> {
 
 /// Texts that somebody's rule treats in some way.
 fn text() -> impl Strategy<Value = String> {
-    const PIECES: [&str; 37] = [
+    const PIECES: [&str; 38] = [
         "a",
         "b",
         "A",
@@ -184,6 +188,7 @@ fn text() -> impl Strategy<Value = String> {
         "\"",
         "\"}",
         "name",
+        "__name__",
         "exported_",
         "le",
         "quantile",

@@ -222,6 +222,7 @@ fn bridge(folder: &Path, ports: Ports) -> Peer {
             ("PUSHPULL_OTLP_HTTP", local(ports.bridge_http)),
             ("PUSHPULL_STATSD", "off".to_owned()),
             ("PUSHPULL_EXPOSITION", local(ports.bridge_exposition)),
+            ("PUSHPULL_EXPOSITION_SCOPE", "off".to_owned()),
             ("PUSHPULL_GRAPHITE", local(ports.carbon)),
         ],
         folder,
