@@ -115,7 +115,8 @@ async fn says_which_endpoint_could_not_be_read_and_shows_the_rest() {
     let failing =
         Served::new(Router::new().route("/metrics/", get(|| async { StatusCode::SERVICE_UNAVAILABLE })))
             .await;
-    let huge = exposition("x".repeat((16 << 20) + 1)).await;
+    let huge = exposition("x".repeat((4 << 20) + 1)).await;
+    let long = exposition("up 1\n".repeat(20_001)).await;
     let binary =
         Served::new(Router::new().route("/metrics/", get(|| async { b"up 1\n\xff 2\n".to_vec() }))).await;
     let urls = vec![
@@ -124,6 +125,7 @@ async fn says_which_endpoint_could_not_be_read_and_shows_the_rest() {
         format!("http://{}/metrics/", silent.local_addr().unwrap()).parse().unwrap(),
         failing.url("/metrics/"),
         huge.url("/metrics/"),
+        long.url("/metrics/"),
         binary.url("/metrics/"),
         "https://localhost/metrics/".parse().unwrap(),
     ];
@@ -135,7 +137,8 @@ async fn says_which_endpoint_could_not_be_read_and_shows_the_rest() {
         "could not be read: no connection: ",
         "could not be read: no full answer within 1s",
         "could not be read: it answered 503 Service Unavailable",
-        "could not be read: the answer is larger than 16 MiB",
+        "could not be read: the answer is larger than 4 MiB",
+        "could not be read: the answer has more than 20000 samples",
         "could not be read: the answer is not UTF-8",
         "could not be read: only http: addresses can be pulled here",
     ];
