@@ -25,8 +25,10 @@ pub(super) struct Activity {
 
 #[derive(Debug)]
 struct State {
-    /// Requests with a handler, or a body of an answer, that is at work.
+    /// Requests whose handler is at work.
     handled: usize,
+    /// Answers that wait for more of their own body, as a stream does that says what changes.
+    waiting: usize,
     /// Bodies of requests that are not here to their end.
     partial: usize,
     /// Answers that the client is to take.
@@ -78,6 +80,7 @@ impl Activity {
         let now = Instant::now();
         let state = State {
             handled: 0,
+            waiting: 0,
             partial: 0,
             sending: 0,
             taken: now,
@@ -110,7 +113,7 @@ impl Activity {
                 part => Spoken::Preface(part),
             };
         }
-        let begins = state.head.is_none() && state.handled == 0 && state.sending == 0;
+        let begins = state.head.is_none() && !state.has_request();
         if begins && state.spoken != Spoken::Http2 {
             state.head = Some(Instant::now());
         }
@@ -144,8 +147,7 @@ impl Activity {
 
     /// Whether there is a request that is not answered to its end.
     pub(super) fn has_request(&self) -> bool {
-        let state = self.state.lock();
-        state.handled > 0 || state.sending > 0
+        self.state.lock().has_request()
     }
 
     /// Asks it to make room for another.
@@ -160,6 +162,10 @@ impl Activity {
 }
 
 impl State {
+    const fn has_request(&self) -> bool {
+        self.handled > 0 || self.waiting > 0 || self.sending > 0
+    }
+
     fn due(&self, bounds: &Bounds) -> Option<(Instant, Overdue)> {
         if let Some(parting) = self.parting {
             return Some((parting, Overdue::Stuck));
@@ -167,7 +173,7 @@ impl State {
         if self.sending > 0 {
             return Some((self.taken + bounds.stalled, Overdue::Stuck));
         }
-        if self.handled > 0 {
+        if self.has_request() {
             return None;
         }
         Some(match (self.head, self.spoken) {
@@ -188,10 +194,28 @@ pub(super) struct Exchange {
 /// Whose turn it is in a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The handler's, or that of the answer's body.
-    Ours,
+    /// The handler's.
+    Handled,
+    /// That of the answer's body.
+    Waiting,
     /// The client's: it is to take what there is of the answer.
-    Theirs,
+    Sending,
+}
+
+impl State {
+    const fn count(&mut self, step: Step) -> &mut usize {
+        match step {
+            Step::Handled => &mut self.handled,
+            Step::Waiting => &mut self.waiting,
+            Step::Sending => &mut self.sending,
+        }
+    }
+
+    const fn go(&mut self, from: &mut Step, to: Step) {
+        *self.count(*from) -= 1;
+        *self.count(to) += 1;
+        *from = to;
+    }
 }
 
 impl Exchange {
@@ -200,42 +224,31 @@ impl Exchange {
         state.handled += 1;
         state.head = None;
         drop(state);
-        Self { activity: Arc::clone(activity), step: Step::Ours }
+        Self { activity: Arc::clone(activity), step: Step::Handled }
     }
 
     /// The answer waits for more of its body.
     pub(super) fn is_ours(&mut self) {
-        if self.step == Step::Theirs {
-            self.step = Step::Ours;
-            let mut state = self.activity.state.lock();
-            state.sending -= 1;
-            state.handled += 1;
-        }
+        self.activity.state.lock().go(&mut self.step, Step::Waiting);
     }
 
     /// There is something for the client to take, which took all that was there before.
     pub(super) fn is_theirs(&mut self) {
         let mut state = self.activity.state.lock();
         state.taken = Instant::now();
-        if self.step == Step::Ours {
-            self.step = Step::Theirs;
-            if state.handled > state.partial {
-                state.whole = Some(state.taken);
-            }
-            state.handled -= 1;
-            state.sending += 1;
+        // The handler is done, and the request was whole but for a body that it did not want.
+        if self.step == Step::Handled && state.handled > state.partial {
+            state.whole = Some(state.taken);
         }
+        state.go(&mut self.step, Step::Sending);
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
         let mut state = self.activity.state.lock();
-        match self.step {
-            Step::Ours => state.handled -= 1,
-            Step::Theirs => state.sending -= 1,
-        }
-        if state.handled == 0 && state.sending == 0 {
+        *state.count(self.step) -= 1;
+        if !state.has_request() {
             state.since = Instant::now();
         }
     }
@@ -334,6 +347,8 @@ mod tests {
         exchange.is_theirs();
         let answered = activity.standing();
         assert!(matches!(answered, Some(Standing::Asked(_))));
+        exchange.is_ours();
+        assert_eq!(activity.standing(), answered, "a stream that waits keeps no place by that");
         drop(exchange);
         assert_eq!(activity.standing(), answered);
     }

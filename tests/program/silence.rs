@@ -357,9 +357,20 @@ async fn a_handler_may_take_its_time() {
     });
     let mut waiting = house.application.open().await;
     waiting.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    // A stream that says what changes may be silent for as long as nothing does.
+    let grpc = house.doors.iter().find(|door| door.name == "OTLP/gRPC").unwrap();
+    let (client, connection) = h2::client::handshake(grpc.open().await).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://test/grpc.health.v1.Health/Watch");
+    let request = request.header("content-type", "application/grpc").body(()).unwrap();
+    let (watched, mut asked) = client.ready().await.unwrap().send_request(request, false).unwrap();
+    asked.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+    let mut watched = timeout(DEADLINE, watched).await.unwrap().unwrap();
+    assert!(timeout(DEADLINE, watched.body_mut().data()).await.unwrap().is_some());
     for _ in 0..5 {
         house.application.is_closed_after(&[]).await;
     }
+    assert!(timeout(Duration::from_millis(1), watched.body_mut().data()).await.is_err(), "it goes on");
     house.release.notify_one();
     let answer = String::from_utf8(closed(house.application, &mut waiting).await).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
