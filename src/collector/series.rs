@@ -7,6 +7,7 @@ mod apply;
 mod beginning;
 mod collision;
 mod cumulative;
+mod ended;
 mod exposed;
 mod identity;
 mod kept;
@@ -16,6 +17,7 @@ mod plan;
 mod point;
 mod quantile;
 mod rivals;
+pub(in crate::collector) mod share;
 mod state;
 mod stream;
 mod target;
@@ -48,6 +50,7 @@ use self::{
     kept::Kept,
     paths::{Paths, Turn},
     rivals::Rivals,
+    share::Shares,
     state::State,
     stream::{Stream, forget},
     target::{SCOPE_NAME, SCOPE_VERSION, Scope},
@@ -56,7 +59,7 @@ use self::{
 use super::{
     export::{self, graphite::lines::line_bytes},
     refusals::Named,
-    wire::{Attribute, Metric, Metrics, Point},
+    wire::{Attribute, Metric, Metrics, Point, Receiver},
 };
 use crate::{
     config::{ExpositionLabels, GraphiteLines},
@@ -77,6 +80,10 @@ type Described = Result<Arc<Descriptor>, &'static str>;
 #[derive(Debug)]
 pub struct Table {
     max_series: usize,
+    /// Of the streams.
+    shares: Shares,
+    /// Of the descriptors, of which some may have no stream any more.
+    described: Shares,
     histogram_bounds: Arc<[f64]>,
     exposition: ExpositionLabels,
     graphite: GraphiteLines,
@@ -110,6 +117,8 @@ impl Table {
     pub fn new(max_series: usize, histogram_bounds: &[f64]) -> Self {
         Self {
             max_series,
+            shares: Shares::new(max_series, false),
+            described: Shares::new(2 * max_series, false),
             histogram_bounds: histogram_bounds.into(),
             exposition: ExpositionLabels::default(),
             graphite: GraphiteLines::default(),
@@ -172,7 +181,7 @@ impl Table {
     /// `clock` is the time of day.
     #[must_use]
     pub fn plan(&mut self, metrics: &Metrics<'_>, now: Instant, clock: SystemTime) -> Plan {
-        let mut plan = Plan::default();
+        let mut plan = Plan { receiver: metrics.receiver, ..Plan::default() };
         plan.slots.reserve_exact(metrics.len());
         let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
         let mut rivals = Rivals::default();
@@ -193,11 +202,19 @@ impl Table {
             let keys: Vec<_> = batch.iter().map(key).collect();
             let known = self.known(&keys, now);
             for (((metric, descriptor, point), key), known) in batch.into_iter().zip(keys).zip(known) {
+                let ends = metrics.receiver == Receiver::Statsd && point::no_recorded_value(point);
                 let slot = match (known, descriptor) {
-                    (Some(slot), _) => Ok(slot),
+                    (Some(slot), _) => {
+                        plan.leaving += usize::from(ends);
+                        Ok(slot)
+                    }
+                    (None, _) if ends => {
+                        plan.slots.push(None);
+                        continue;
+                    }
                     (None, Ok(descriptor)) => key.and_then(|key| {
                         let attributes = metrics.attributes(point.attributes);
-                        self.stream(descriptor, key, attributes, now, &mut plan.made)
+                        self.stream(descriptor, key, attributes, now, &mut plan)
                     }),
                     (None, Err(reason)) => Err(*reason),
                 };
@@ -269,6 +286,7 @@ impl Table {
         for key in plan.made {
             if let Some(slot) = self.index.remove(&key) {
                 forget(&self.streams.remove(slot), &mut self.paths);
+                self.shares.remove(plan.receiver);
             }
         }
     }
@@ -291,11 +309,15 @@ impl Table {
     /// Forgets streams that were not heard of for [`STALE_AFTER`], and what only they needed.
     pub fn sweep(&mut self, now: Instant) {
         let (streams, paths, beginnings) = (&mut self.streams, &mut self.paths, &mut self.beginnings);
+        let shares = &mut self.shares;
         let mut kept = self.kept.as_mut();
         beginnings.sweep(now, |identity| kept.iter_mut().for_each(|kept| kept.is_gone(identity)));
         kept.iter_mut().for_each(|kept| kept.sweep(now));
         self.index.retain(|_, slot| {
-            let fresh = now.saturating_duration_since(streams[*slot].heard) < STALE_AFTER;
+            let stream = &streams[*slot];
+            // Those of StatsD end when its receiver says so, however seldom it flushes.
+            let is_ended_by_receiver = stream.descriptor.receiver == Receiver::Statsd;
+            let fresh = is_ended_by_receiver || now.saturating_duration_since(stream.heard) < STALE_AFTER;
             if !fresh {
                 let stream = streams.remove(*slot);
                 if let (Some(path), Some(second)) = (&stream.path, stream.beginning) {
@@ -305,14 +327,11 @@ impl Table {
                     kept.is_gone(**identity);
                 }
                 forget(&stream, paths);
+                shares.remove(stream.descriptor.receiver);
             }
             fresh
         });
-        self.descriptors.retain(|_, descriptor| Arc::strong_count(descriptor) > 1);
-        self.resources.retain(|_, resource| Arc::strong_count(resource) > 1);
-        self.types.retain(|_, named| Arc::strong_count(named) > 1);
-        self.scopes.retain(|_, scope| Arc::strong_count(scope) > 1);
-        self.origins.retain(|origin| Arc::strong_count(origin) > 1);
+        self.tidy();
     }
 
     fn descriptor<'m>(
@@ -330,7 +349,10 @@ impl Table {
         identity::resource_key(resource, &mut self.key)?;
         let resource = match self.resources.get(&self.key[..]) {
             Some(resource) => Arc::clone(resource),
-            None if self.resources.len() >= self.max_series => return Err("max_series"),
+            // That of StatsD is one.
+            None if self.resources.len() >= self.max_series && metrics.receiver == Receiver::Otlp => {
+                return Err("max_series");
+            }
             None => {
                 let key: Arc<[u8]> = self.key[..].into();
                 let (tags, labels) = (&self.graphite.tags, &self.exposition);
@@ -341,10 +363,14 @@ impl Table {
             }
         };
         identity::descriptor_key(&resource, metrics, metric, kind, &mut self.key)?;
+        if metrics.receiver == Receiver::Statsd {
+            identity::push("StatsD", &mut self.key);
+        }
         if let Some(descriptor) = self.descriptors.get(&self.key) {
+            plan.note_end(metrics, metric, descriptor);
             return Ok(Arc::clone(descriptor));
         }
-        if self.descriptors.len() >= self.max_series {
+        if !self.described.has_room(metrics.receiver, 0) {
             return Err("max_series");
         }
         let descriptor_key = std::mem::take(&mut self.key);
@@ -352,13 +378,17 @@ impl Table {
         let tags = scope.tags(&resource, &self.graphite.tags);
         identity::type_key(&resource.service, tags.as_ref().unwrap_or(&resource.tags), metric, &mut self.key);
         // Where scopes are tags, each has a type of its own.
-        let apart = self.graphite.tags.iter().any(|tag| [SCOPE_NAME, SCOPE_VERSION].contains(&tag.as_str()));
+        let apart = metrics.receiver == Receiver::Statsd
+            || self.graphite.tags.iter().any(|tag| [SCOPE_NAME, SCOPE_VERSION].contains(&tag.as_str()));
         let first = || if apart { kind } else { rivals.first_kind(metrics, metric, kind) };
         let named = self.named_type(&resource.service, metric, kind, first, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
         let whose = Whose { resource, scope, tags, named };
-        let made = Arc::new(Descriptor::new(self.next_id, whose, metric, &self.key, written));
+        let mut made = Descriptor::new(self.next_id, whose, metric, &self.key, written);
+        made.receiver = metrics.receiver;
+        let made = Arc::new(made);
+        self.described.add(metrics.receiver);
         self.next_id = self.next_id.wrapping_add(1);
         self.descriptors.insert(self.key.clone(), Arc::clone(&made));
         Ok(made)
@@ -370,15 +400,16 @@ impl Table {
         key: Key,
         attributes: &[Attribute<'_>],
         now: Instant,
-        made: &mut Vec<Key>,
+        plan: &mut Plan,
     ) -> Result<usize, &'static str> {
         // A point before it may have made it.
         if let Some(slot) = self.index.get(&key) {
             return Ok(*slot);
         }
-        if self.streams.len() >= self.max_series {
+        if !self.shares.has_room(plan.receiver, plan.leaving) {
             return Err("max_series");
         }
+        self.shares.add(plan.receiver);
         let Shown { labels, origin, path } = descriptor.series(attributes, &self.names, &self.exposition);
         let stream = Stream {
             descriptor: Arc::clone(descriptor),
@@ -398,7 +429,7 @@ impl Table {
         if self.written {
             self.join(slot);
         }
-        made.push(key);
+        plan.made.push(key);
         Ok(slot)
     }
 
@@ -421,6 +452,11 @@ impl Table {
         first: impl FnOnce() -> Kind,
         plan: &mut Plan,
     ) -> Result<Arc<NamedType>, &'static str> {
+        if plan.receiver == Receiver::Statsd {
+            // Its receiver sees to it that two types of one name can stand side by side.
+            identity::push(kind.as_str(), &mut self.key);
+        }
+        self.free_type(kind, plan);
         let named = match self.types.get(&self.key) {
             Some(named) => Arc::clone(named),
             None => {

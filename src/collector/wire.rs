@@ -33,9 +33,21 @@ type Read<T> = Result<T, ReadError>;
 /// Asked before memory is taken, with the bytes; says whether there are so many.
 type Memory<'m> = &'m mut dyn FnMut(usize) -> bool;
 
+/// By which receiver metrics came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receiver {
+    /// One of OTLP.
+    #[default]
+    Otlp,
+    /// That of `StatsD`, which makes one request of all that it holds.
+    Statsd,
+}
+
 /// Every metric of a request, in its order.
 #[derive(Debug, Default)]
 pub struct Metrics<'a> {
+    /// The receiver; of OTLP unless it says otherwise.
+    pub receiver: Receiver,
     /// The resources; one that comes twice is there twice.
     pub resources: Vec<Attributes>,
     /// The scopes, likewise.

@@ -17,7 +17,7 @@ use crate::collector::{
     batch::Signal,
     export::graphite::{lines::Rendered, spool::Entries},
     refusals,
-    wire::{Metric, Metrics, Point},
+    wire::{Attributes, Metric, Metrics, Point, Receiver},
 };
 
 /// What became of applied points.
@@ -68,6 +68,8 @@ struct Applying {
     applied: Applied,
     /// Streams whose totals are to be kept.
     totals: Vec<usize>,
+    /// Streams whose senders say that they have ended.
+    ended: Vec<(usize, Attributes)>,
 }
 
 impl Table {
@@ -95,6 +97,7 @@ impl Table {
                 ..Applied::default()
             },
             totals: Vec::new(),
+            ended: Vec::new(),
         };
         match order::of_times(metrics, &plan.slots) {
             None => {
@@ -114,11 +117,14 @@ impl Table {
                 }
             }
         }
-        let Applying { mut applied, totals, .. } = applying;
+        let Applying { mut applied, totals, ended, .. } = applying;
         // What waits for carbon is counted by its bytes. Shrunk to them each time, the lines would never be of a size
         // that the allocator has at hand: fresh pages cost more than writing them does.
         applied.lines.shrink_to(2 * applied.lines.len());
         self.keep(totals, &mut applied.state);
+        if metrics.receiver == Receiver::Statsd {
+            self.forget_ended(metrics, &ended);
+        }
         applied
     }
 
@@ -143,6 +149,8 @@ impl Table {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         if point::no_recorded_value(point) {
             stream.state.end();
+            stream.descriptor.named.note_end();
+            applying.ended.push((slot, point.attributes));
             return;
         }
         let mut ready = Ready::of(stream, point, delta, &self.histogram_bounds);

@@ -17,7 +17,7 @@ use super::target::{Resource, Scope, Tags};
 use crate::{
     collector::{
         export::graphite::spool,
-        wire::{Attribute, Metric, Metrics},
+        wire::{Attribute, Metric, Metrics, Receiver},
     },
     config::ExpositionLabels,
     exposition::family::{Kind, Labels, Origin},
@@ -45,16 +45,28 @@ pub(super) const TOO_LONG: &str = "too_long";
 pub(super) struct NamedType {
     pub(super) kind: Kind,
     conflict_named: AtomicBool,
+    /// A series that has it ended since this was looked at.
+    ended: AtomicBool,
 }
 
 impl NamedType {
     pub(super) const fn new(kind: Kind) -> Self {
-        Self { kind, conflict_named: AtomicBool::new(false) }
+        Self { kind, conflict_named: AtomicBool::new(false), ended: AtomicBool::new(false) }
     }
 
     /// Whether no other type was refused for the name before.
     pub(super) fn first_conflict(&self) -> bool {
         !self.conflict_named.swap(true, atomic::Ordering::Relaxed)
+    }
+
+    /// A series that has it ended.
+    pub(super) fn note_end(&self) {
+        self.ended.store(true, atomic::Ordering::Relaxed);
+    }
+
+    /// Whether one ended since the last call.
+    pub(super) fn may_have_ended(&self) -> bool {
+        self.ended.swap(false, atomic::Ordering::Relaxed)
     }
 }
 
@@ -62,6 +74,8 @@ impl NamedType {
 #[derive(Debug)]
 pub(super) struct Descriptor {
     pub(super) id: u32,
+    /// By which receiver it came.
+    pub(super) receiver: Receiver,
     /// The same in every process; `id` is this one's.
     identity: u128,
     pub(super) resource: Arc<Resource>,
@@ -73,7 +87,7 @@ pub(super) struct Descriptor {
     pub(super) help: String,
     /// Whether the metric goes to Graphite.
     pub(super) written: bool,
-    named: Arc<NamedType>,
+    pub(super) named: Arc<NamedType>,
     /// The tags of its scope in Graphite, with those of its resource; nothing where it has the latter alone.
     tags: Option<Tags>,
 }
@@ -105,6 +119,7 @@ impl Descriptor {
         };
         Self {
             id,
+            receiver: Receiver::default(),
             identity: stable(resource.identity, key),
             resource,
             scope,
@@ -290,7 +305,7 @@ fn push_attribute(attribute: &Attribute<'_>, key: &mut Vec<u8>) {
 }
 
 /// A part with its length before it: one byte where that is enough, since there is a key for each series.
-fn push(part: &str, key: &mut Vec<u8>) {
+pub(super) fn push(part: &str, key: &mut Vec<u8>) {
     match u8::try_from(part.len()) {
         Ok(length) if length < u8::MAX => key.push(length),
         _ => {

@@ -1,12 +1,16 @@
 //! What would happen to each point of a request, before anything is taken in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
 
-use super::{identity::Key, point};
+use super::{
+    identity::{Descriptor, Key},
+    point,
+};
+use crate::collector::wire::Receiver;
 
 /// Characters of a name that go into an answer or a log line.
 const NAME_LENGTH: usize = 80;
@@ -14,6 +18,11 @@ const NAME_LENGTH: usize = 80;
 /// What would happen to each point of a request, in the order of its points.
 #[derive(Debug, Default)]
 pub struct Plan {
+    pub(super) receiver: Receiver,
+    /// Streams that will have ended once it is applied.
+    pub(super) leaving: usize,
+    /// Metrics of OTLP that only say that their series have ended, with how many those are.
+    pub(super) ending: Vec<(Arc<Descriptor>, usize)>,
     pub(super) slots: Vec<Option<usize>>,
     /// The keys of streams that were made for it.
     pub(super) made: Vec<Key>,
