@@ -41,7 +41,7 @@ use self::{
     stats::{Event, Stats},
 };
 use crate::{
-    config::{CollectorSettings, ForwardTemporality, GraphiteTarget},
+    config::{CollectorSettings, ForwardTemporality, GraphiteNames, GraphiteTarget},
     net::{self, Listener, Stop, Terms, Tls},
 };
 
@@ -111,7 +111,8 @@ impl Collector {
         }
         let mut table = Table::new(settings.max_series, &settings.histogram_bounds)
             .with_exposition(&settings.exposition_labels)
-            .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty());
+            .with_graphite(&settings.graphite_lines, !settings.graphite.is_empty())
+            .with_statsd(!sockets.statsd.is_empty());
         if settings.forward_temporality == ForwardTemporality::Cumulative
             && settings.forward.iter().any(|target| target.signals.metrics)
         {
@@ -265,6 +266,11 @@ fn start_receivers(
             flush: settings.statsd_flush,
             histogram_bounds: settings.histogram_bounds.clone(),
             max_series: settings.max_series,
+            expiry: settings.statsd_expiry,
+            tags: settings.statsd_tags,
+            max_age: settings.graphite_lines.max_age.filter(|_| !settings.graphite.is_empty()),
+            bare_sums: settings.graphite_lines.names == GraphiteNames::CarbonExporter
+                && !settings.graphite.is_empty(),
             names: settings.statsd_names,
             kept,
         };

@@ -16,6 +16,7 @@ mod listen;
 mod pages;
 mod program;
 mod reader;
+mod statsd;
 mod suggested;
 mod targets;
 mod values;
@@ -33,6 +34,7 @@ pub use invalid::{Invalid, Problem};
 pub use lines::{ExpositionLabels, GraphiteLines, GraphiteNames, Pattern};
 pub(crate) use listen::is_localhost;
 pub use listen::{Console, Listen};
+pub use statsd::{StatsdExpiry, StatsdTags};
 pub use targets::{DatabaseUrl, GraphiteTarget};
 
 use arguments::Request;
@@ -157,6 +159,10 @@ pub struct CollectorSettings {
     pub statsd: Option<Listen>,
     /// Time between two points of a `StatsD` series, 10 ms to 1 h.
     pub statsd_flush: Duration,
+    /// How long a `StatsD` series stays that nobody sends, 1 s to 10 years.
+    pub statsd_expiry: StatsdExpiry,
+    /// Which tags in the names of `StatsD` are read.
+    pub statsd_tags: StatsdTags,
     /// Whether Graphite gets what statsd's own daemon would write, too.
     pub statsd_names: Option<StatsdNames>,
     /// Serves the Prometheus exposition, over TCP.
@@ -440,6 +446,8 @@ impl Reader<'_> {
             listen::listen_or_off(&flags::STATSD, given, flags::STATSD.example())
         });
         let statsd_flush = self.time(&flags::STATSD_FLUSH, Duration::from_millis(10));
+        let statsd_expiry = self.statsd_expiry();
+        let statsd_tags = self.statsd_tags();
         let statsd_names = self.read(&flags::STATSD_NAMES, |given| {
             let names =
                 [("off", None), ("legacy", Some(StatsdNames::Legacy)), ("new", Some(StatsdNames::New))];
@@ -479,6 +487,8 @@ impl Reader<'_> {
             otlp_http: otlp_http?,
             statsd: statsd?,
             statsd_flush: statsd_flush?,
+            statsd_expiry: statsd_expiry?,
+            statsd_tags: statsd_tags?,
             statsd_names: statsd_names?,
             exposition: exposition?,
             exposition_labels: exposition_labels?,

@@ -58,3 +58,6 @@ mod model;
 #[cfg(test)]
 #[path = "collector/refusals.rs"]
 mod refusals;
+#[cfg(test)]
+#[path = "collector/statsd.rs"]
+mod statsd;

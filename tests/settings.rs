@@ -8,7 +8,8 @@ use std::time::Duration;
 use pushpull::config::faults::{Effect, Order};
 use pushpull::config::{
     Collect, Command, Console, ExpositionLabels, ForwardProtocol, GraphiteLines, GraphiteNames,
-    GraphiteTarget, Invalid, LogFormat, Outcome, Serve, Settings, SpoolSettings, from_args,
+    GraphiteTarget, Invalid, LogFormat, Outcome, Serve, Settings, SpoolSettings, StatsdExpiry, StatsdTags,
+    from_args,
 };
 
 /// The outcome of a line such as `collect --statsd off`, with these variables and no others.
@@ -367,6 +368,29 @@ fn what_is_written_to_graphite() {
         assert_eq!(problems(line, &[]), [problem]);
         assert_eq!(problems(&format!("collect {line}"), &[]), [problem]);
     }
+}
+
+#[test]
+fn how_statsd_is_read_and_for_how_long_its_series_stay() {
+    let of = |line: &str, variables: &[(&str, &str)]| {
+        let collector = collect(&format!("collect {line}"), variables).collector;
+        (collector.statsd_expiry, collector.statsd_tags)
+    };
+    let [hour, day] = [1, 24].map(|hours| Duration::from_secs(hours * 3600));
+    let five_minutes = Duration::from_secs(300);
+    assert_eq!(of("", &[]), (StatsdExpiry { series: five_minutes, gauges: day }, StatsdTags::ALL));
+    let given = StatsdExpiry { series: hour, gauges: hour };
+    let some = StatsdTags { librato: true, graphite: true, ..StatsdTags::OFF };
+    assert_eq!(of("--statsd-expiry 1h --statsd-tags librato,graphite", &[]), (given, some));
+    let variables = [("PUSHPULL_STATSD_EXPIRY", "1h"), ("PUSHPULL_STATSD_TAGS", "off")];
+    assert_eq!(of("", &variables), (given, StatsdTags::OFF));
+    assert_eq!(
+        problems("collect --statsd-expiry 0s --statsd-tags influx", &[]),
+        [
+            r#"--statsd-expiry "0s": too short; give a time such as 5s or 500ms, from 1s to 10years"#,
+            r#"--statsd-tags "influx": unknown; give some of influxdb, graphite, librato and signalfx with commas between, or off"#,
+        ]
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{net::UdpSocket, time::Duration};
 use libfuzzer_sys::fuzz_target;
 use pushpull::{
     collector::receive::statsd::{self, Settings},
-    config::{GraphiteNames, StatsdNames},
+    config::{GraphiteNames, StatsdExpiry, StatsdNames, StatsdTags},
     net::Stop,
 };
 use pushpull_fuzz::{Bridge, carbon, run};
@@ -19,6 +19,10 @@ fuzz_target!(|input: &[u8]| {
         flush: Duration::from_secs(3_600),
         histogram_bounds: vec![0.1, 1.0],
         max_series: 100,
+        expiry: StatsdExpiry::default(),
+        tags: StatsdTags::ALL,
+        max_age: None,
+        bare_sums: false,
         names,
         kept: None,
     };

@@ -169,6 +169,21 @@ pub(super) static STATSD_FLUSH: Flag = Flag::new(
     "10s",
     "Time between two points of a StatsD series, 10ms to 1h",
 );
+pub(super) static STATSD_EXPIRY: Flag = Flag::new(
+    COLLECTOR_,
+    "--statsd-expiry",
+    "TIME",
+    "",
+    "Time after which a StatsD series that nobody sends is shown and written no more, 1s to\n10years; its total goes on when it comes back within two days",
+)
+.absent("5m; 24h for gauges");
+pub(super) static STATSD_TAGS: Flag = Flag::new(
+    COLLECTOR_,
+    "--statsd-tags",
+    "LIST|off",
+    "influxdb,graphite,librato,signalfx",
+    "Whose tags in StatsD names are read: influxdb (name,k=v), graphite (name;k=v), librato\n(name#k=v), signalfx (name[k=v])",
+);
 pub(super) static STATSD_NAMES: Flag = Flag::new(
     COLLECTOR_,
     "--statsd-names",
@@ -451,12 +466,14 @@ pub(super) fn collect() -> Vec<&'static Flag> {
 }
 
 /// How a collector takes in, and how much it holds.
-static RECEIVING: [&Flag; 9] = [
+static RECEIVING: [&Flag; 11] = [
     &OTLP_GRPC,
     &OTLP_HTTP,
     &OTLP_CORS,
     &STATSD,
     &STATSD_FLUSH,
+    &STATSD_EXPIRY,
+    &STATSD_TAGS,
     &STATSD_NAMES,
     &QUEUE_LIMIT,
     &MAX_SERIES,

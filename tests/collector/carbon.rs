@@ -55,7 +55,7 @@ impl Connection {
     }
 
     /// Reads what is there, once something is; at most that much.
-    async fn read_some(&mut self, bytes: usize) {
+    pub(crate) async fn read_some(&mut self, bytes: usize) {
         let mut part = vec![0; bytes.min(64 * 1024)];
         let length = timeout(PATIENCE, self.stream.read(&mut part)).await.expect("nothing comes").unwrap();
         assert_ne!(length, 0, "the collector closed the connection");

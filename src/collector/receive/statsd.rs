@@ -25,22 +25,31 @@ use super::super::{
         spool::{Entries, Values},
     },
     pipeline::Pipeline,
+    series::share,
     stats::{Event, Stats},
-    wire::Metrics,
+    wire::{self, Metrics},
 };
-use crate::{config::StatsdNames, net::Stop};
+use crate::{
+    config::{StatsdExpiry, StatsdNames, StatsdTags},
+    net::Stop,
+};
 
 mod aggregate;
 mod daemon;
 mod encode;
-mod kept;
+mod family;
 mod line;
+mod number;
+mod remembered;
+mod rows;
+mod tags;
 mod tally;
+mod total;
 
-use aggregate::Aggregate;
+use aggregate::{Aggregate, Notices};
 use daemon::Daemon;
-use kept::Kept;
-pub use kept::split as split_kept;
+use remembered::Remembered;
+pub use remembered::split as split_kept;
 use tally::{PLACE, Tally};
 
 const NANOSECONDS_IN_SECOND: u64 = 1_000_000_000;
@@ -70,8 +79,16 @@ pub struct Settings {
     /// The upper bounds of the buckets of timers (in seconds), histograms and distributions (as sent):
     /// finite and strictly increasing.
     pub histogram_bounds: Vec<f64>,
-    /// How many series are kept; the values of a further one are refused.
+    /// How many series there may be, those of OTLP included, which have a share of them.
     pub max_series: usize,
+    /// How long a series stays that nobody sends.
+    pub expiry: StatsdExpiry,
+    /// Which tags in names are read.
+    pub tags: StatsdTags,
+    /// The age from which on Graphite gets no points, if there is one.
+    pub max_age: Option<Duration>,
+    /// Whether Graphite has the sum of a histogram under its bare name.
+    pub bare_sums: bool,
     /// Whether Graphite gets the lines of statsd's own daemon too, and under which names.
     pub names: Option<StatsdNames>,
     /// What an earlier process kept in the spool; where there is one, totals and gauges are kept there.
@@ -136,7 +153,7 @@ async fn receive<F, W>(
     accept: F,
     write: W,
     stats: &Stats,
-    settings: Settings,
+    mut settings: Settings,
     stop: Stop,
 ) where
     F: Fn(Batch<'_>, &Entries) -> Result<Accepted, Refused>,
@@ -147,14 +164,19 @@ async fn receive<F, W>(
     let daemon = settings.names.map(|names| {
         Daemon::new(names, period, settings.max_series, unix_nanoseconds() / NANOSECONDS_IN_SECOND)
     });
-    let kept = settings.kept.map(|values| Kept::new(values, unix_nanoseconds()));
+    let remembered = Remembered::new(settings.max_series);
+    let remembered = match settings.kept.take() {
+        Some(values) => remembered.spooled(values, unix_nanoseconds()),
+        None => remembered,
+    };
+    let most = share::most(settings.max_series);
     let mut receiver = Receiver {
         accept,
         write,
         stats,
         daemon,
         unsent: VecDeque::new(),
-        aggregate: Aggregate::new(settings.histogram_bounds, settings.max_series).with_kept(kept),
+        aggregate: Aggregate::new(&settings, most, remembered),
         tally: Tally::default(),
         datagram: vec![0; MAX_DATAGRAM],
     };
@@ -248,13 +270,16 @@ where
 
     fn flush(&mut self, flush: Flush) {
         self.flush_daemon(flush);
+        self.say();
         let now = unix_nanoseconds();
+        self.aggregate.expire(now);
         let Some(request) = self.aggregate.request(now) else { return };
         let state = self.aggregate.state(now);
         let wire = Bytes::from(request.encode_to_vec());
         // What prost writes is read.
-        let Ok(metrics) = Metrics::read(&wire, &mut |_| true) else { return };
-        let points = metrics.len() as u64;
+        let Ok(mut metrics) = Metrics::read(&wire, &mut |_| true) else { return };
+        metrics.receiver = wire::Receiver::Statsd;
+        let points = (metrics.len() - self.aggregate.ended.len()) as u64;
         let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
         match (self.accept)(batch, &state) {
             Ok(accepted) => {
@@ -265,11 +290,20 @@ where
                     tracing::debug!(rejected, message, "the pipeline refused points of StatsD");
                 }
             }
-            Err(refused) if flush == Flush::Last => {
+            Err(refused) if flush == Flush::Last && points > 0 => {
                 self.stats.add(Event::Dropped, PLACE, Signal::Metrics, "stopped", points);
                 tracing::debug!(%refused, points, "dropped the last totals of StatsD");
             }
             Err(refused) => tracing::debug!(%refused, "kept the totals of StatsD for the next flush"),
+        }
+    }
+
+    /// Says which names two types have; of many, only some.
+    fn say(&mut self) {
+        let Notices { some, more } = self.aggregate.notices();
+        some.iter().for_each(|notice| tracing::warn!("{notice}"));
+        if more > 0 {
+            tracing::warn!(more, "StatsD sends further names as two types; each is shown as both");
         }
     }
 

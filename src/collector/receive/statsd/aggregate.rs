@@ -1,432 +1,421 @@
-//! Every series that `StatsD` has told of, and what its values add up to.
+//! Every series that `StatsD` has sent of late, and what its values add up to.
 //!
 //! It must not read a clock nor a socket: bytes and times come in as arguments, so that the same bytes give
-//! the same totals. A known series is found and added to without allocating.
+//! the same totals. What a known series is sent is added without an allocation of its own.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    time::Duration,
 };
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 
 use super::{
-    encode,
-    kept::{self, Keep, Kept},
-    line::{Kind, Line, Tag},
+    Settings, encode,
+    family::{Data, Family, Series, Shown},
+    line::{Kind, Parts, Piece},
+    remembered::{self, Keep, Remembered},
+    rows::Rows,
+    tags,
     tally::{Reason, Tally},
+    total::{Gauge, Histogram, Total},
 };
-use crate::collector::export::graphite::spool::Entries;
+use crate::{
+    collector::export::graphite::spool::Entries,
+    config::{StatsdExpiry, StatsdTags},
+};
+
+mod shelf;
+mod value;
+
+use self::{
+    shelf::{Remember, Shelf},
+    value::Number,
+};
 
 /// Distinct values that one set keeps of an interval.
-const MAX_SET_VALUES: usize = 100_000;
+pub(super) const MAX_SET_VALUES: usize = 100_000;
 /// Distinct values that all sets together keep of an interval: eight bytes and the table's share each.
 const MAX_VALUES_OF_ALL_SETS: usize = 1_000_000;
+/// Points of an interval that gauges have for other seconds than their last value's.
+const MAX_OTHER_POINTS: usize = 100_000;
+/// Log lines of one flush about names that two types have.
+const NOTICES_AT_ONCE: usize = 10;
+/// How far a sender's clock may be ahead, in seconds, as for any point.
+const AHEAD: u64 = 600;
+const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What every datagram so far adds up to.
 #[derive(Debug)]
 pub(super) struct Aggregate {
     bounds: Box<[f64]>,
     max_series: usize,
-    /// Series under all names.
-    series: usize,
-    /// Distinct values in all sets.
-    set_values: usize,
-    families: Table<Family>,
-    /// What an earlier process kept of series, and this one is to keep; nothing without a spool.
-    kept: Option<Kept>,
+    expiry: StatsdExpiry,
+    dialects: StatsdTags,
+    max_age: Option<Duration>,
+    /// By kind.
+    families: [Rows<Family>; Kind::ALL.len()],
+    shown: Shown,
+    held: Held,
+    remembered: Remembered,
+    /// Series that are shown no more, or as another type, and of which no flush that was taken has said so.
+    pub(super) ended: Vec<Ended>,
+    notices: Notices,
     /// Hashes the values of sets, with a key of its own so that no sender can make two of them meet.
     hasher: RandomState,
-    /// The identity of the line in hand among the series of its name; kept for its capacity.
+    /// The identity of the line in hand among the series of its name; its capacity is used again.
     key: String,
-    /// The numbers of the line in hand; kept for its capacity.
+    /// The numbers of the piece in hand; its capacity is used again.
     numbers: Vec<Number>,
 }
 
+/// What is to be said at a flush; of much, only some.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    pub(super) some: Vec<String>,
+    /// How many more there were.
+    pub(super) more: u64,
+}
+
+impl Notices {
+    fn add(&mut self, notice: impl FnOnce() -> String) {
+        if self.some.len() < NOTICES_AT_ONCE {
+            self.some.push(notice());
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// What is bounded, of all families.
+#[derive(Debug)]
+struct Held {
+    series: usize,
+    /// Distinct values in all sets.
+    set_values: usize,
+    /// Further points that gauges may have in this interval.
+    points_left: usize,
+}
+
+/// A series that is shown no more as what it was.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) shown: String,
+    pub(super) kind: Kind,
+    /// Whether it was a counter that fell.
+    pub(super) fell: bool,
+    pub(super) key: String,
+}
+
 impl Aggregate {
-    pub(super) fn new(bounds: Vec<f64>, max_series: usize) -> Self {
+    /// Nothing yet; at most `max_series` series, and `remembered` is what is known of earlier ones.
+    pub(super) fn new(settings: &Settings, max_series: usize, remembered: Remembered) -> Self {
         Self {
-            bounds: bounds.into(),
+            bounds: settings.histogram_bounds.as_slice().into(),
             max_series,
-            series: 0,
-            set_values: 0,
-            families: Table::default(),
-            kept: None,
+            expiry: settings.expiry,
+            dialects: settings.tags,
+            max_age: settings.max_age,
+            families: std::array::from_fn(|_| Rows::default()),
+            shown: Shown::new(settings.bare_sums),
+            held: Held { series: 0, set_values: 0, points_left: MAX_OTHER_POINTS },
+            remembered,
+            ended: Vec::new(),
+            notices: Notices::default(),
             hasher: RandomState::new(),
             key: String::new(),
             numbers: Vec::new(),
         }
     }
 
-    /// The same with what an earlier process kept; series go on from there when they are heard of.
-    pub(super) fn with_kept(mut self, kept: Option<Kept>) -> Self {
-        self.kept = kept;
-        self
-    }
-
-    /// What a later process needs to go on, at time `now`.
-    pub(super) fn state(&mut self, now: u64) -> Entries {
-        let mut state = Entries::default();
-        let Some(kept) = &mut self.kept else { return state };
-        kept.expire(now, &mut state);
-        for (name, family) in self.families.rows() {
-            match family {
-                Family::Counters { series, .. } => {
-                    keep(Kind::Counter, name, series, &self.bounds, &mut state)
-                }
-                Family::Gauges(series) => keep(Kind::Gauge, name, series, &self.bounds, &mut state),
-                Family::Timers(series) => keep(Kind::Timer, name, series, &self.bounds, &mut state),
-                Family::Distributions(series) => {
-                    keep(Kind::Distribution, name, series, &self.bounds, &mut state);
-                }
-                // They are of one interval.
-                Family::Sets(_) => {}
-            }
-        }
-        state
-    }
-
     /// Adds every line of a datagram that arrived at `now` (nanoseconds of the Unix epoch).
     pub(super) fn add(&mut self, datagram: &[u8], now: u64, tally: &mut Tally) {
-        let mut tags = Vec::new();
+        let mut parts = Parts::default();
         for line in datagram.split(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.is_empty() {
                 continue;
             }
-            match Line::parse(line, &mut tags) {
-                Ok(line) => self.add_line(line, &mut tags, now, tally),
+            match parts.parse(line, self.dialects) {
+                Ok(name) => {
+                    tags::write_key(&mut parts.tags, &mut self.key);
+                    for piece in &parts.pieces {
+                        match piece {
+                            Ok(piece) => self.add_piece(&name, *piece, now, tally),
+                            Err(reason) => tally.refuse(*reason, 1),
+                        }
+                    }
+                }
                 Err(reason) => tally.refuse(reason, 1),
             }
+            tally.end_line(line);
         }
     }
 
-    /// All series as one request at time `now`; `None` where there are none.
+    /// Forgets at `now` the series that were not sent for long, and remembers what they stood at.
+    pub(super) fn expire(&mut self, now: u64) {
+        let oldest = self.max_age.map_or(0, |age| (now / NANOSECONDS).saturating_sub(age.as_secs()));
+        let Self { families, shown, held, remembered, ended, bounds, expiry, .. } = self;
+        for (kind, families) in Kind::ALL.into_iter().zip(families) {
+            let after = if kind == Kind::Gauge { expiry.gauges } else { expiry.series };
+            let after = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+            let is_over = |sent: u64, is_fresh: bool| !is_fresh && now.saturating_sub(sent) >= after;
+            families.retain(|name, family| {
+                let Family { named, data } = family;
+                let visible = named.shown.as_deref().unwrap_or(name);
+                let mut end = |key: &str| {
+                    held.series -= 1;
+                    ended.push(Ended {
+                        shown: visible.to_owned(),
+                        kind,
+                        fell: named.fell,
+                        key: key.to_owned(),
+                    });
+                };
+                let mut remember = Remember { kind, name, bounds, remembered, now };
+                match data {
+                    Data::Counters(rows) => {
+                        remember.retain(rows, |series| is_over(series.sent, series.is_fresh), &mut end)
+                    }
+                    Data::Gauges(rows) => remember.retain(
+                        rows,
+                        |series| {
+                            // Graphite would take its point no more.
+                            let is_old = series.state.second.is_some_and(|second| second < oldest);
+                            is_over(series.sent, series.is_fresh) || (is_old && !series.is_fresh)
+                        },
+                        &mut end,
+                    ),
+                    Data::Timers(rows) | Data::Distributions(rows) => {
+                        remember.retain(rows, |series| is_over(series.sent, series.is_fresh), &mut end);
+                    }
+                    Data::Sets(rows) => rows.retain(|key, series| {
+                        let is_over = is_over(series.sent, series.is_fresh);
+                        if is_over {
+                            held.set_values -= series.state.len();
+                            end(key);
+                        }
+                        !is_over
+                    }),
+                }
+                let is_empty = data.is_empty();
+                if is_empty {
+                    shown.give_back(kind, visible, named.fell);
+                    remembered.remember_name(kind, name, named, now);
+                }
+                !is_empty
+            });
+        }
+    }
+
+    /// What a later process needs to go on, at time `now`.
+    pub(super) fn state(&mut self, now: u64) -> Entries {
+        let mut state = Entries::default();
+        // Before what is there: it may have come back since it was forgotten.
+        self.remembered.forget(now, &mut state);
+        if !self.remembered.is_spooled() {
+            return Entries::default();
+        }
+        for (kind, families) in Kind::ALL.into_iter().zip(&self.families) {
+            for (name, Family { named, data }) in families.iter() {
+                if *named != remembered::Named::default() {
+                    state
+                        .put(remembered::identity_of_name(kind, name), &remembered::encoded_name(named, now));
+                }
+                let bounds = &self.bounds;
+                match data {
+                    Data::Counters(rows) => keep(kind, name, rows, bounds, &mut state),
+                    Data::Gauges(rows) => keep(kind, name, rows, bounds, &mut state),
+                    Data::Timers(rows) | Data::Distributions(rows) => {
+                        keep(kind, name, rows, bounds, &mut state)
+                    }
+                    // They are of one interval.
+                    Data::Sets(_) => {}
+                }
+            }
+        }
+        state
+    }
+
+    /// All series as one request at time `now`, behind those that have ended; `None` where there are none.
     pub(super) fn request(&self, now: u64) -> Option<ExportMetricsServiceRequest> {
-        (self.series > 0).then(|| encode::request(self.families.rows(), &self.bounds, now))
+        let families = self.families.iter().flat_map(Rows::iter);
+        (self.held.series > 0 || !self.ended.is_empty())
+            .then(|| encode::request(families, &self.ended, &self.bounds, now))
     }
 
     /// The request was taken: sets begin again, as those of `StatsD` do at each flush.
     pub(super) fn end_interval(&mut self) {
-        for (_, family) in &mut self.families.rows {
-            if let Family::Sets(sets) = family {
-                for (_, set) in &mut sets.rows {
-                    // Clearing would keep the room of the fullest interval there ever was.
-                    set.state = HashSet::default();
+        for family in self.families.iter_mut().flat_map(Rows::rows_mut) {
+            match &mut family.data {
+                Data::Counters(rows) => rows.rows_mut().for_each(|series| series.is_fresh = false),
+                Data::Gauges(rows) => rows.rows_mut().for_each(|series| {
+                    series.is_fresh = false;
+                    series.state.end_interval();
+                }),
+                Data::Timers(rows) | Data::Distributions(rows) => {
+                    rows.rows_mut().for_each(|series| series.is_fresh = false);
                 }
+                Data::Sets(rows) => rows.rows_mut().for_each(|series| {
+                    series.is_fresh = false;
+                    // Clearing would keep the room of the fullest interval there ever was.
+                    series.state = HashSet::default();
+                }),
             }
         }
-        self.set_values = 0;
+        self.held.set_values = 0;
+        self.held.points_left = MAX_OTHER_POINTS;
+        self.ended = Vec::new();
+        self.remembered.end_interval();
     }
 
-    fn add_line(&mut self, line: Line<'_>, tags: &mut [Tag<'_>], now: u64, tally: &mut Tally) {
+    /// What is to be said of names that two types have, once of each.
+    pub(super) fn notices(&mut self) -> Notices {
+        std::mem::take(&mut self.notices)
+    }
+
+    fn add_piece(&mut self, name: &str, piece: Piece<'_>, now: u64, tally: &mut Tally) {
         self.numbers.clear();
         let mut values = 0;
-        for value in line.values() {
+        for value in piece.values() {
             // What makes no sense is found before a series is made for it.
-            match Number::of(line, value) {
-                Some(number) => {
+            match Number::of(piece, value).and_then(|number| self.in_time(number, piece, now)) {
+                Ok(number) => {
                     values += 1;
                     self.numbers.push(number);
                 }
-                None => tally.refuse(Reason::BadValue, 1),
+                Err(reason) => tally.refuse(reason, 1),
             }
         }
-        if values == 0 {
-            return;
-        }
-        write_key(tags, &mut self.key);
-        if let Err(reason) = self.add_numbers(line, now, tally) {
+        if values > 0
+            && let Err(reason) = self.add_numbers(name, piece, now, tally)
+        {
             tally.refuse(reason, values);
         }
     }
 
+    /// Refuses a gauge's value for a time that no point can have.
+    fn in_time(&self, number: Number, piece: Piece<'_>, now: u64) -> Result<Number, Reason> {
+        let Some(second) = piece.second.filter(|_| piece.kind == Kind::Gauge && !number.relative) else {
+            return Ok(number);
+        };
+        let now = now / NANOSECONDS;
+        let is_old = self.max_age.is_some_and(|age| second < now.saturating_sub(age.as_secs()));
+        match second {
+            0 => Err(Reason::Timestamp),
+            _ if second > now + AHEAD => Err(Reason::TimestampAhead),
+            _ if is_old => Err(Reason::TimestampOld),
+            _ => Ok(number),
+        }
+    }
+
     /// Adds the numbers in hand to the series in hand; an error refuses them all.
-    fn add_numbers(&mut self, line: Line<'_>, now: u64, tally: &mut Tally) -> Result<(), Reason> {
-        let family = match self.families.find(line.name) {
-            Some(row) => row,
-            None if self.series < self.max_series => self.families.insert(line.name, Family::new(line.kind)),
+    fn add_numbers(
+        &mut self,
+        name: &str,
+        piece: Piece<'_>,
+        now: u64,
+        tally: &mut Tally,
+    ) -> Result<(), Reason> {
+        let kind = piece.kind;
+        let place = match self.families[kind as usize].find(name) {
+            Some(place) => place,
+            None if self.held.series < self.max_series => self.new_family(kind, name),
             None => return Err(Reason::MaxSeries),
         };
-        let (kept, bounds) = (&mut self.kept, &self.bounds);
+        let Self {
+            families, shown, held, remembered, ended, bounds, key, numbers, max_series, hasher, ..
+        } = self;
+        let Family { named, data } = families[kind as usize].at(place);
         let mut shelf = Shelf {
-            key: &self.key,
-            line,
+            kind,
+            name,
+            key,
             now,
-            series: &mut self.series,
-            max_series: self.max_series,
-            kept,
+            count: &mut held.series,
+            max_series: *max_series,
+            remembered,
             bounds,
         };
-        let (_, family) = &mut self.families.rows[family];
-        match (family, line.kind) {
-            (Family::Counters { monotonic, series }, Kind::Counter) => {
-                let total = shelf.state(series, f64::default)?;
-                for number in &self.numbers {
-                    let outcome = add_finite(total, number.value);
+        match data {
+            Data::Counters(rows) => {
+                let total = shelf.known(rows, Total::default)?;
+                let mut fell = false;
+                for number in numbers.iter() {
+                    let outcome = total.add(number.value);
                     // A total that ever fell is no counter to those who compute rates of it.
-                    *monotonic &= outcome.is_err() || number.value >= 0.0;
+                    fell |= outcome.is_ok() && number.value < 0.0;
                     tally.note(outcome);
                 }
-            }
-            (Family::Gauges(series), Kind::Gauge) => {
-                let gauge = shelf.state(series, f64::default)?;
-                for number in &self.numbers {
-                    let outcome = if number.relative {
-                        add_finite(gauge, number.value)
-                    } else {
-                        *gauge = number.value;
-                        Ok(())
+                if fell && !named.fell {
+                    let visible = named.shown.as_deref().unwrap_or(name);
+                    shown.fell(visible);
+                    let end = |(key, _): (&str, &_)| Ended {
+                        shown: visible.to_owned(),
+                        kind,
+                        fell: false,
+                        key: key.to_owned(),
                     };
-                    tally.note(outcome);
+                    ended.extend(rows.iter().map(end));
+                    named.fell = true;
                 }
             }
-            (Family::Timers(series), Kind::Timer) | (Family::Distributions(series), Kind::Distribution) => {
-                let histogram = shelf.state(series, || Histogram::new(self.bounds.len()))?;
-                for number in &self.numbers {
-                    tally.note(histogram.record(number.value, line.weight(), &self.bounds));
+            Data::Gauges(rows) => {
+                let gauge = shelf.known(rows, Gauge::default)?;
+                let now = now / NANOSECONDS;
+                for number in numbers.iter() {
+                    tally.note(match number.relative {
+                        true => gauge.move_by(number.value, now),
+                        false => gauge.set(number.value, piece.second, now, &mut held.points_left),
+                    });
                 }
             }
-            (Family::Sets(series), Kind::Set) => {
-                let set = shelf.fresh(series, HashSet::default)?;
-                for value in line.values() {
-                    let hash = self.hasher.hash_one(value);
-                    let full = set.len() >= MAX_SET_VALUES || self.set_values >= MAX_VALUES_OF_ALL_SETS;
+            Data::Timers(rows) | Data::Distributions(rows) => {
+                let histogram = shelf.known(rows, || Histogram::new(bounds.len()))?;
+                for number in numbers.iter() {
+                    tally.note(histogram.record(number.value, piece.rate, bounds));
+                }
+            }
+            Data::Sets(rows) => {
+                let set = shelf.fresh(rows, HashSet::default)?;
+                for value in piece.values().filter(|value| !value.is_empty()) {
+                    let hash = hasher.hash_one(value);
+                    let full = set.len() >= MAX_SET_VALUES || held.set_values >= MAX_VALUES_OF_ALL_SETS;
                     if full && !set.contains(&hash) {
                         tally.refuse(Reason::MaxSetValues, 1);
                         continue;
                     }
-                    self.set_values += usize::from(set.insert(hash));
+                    held.set_values += usize::from(set.insert(hash));
                     tally.accept();
                 }
             }
-            _ => return Err(Reason::TypeConflict),
         }
         Ok(())
     }
-}
 
-/// One value of a line, ready to be added.
-#[derive(Clone, Copy, Debug)]
-struct Number {
-    /// In the unit of the series; for a counter times what the sample rate makes it stand for.
-    value: f64,
-    /// Whether a gauge moves by it.
-    relative: bool,
-}
-
-impl Number {
-    /// `None` where `text` is no value of the line's type. A set's value is no number; it only must be
-    /// there.
-    fn of(line: Line<'_>, text: &str) -> Option<Self> {
-        if line.kind == Kind::Set {
-            return (!text.is_empty()).then_some(Self { value: 0.0, relative: false });
+    fn new_family(&mut self, kind: Kind, name: &str) -> usize {
+        let mut named = self.remembered.claim_name(kind, name);
+        named.shown = self.shown.take(kind, name, named.shown);
+        if let Some(shown) = &named.shown {
+            self.notices.add(|| {
+                format!(
+                    "StatsD sends the name {name:?} as a {} and as another type: the {0} is shown, and written to \
+                     Graphite, as {shown:?}; give one of the two another name",
+                    kind.as_str()
+                )
+            });
         }
-        let value: f64 = text.parse().ok()?;
-        let value = match line.kind {
-            Kind::Counter => value * (1.0 / line.rate),
-            Kind::Timer if value < 0.0 => return None,
-            Kind::Timer => value / 1000.0,
-            Kind::Gauge | Kind::Distribution | Kind::Set => value,
-        };
-        // What adds to a sum must be finite with its weight, or a new series would begin with a refusal.
-        let added = match line.kind {
-            Kind::Timer | Kind::Distribution => value * line.weight() as f64,
-            Kind::Counter | Kind::Gauge | Kind::Set => value,
-        };
-        added.is_finite().then_some(Self { value, relative: text.starts_with(['+', '-']) })
-    }
-}
-
-/// All series of one name: they have one meaning, and so one type.
-#[derive(Debug)]
-pub(super) enum Family {
-    Counters {
-        /// Whether no value below zero was ever added under this name.
-        monotonic: bool,
-        series: Table<Series<f64>>,
-    },
-    Gauges(Table<Series<f64>>),
-    /// In seconds.
-    Timers(Table<Series<Histogram>>),
-    /// In whatever unit was sent.
-    Distributions(Table<Series<Histogram>>),
-    /// Hashes of the distinct values of this interval. Two of 100,000 values are taken for one in one case
-    /// of three billion.
-    Sets(Table<Series<HashSet<u64>>>),
-}
-
-impl Family {
-    fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Counter => Self::Counters { monotonic: true, series: Table::default() },
-            Kind::Gauge => Self::Gauges(Table::default()),
-            Kind::Timer => Self::Timers(Table::default()),
-            Kind::Distribution => Self::Distributions(Table::default()),
-            Kind::Set => Self::Sets(Table::default()),
+        if named.fell {
+            self.shown.fell(named.shown.as_deref().unwrap_or(name));
         }
+        self.families[kind as usize].insert(name, Family { named, data: Data::new(kind) })
     }
 }
 
-/// What the values of one name and one set of tags add up to.
-#[derive(Debug)]
-pub(super) struct Series<T> {
-    /// When the first value arrived, in nanoseconds of the Unix epoch.
-    pub(super) start: u64,
-    pub(super) state: T,
-}
-
-/// Counts of values by bucket, and their sum.
-#[derive(Debug)]
-pub(super) struct Histogram {
-    pub(super) count: u64,
-    /// `None` once a value was below zero: OTLP has a sum only of what never falls.
-    pub(super) sum: Option<f64>,
-    /// One more than there are bounds; bucket `i` holds what is above bound `i - 1` and up to bound `i`.
-    pub(super) buckets: Box<[u64]>,
-}
-
-impl Histogram {
-    fn new(bounds: usize) -> Self {
-        Self { count: 0, sum: Some(0.0), buckets: vec![0; bounds + 1].into() }
-    }
-
-    fn record(&mut self, value: f64, weight: u64, bounds: &[f64]) -> Result<(), Reason> {
-        let count = self.count.checked_add(weight).ok_or(Reason::Overflow)?;
-        if value < 0.0 {
-            self.sum = None;
-        } else if let Some(sum) = &mut self.sum {
-            add_finite(sum, value * weight as f64)?;
-        }
-        self.count = count;
-        self.buckets[bounds.partition_point(|bound| *bound < value)] += weight;
-        Ok(())
-    }
-}
-
-/// Adds unless the total would not be finite any more. Doubles hold whole numbers up to 2⁵³ exactly.
-fn add_finite(total: &mut f64, value: f64) -> Result<(), Reason> {
-    let sum = *total + value;
-    if !sum.is_finite() {
-        return Err(Reason::Overflow);
-    }
-    *total = sum;
-    Ok(())
-}
-
-/// Writes what tells a series from others of its name: its tags as they would be sent, sorted by key. Of two
-/// tags with one key the last one counts, since an attribute has one value.
-fn write_key(tags: &mut [Tag<'_>], key: &mut String) {
-    key.clear();
-    tags.sort_by(|left, right| left.0.cmp(right.0));
-    for (index, tag) in tags.iter().enumerate() {
-        if tags.get(index + 1).is_some_and(|next| next.0 == tag.0) {
-            continue;
-        }
-        if !key.is_empty() {
-            key.push(',');
-        }
-        key.push_str(tag.0);
-        key.push(':');
-        key.push_str(tag.1);
-    }
-}
-
-/// The tags in a key that [`write_key`] wrote. A comma ends a tag and the first colon its key in a datagram
-/// too, so neither can be in what they separate.
-pub(super) fn tags_of_key(key: &str) -> impl Iterator<Item = Tag<'_>> {
-    key.split(',').filter_map(|tag| tag.split_once(':'))
-}
-
-fn keep<T: Keep>(kind: Kind, name: &str, table: &Table<Series<T>>, bounds: &[f64], state: &mut Entries) {
-    for (key, series) in table.rows() {
-        state.put(kept::identity(kind, name, key, bounds), &kept::encoded(series));
-    }
-}
-
-/// Where the series in hand stands, or is put if there is room.
-struct Shelf<'a> {
-    key: &'a str,
-    line: Line<'a>,
-    now: u64,
-    series: &'a mut usize,
-    max_series: usize,
-    kept: &'a mut Option<Kept>,
-    bounds: &'a [f64],
-}
-
-impl Shelf<'_> {
-    /// Goes on from what an earlier process kept of a series that is new to this one.
-    fn state<'a, T: Keep>(
-        &mut self,
-        table: &'a mut Table<Series<T>>,
-        new: impl FnOnce() -> T,
-    ) -> Result<&'a mut T, Reason> {
-        self.find(table, |shelf| {
-            let (kind, name, key) = (shelf.line.kind, shelf.line.name, shelf.key);
-            let kept = shelf.kept.as_mut().and_then(|kept| kept.claim(kind, name, key, shelf.bounds));
-            kept.unwrap_or_else(|| Series { start: shelf.now, state: new() })
-        })
-    }
-
-    /// Of what nothing is kept.
-    fn fresh<'a, T>(
-        &mut self,
-        table: &'a mut Table<Series<T>>,
-        new: impl FnOnce() -> T,
-    ) -> Result<&'a mut T, Reason> {
-        self.find(table, |shelf| Series { start: shelf.now, state: new() })
-    }
-
-    fn find<'a, T>(
-        &mut self,
-        table: &'a mut Table<Series<T>>,
-        series: impl FnOnce(&mut Self) -> Series<T>,
-    ) -> Result<&'a mut T, Reason> {
-        let row = match table.find(self.key) {
-            Some(row) => row,
-            None if *self.series < self.max_series => {
-                *self.series += 1;
-                let series = series(self);
-                table.insert(self.key, series)
-            }
-            None => return Err(Reason::MaxSeries),
-        };
-        Ok(&mut table.rows[row].1.state)
-    }
-}
-
-/// Rows by key, in the order in which they came.
-#[derive(Debug)]
-pub(super) struct Table<T> {
-    by_key: HashMap<Arc<str>, usize>,
-    rows: Vec<(Arc<str>, T)>,
-}
-
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self { by_key: HashMap::new(), rows: Vec::new() }
-    }
-}
-
-impl<T> Table<T> {
-    /// All rows with their keys.
-    pub(super) fn rows(&self) -> impl ExactSizeIterator<Item = (&str, &T)> {
-        self.rows.iter().map(|(key, row)| (key.as_ref(), row))
-    }
-
-    fn find(&self, key: &str) -> Option<usize> {
-        self.by_key.get(key).copied()
-    }
-
-    /// Adds a row under a key that is not there yet, and says where it is.
-    fn insert(&mut self, key: &str, row: T) -> usize {
-        let key: Arc<str> = key.into();
-        let index = self.rows.len();
-        self.by_key.insert(Arc::clone(&key), index);
-        self.rows.push((key, row));
-        index
+fn keep<T: Keep>(kind: Kind, name: &str, rows: &Rows<Series<T>>, bounds: &[f64], state: &mut Entries) {
+    for (key, series) in rows.iter() {
+        state.put(remembered::identity(kind, name, key, bounds), &remembered::encoded(series));
     }
 }
 

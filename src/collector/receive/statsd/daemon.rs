@@ -5,26 +5,31 @@
 //! `backends/graphite.js` with their default settings).
 //!
 //! Three things differ, each for carbon's sake: a name whose tags carbon would not take is not written, since it would
-//! spoil what is beside it; neither is what is no finite number; and what a flush holds is bounded.
+//! spoil what is beside it; neither is what is no finite number; and what is held is bounded: where there is no room for
+//! another name, the one that was not sent for longest makes it.
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Display,
     hash::{BuildHasher as _, RandomState},
     time::Duration,
 };
 
-mod number;
+mod event;
+mod idle;
 mod timer;
+mod written;
 
-use self::timer::Timer;
+use self::{
+    event::{Event, is_taken_by_carbon, key},
+    idle::{Idle, Slot, Table, Which},
+    timer::Timer,
+    written::{Names, Writer},
+};
 use super::super::super::export::graphite::Lines;
 use crate::config::StatsdNames;
 
 /// Values of timers, and of sets, that are held until the next flush.
 const MAX_VALUES: usize = 1_000_000;
-/// The longest name with its tags: carbon takes lines of 16,384 bytes.
-const MAX_KEY: usize = 16_000;
 const BAD_LINES: &str = "statsd.bad_lines_seen";
 const PACKETS: &str = "statsd.packets_received";
 const METRICS: &str = "statsd.metrics_received";
@@ -36,11 +41,12 @@ pub(super) struct Daemon {
     names: StatsdNames,
     interval: Duration,
     max_series: usize,
-    counters: HashMap<Box<str>, f64>,
-    gauges: HashMap<Box<str>, f64>,
-    timers: HashMap<Box<str>, Timer>,
+    counters: Table<f64>,
+    gauges: Table<f64>,
+    timers: Table<Timer>,
     /// Hashes of the distinct values.
-    sets: HashMap<Box<str>, HashSet<u64>>,
+    sets: Table<HashSet<u64>>,
+    idle: Idle,
     hasher: RandomState,
     /// Values in timers and sets.
     values: usize,
@@ -83,7 +89,7 @@ struct Graphite {
 impl Daemon {
     /// A daemon that began at `now`, in seconds.
     pub(super) fn new(names: StatsdNames, interval: Duration, max_series: usize, now: u64) -> Self {
-        let own = [BAD_LINES, PACKETS, METRICS].map(|key| (Box::from(key), 0.0));
+        let own = [BAD_LINES, PACKETS, METRICS].map(|key| (key.into(), Slot::own(0.0)));
         Self {
             names,
             interval,
@@ -92,6 +98,7 @@ impl Daemon {
             gauges: HashMap::new(),
             timers: HashMap::new(),
             sets: HashMap::new(),
+            idle: Idle::default(),
             hasher: RandomState::new(),
             values: 0,
             refused: [0; Refusal::ALL.len()],
@@ -115,28 +122,29 @@ impl Daemon {
         let interval = self.interval.as_secs_f64();
         if let Some(before) = self.flushed.replace(seconds) {
             let lag = seconds as f64 - before as f64 - interval;
-            self.gauges.insert(TIMESTAMP_LAG.into(), lag);
+            self.gauges.insert(TIMESTAMP_LAG.into(), Slot::own(lag));
         }
         let names = Names::of(self.names);
         let mut writer = Writer { text: String::new(), points: 0, seconds };
-        for (key, total) in &mut self.counters {
+        for (key, Slot { value: total, .. }) in &mut self.counters {
             writer.line(names.rate, key, names.rate_part, total.to_owned() / interval);
             writer.line(names.count, key, names.count_part, *total);
             *total = 0.0;
         }
-        for (key, timer) in &mut self.timers {
+        for (key, Slot { value: timer, .. }) in &mut self.timers {
             timer.figures(interval, |figure, value| writer.line(names.timers, key, figure, value));
             timer.begin_anew();
         }
-        for (key, value) in &self.gauges {
-            writer.line(names.gauges, key, "", *value);
+        for (key, gauge) in &self.gauges {
+            writer.line(names.gauges, key, "", gauge.value);
         }
-        for (key, set) in &mut self.sets {
+        for (key, Slot { value: set, .. }) in &mut self.sets {
             writer.line(names.sets, key, "count", set.len() as f64);
             // Clearing would keep the room of the fullest interval there ever was.
             *set = HashSet::default();
         }
         self.values = 0;
+        self.idle.end_interval();
         self.of_itself(&names, &mut writer);
         self.graphite.flush_length = writer.text.len();
         Lines { text: writer.text.into(), points: writer.points }
@@ -174,7 +182,7 @@ impl Daemon {
 
     fn count(&mut self, key: &str) {
         // All of these are there from the start.
-        self.counters.get_mut(key).into_iter().for_each(|count| *count += 1.0);
+        self.counters.get_mut(key).into_iter().for_each(|count| count.value += 1.0);
     }
 
     fn add_line(&mut self, line: &str) {
@@ -198,201 +206,68 @@ impl Daemon {
     }
 
     fn add_event(&mut self, key: &str, event: Event<'_>) {
-        let series = self.counters.len() + self.gauges.len() + self.timers.len() + self.sets.len();
-        let free = series < self.max_series;
-        let room = self.values < MAX_VALUES;
-        let taken = match event {
+        let is_there = match event {
+            Event::Counter(_) => self.counters.contains_key(key),
+            Event::Gauge { .. } => self.gauges.contains_key(key),
+            Event::Timer { .. } => self.timers.contains_key(key),
+            Event::Set(_) => self.sets.contains_key(key),
+        };
+        let is_full = matches!(event, Event::Timer { .. } | Event::Set(_)) && self.values >= MAX_VALUES;
+        if is_full || !(is_there || self.make_room()) {
+            return self.refuse(Refusal::Limit);
+        }
+        match event {
             Event::Counter(value) => {
-                slot(&mut self.counters, key, free, f64::default).map(|total| *total += value)
+                self.idle.touch(&mut self.counters, Which::Counter, key, |total| *total += value);
             }
             Event::Gauge { value, relative } => {
-                slot(&mut self.gauges, key, free, f64::default).map(|gauge| {
-                    *gauge = if relative && *gauge != 0.0 { *gauge + value } else { value };
-                })
+                let is_finite = self.idle.touch(&mut self.gauges, Which::Gauge, key, |gauge| {
+                    let moved = if relative && *gauge != 0.0 { *gauge + value } else { value };
+                    // What is not finite would stay so.
+                    if moved.is_finite() {
+                        *gauge = moved;
+                    }
+                    moved.is_finite()
+                });
+                if !is_finite {
+                    self.refuse(Refusal::Limit);
+                }
             }
-            Event::Timer { value, weight } if room => {
-                slot(&mut self.timers, key, free, Timer::default).map(|timer| {
-                    timer.add(value, weight);
-                    self.values += 1;
-                })
+            Event::Timer { value, weight } => {
+                self.idle.touch(&mut self.timers, Which::Timer, key, |timer| timer.add(value, weight));
+                self.values += 1;
             }
-            Event::Set(value) if room => slot(&mut self.sets, key, free, HashSet::default).map(|set| {
-                let value = if value.is_empty() { "0" } else { value };
-                self.values += usize::from(set.insert(self.hasher.hash_one(value)));
-            }),
-            Event::Timer { .. } | Event::Set(_) => None,
-        };
-        if taken.is_none() {
-            self.refuse(Refusal::Limit);
+            Event::Set(value) => {
+                let hash = self.hasher.hash_one(if value.is_empty() { "0" } else { value });
+                let is_new = self.idle.touch(&mut self.sets, Which::Set, key, |set| set.insert(hash));
+                self.values += usize::from(is_new);
+            }
         }
+    }
+
+    /// Whether there is room for one more name: the one that was not sent for longest makes it, unless it was sent since
+    /// the last flush.
+    fn make_room(&mut self) -> bool {
+        while self.idle.names() >= self.max_series {
+            let longest = self.idle.longest(|which, key| match which {
+                Which::Counter => self.counters.get(key).map(|slot| slot.sent),
+                Which::Gauge => self.gauges.get(key).map(|slot| slot.sent),
+                Which::Timer => self.timers.get(key).map(|slot| slot.sent),
+                Which::Set => self.sets.get(key).map(|slot| slot.sent),
+            });
+            let Some((which, key)) = longest else { return false };
+            match which {
+                Which::Counter => drop(self.counters.remove(&key)),
+                Which::Gauge => drop(self.gauges.remove(&key)),
+                Which::Timer => drop(self.timers.remove(&key)),
+                Which::Set => drop(self.sets.remove(&key)),
+            }
+        }
+        true
     }
 
     fn refuse(&mut self, refusal: Refusal) {
         self.refused[refusal as usize] += 1;
-    }
-}
-
-/// What is under a key, made there if there is room for another.
-fn slot<'a, T>(
-    table: &'a mut HashMap<Box<str>, T>,
-    key: &str,
-    free: bool,
-    new: fn() -> T,
-) -> Option<&'a mut T> {
-    if !table.contains_key(key) {
-        if !free {
-            return None;
-        }
-        table.insert(key.into(), new());
-    }
-    table.get_mut(key)
-}
-
-/// One value, as the daemon understands it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Event<'a> {
-    /// Already times what the sample rate makes it stand for.
-    Counter(f64),
-    Gauge {
-        value: f64,
-        relative: bool,
-    },
-    /// In whatever unit was sent, and how many it stands for.
-    Timer {
-        value: f64,
-        weight: f64,
-    },
-    Set(&'a str),
-}
-
-impl<'a> Event<'a> {
-    /// `None` for what the daemon calls a bad line.
-    fn of(piece: &'a str) -> Option<Self> {
-        let mut fields = piece.split('|');
-        let text = fields.next().unwrap_or_default();
-        let kind = fields.next()?;
-        let weight = match fields.next() {
-            Some(rate) => 1.0 / sample_rate(rate)?,
-            None => 1.0,
-        };
-        if kind == "s" {
-            return Some(Self::Set(text));
-        }
-        let value = number::parse(text).filter(|_| !text.is_empty()).filter(|value| value.is_finite())?;
-        Some(match kind.trim() {
-            "ms" if kind == "ms" && value < 0.0 => return None,
-            "ms" => Self::Timer { value, weight },
-            "g" => Self::Gauge { value, relative: text.starts_with(['+', '-']) },
-            "s" => Self::Set(text),
-            // Whatever else it is, `h` and `d` too.
-            _ => Self::Counter(value * weight),
-        })
-    }
-}
-
-fn sample_rate(text: &str) -> Option<f64> {
-    let text = text.strip_prefix('@').filter(|text| !text.is_empty() && !text.starts_with('-'))?;
-    number::parse(text)?;
-    // The daemon judges the whole of it, and then reads digits and points alone.
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').map_or(text, |end| &text[..end]);
-    digits.parse().ok().filter(|rate: &f64| *rate > 0.0 && (1.0 / rate).is_finite())
-}
-
-/// A name and its tags as the daemon makes one key of them.
-fn key(name: &str, tags: Option<&str>) -> String {
-    let mut raw = name.to_owned();
-    for tag in tags.into_iter().flat_map(|tags| tags.split(',')) {
-        raw.push(';');
-        raw.push_str(&tag.replacen(';', "_", 1).replacen(':', "=", 1));
-    }
-    let mut key = String::with_capacity(raw.len());
-    let mut in_space = false;
-    for c in raw.chars() {
-        let is_space = c == '\u{feff}' || c.is_whitespace() && c != '\u{85}';
-        match c {
-            _ if is_space => key.extend((!in_space).then_some('_')),
-            '/' => key.push('-'),
-            'a'..='z' | 'A'..='Z' | '0'..='9' | '_' | '-' | '.' | ';' | '=' => key.push(c),
-            _ => {}
-        }
-        in_space = is_space;
-    }
-    key
-}
-
-/// Whether carbon takes a path with this name and these tags, of the characters that are left in a key.
-fn is_taken_by_carbon(key: &str) -> bool {
-    let mut parts = key.split(';');
-    let name = parts.next().unwrap_or_default();
-    let is_tag = |tag: &str| {
-        tag.split_once('=').is_some_and(|(key, value)| !matches!(key, "" | "name") && !value.is_empty())
-    };
-    !name.is_empty() && key.len() <= MAX_KEY && parts.all(is_tag)
-}
-
-/// Where each kind of value is written.
-struct Names {
-    rate: &'static str,
-    rate_part: &'static str,
-    count: &'static str,
-    count_part: &'static str,
-    timers: &'static str,
-    gauges: &'static str,
-    sets: &'static str,
-    own: &'static str,
-}
-
-impl Names {
-    const fn of(names: StatsdNames) -> Self {
-        match names {
-            StatsdNames::Legacy => Self {
-                rate: "stats.",
-                rate_part: "",
-                count: "stats_counts.",
-                count_part: "",
-                timers: "stats.timers.",
-                gauges: "stats.gauges.",
-                sets: "stats.sets.",
-                own: "",
-            },
-            StatsdNames::New => Self {
-                rate: "stats.counters.",
-                rate_part: "rate",
-                count: "stats.counters.",
-                count_part: "count",
-                timers: "stats.timers.",
-                gauges: "stats.gauges.",
-                sets: "stats.sets.",
-                own: "stats.",
-            },
-        }
-    }
-}
-
-struct Writer {
-    text: String,
-    points: u64,
-    seconds: u64,
-}
-
-impl Writer {
-    /// One line; the tags of the key come behind its part.
-    fn line(&mut self, prefix: &str, key: &str, part: impl Display, value: f64) {
-        use std::fmt::Write as _;
-        if !value.is_finite() {
-            return;
-        }
-        let (name, tags) = key.find(';').map_or((key, ""), |at| key.split_at(at));
-        let seconds = self.seconds;
-        // Writing to a string cannot fail.
-        let _ = write!(self.text, "{prefix}{name}");
-        let before = self.text.len();
-        let _ = write!(self.text, ".{part}");
-        if self.text.len() == before + 1 {
-            self.text.truncate(before);
-        }
-        let _ = writeln!(self.text, "{tags} {} {seconds}", number::shown(value));
-        self.points += 1;
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Reason {
     EmptyName,
     /// Not a finite number, a timer below zero, an empty value of a set.
     BadValue,
-    /// Not one of `c`, `g`, `ms`, `h`, `d`, `s`.
+    /// Not one of `c`, `m`, `g`, `ms`, `h`, `d`, `s`.
     BadType,
     /// Not above 0 and up to 1.
     BadSampleRate,
@@ -31,18 +31,24 @@ pub(super) enum Reason {
     TooLong,
     /// An event or a service check of `DogStatsD`.
     Unsupported,
-    /// The name is known as another type.
-    TypeConflict,
     /// A new series where there are already as many as are kept.
     MaxSeries,
     /// A new value of a set where there are already as many as are kept for one interval.
     MaxSetValues,
-    /// The total would be beyond what a double can hold.
+    /// It would swallow small values that come after it (above 2⁵³ with its sample rate), or lead to no finite number.
     Overflow,
+    /// Another value of a gauge for a second of its own where there are already as many as an interval may have.
+    MaxPoints,
+    /// For second 0.
+    Timestamp,
+    /// For a second more than ten minutes ahead.
+    TimestampAhead,
+    /// For a second before the oldest that Graphite gets.
+    TimestampOld,
 }
 
 impl Reason {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 16] = [
         Self::MalformedLine,
         Self::NotUtf8,
         Self::EmptyName,
@@ -52,10 +58,13 @@ impl Reason {
         Self::BadTag,
         Self::TooLong,
         Self::Unsupported,
-        Self::TypeConflict,
         Self::MaxSeries,
         Self::MaxSetValues,
         Self::Overflow,
+        Self::MaxPoints,
+        Self::Timestamp,
+        Self::TimestampAhead,
+        Self::TimestampOld,
     ];
 
     /// The reason in the collector's counts.
@@ -70,19 +79,55 @@ impl Reason {
             Self::BadTag => "bad_tag",
             Self::TooLong => "too_long",
             Self::Unsupported => "unsupported",
-            Self::TypeConflict => "type_conflict",
             Self::MaxSeries => "max_series",
             Self::MaxSetValues => "max_set_values",
             Self::Overflow => "overflow",
+            Self::MaxPoints => "max_points",
+            Self::Timestamp => "timestamp",
+            Self::TimestampAhead => "timestamp_ahead",
+            Self::TimestampOld => "timestamp_old",
         }
     }
 }
+
+impl Reason {
+    /// What its sender, or whoever runs the collector, can do.
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::MalformedLine => "send NAME:VALUE|TYPE, and |@RATE and |#KEY:VALUE behind it",
+            Self::NotUtf8 => "send UTF-8",
+            Self::EmptyName => "give it a name",
+            Self::BadValue => "send a finite number, of a timer one that is not negative, of a set any text",
+            Self::BadType => "send one of the types c, g, ms, h, d, s, m",
+            Self::BadSampleRate => "send a rate above 0 and up to 1",
+            Self::BadTag => "give the tag a key",
+            Self::TooLong => "send up to 512 bytes of name and 2048 of tags",
+            Self::Unsupported => {
+                "events and service checks have no place here; switch them off at the sender"
+            }
+            Self::MaxSeries => "raise --max-series, lower --statsd-expiry, or send fewer names and tags",
+            Self::MaxSetValues => "send fewer distinct values, or lower --statsd-flush",
+            Self::Overflow => "send values up to 2^53, or a larger unit",
+            Self::MaxPoints => "send fewer timestamps, or lower --statsd-flush",
+            Self::Timestamp | Self::TimestampAhead => "send seconds since 1970, and set the sender's clock",
+            Self::TimestampOld => "send newer values, or raise --max-age",
+        }
+    }
+}
+
+/// Characters of a line that go into the log.
+const SHOWN: usize = 120;
 
 /// What happened since the last publication.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     accepted: u64,
     refused: [u64; Reason::ALL.len()],
+    /// The reasons that were ever logged, and those of the line in hand that are to be, as bits.
+    logged: u32,
+    unlogged: u32,
+    /// A line for each reason that is to be logged.
+    examples: Vec<(Reason, String)>,
 }
 
 impl Tally {
@@ -102,9 +147,22 @@ impl Tally {
     /// Values were refused.
     pub(super) fn refuse(&mut self, reason: Reason, values: u64) {
         self.refused[reason as usize] += values;
+        self.unlogged |= (1 << reason as u32) & !self.logged;
     }
 
-    /// Adds everything to `stats`, and starts again from zero.
+    /// A line was read to its end: it is the example of each reason that it is the first for.
+    pub(super) fn end_line(&mut self, line: &[u8]) {
+        if self.unlogged == 0 {
+            return;
+        }
+        for reason in Reason::ALL.into_iter().filter(|reason| self.unlogged & (1 << *reason as u32) != 0) {
+            let shown = String::from_utf8_lossy(line).chars().take(SHOWN).collect();
+            self.examples.push((reason, shown));
+        }
+        self.logged |= std::mem::take(&mut self.unlogged);
+    }
+
+    /// Adds everything to `stats`, logs what was refused for the first time for its reason, and starts again from zero.
     pub(super) fn publish(&mut self, stats: &Stats) {
         if self.accepted > 0 {
             stats.add(Event::Accepted, PLACE, Signal::Metrics, "", self.accepted);
@@ -114,7 +172,15 @@ impl Tally {
                 stats.add(Event::Refused, PLACE, Signal::Metrics, reason.as_str(), values);
             }
         }
-        *self = Self::default();
+        for (reason, line) in self.examples.drain(..) {
+            tracing::warn!(
+                reason = reason.as_str(),
+                line,
+                "refused a line of StatsD, or a value of it: {}; further ones are counted only",
+                reason.remedy()
+            );
+        }
+        *self = Self { logged: self.logged, ..Self::default() };
     }
 
     #[cfg(test)]

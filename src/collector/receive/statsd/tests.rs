@@ -17,12 +17,22 @@ use super::*;
 use crate::collector::stats::Count;
 
 /// Longer than any run of a test; what is waited for is awaited, not timed.
-const NEVER: Duration = Duration::from_secs(3600);
+pub(super) const NEVER: Duration = Duration::from_secs(3600);
 /// How long a test waits for what must come.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn settings(flush: Duration) -> Settings {
-    Settings { flush, histogram_bounds: vec![0.1, 1.0], max_series: 100, names: None, kept: None }
+pub(super) fn settings(flush: Duration) -> Settings {
+    Settings {
+        flush,
+        histogram_bounds: vec![0.1, 1.0],
+        max_series: 100,
+        expiry: StatsdExpiry::default(),
+        tags: StatsdTags::ALL,
+        max_age: None,
+        bare_sums: false,
+        names: None,
+        kept: None,
+    }
 }
 
 /// A receiver's socket on a free port, and a client that sends to it.

@@ -6,13 +6,20 @@ use opentelemetry_proto::tonic::{
 };
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::tests::{NEVER, settings},
+    *,
+};
 
 const SEEN: u64 = 1_000;
 const FLUSHED: u64 = 2_000;
 
 fn aggregate() -> Aggregate {
-    Aggregate::new(vec![0.1, 0.5, 1.0], 100)
+    bounded(vec![0.1, 0.5, 1.0], 100)
+}
+
+fn bounded(histogram_bounds: Vec<f64>, max_series: usize) -> Aggregate {
+    Aggregate::new(&Settings { histogram_bounds, ..settings(NEVER) }, max_series, Remembered::new(max_series))
 }
 
 /// What was counted of `datagrams`, one after the other.
@@ -30,9 +37,39 @@ fn metrics(aggregate: &Aggregate) -> Vec<Metric> {
     let mut resource = request.resource_metrics.remove(0);
     assert!(resource.resource.expect("a resource").attributes.is_empty());
     assert_eq!(resource.scope_metrics.len(), 1);
-    let scope = resource.scope_metrics.remove(0);
+    let mut scope = resource.scope_metrics.remove(0);
     assert_eq!(scope.scope.expect("a scope").name, "statsd");
+    scope.metrics.retain(|metric| match &metric.data {
+        Some(Data::Sum(sum)) => sum.data_points[0].flags == 0,
+        Some(Data::Gauge(gauge)) => gauge.data_points[0].flags == 0,
+        Some(Data::Histogram(histogram)) => histogram.data_points[0].flags == 0,
+        other => panic!("not of StatsD: {other:?}"),
+    });
     scope.metrics
+}
+
+/// The series that a request says have ended: names, whether they are counters, and attributes.
+fn ended(aggregate: &Aggregate) -> Vec<(String, bool, String)> {
+    let request = aggregate.request(FLUSHED).expect("something");
+    let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+    let mut ended: Vec<_> = metrics
+        .iter()
+        .filter_map(|metric| {
+            let (monotonic, flags, tags) = match metric.data.as_ref()? {
+                Data::Sum(sum) => {
+                    (sum.is_monotonic, sum.data_points[0].flags, &sum.data_points[0].attributes)
+                }
+                Data::Gauge(gauge) => (false, gauge.data_points[0].flags, &gauge.data_points[0].attributes),
+                Data::Histogram(histogram) => {
+                    (false, histogram.data_points[0].flags, &histogram.data_points[0].attributes)
+                }
+                other => panic!("not of StatsD: {other:?}"),
+            };
+            (flags != 0).then(|| (metric.name.clone(), monotonic, attributes(tags)))
+        })
+        .collect();
+    ended.sort();
+    ended
 }
 
 fn metric(aggregate: &Aggregate, name: &str) -> Metric {
@@ -200,7 +237,7 @@ fn histograms_and_distributions_are_of_plain_values() {
 
 #[test]
 fn without_bounds_there_is_one_bucket() {
-    let mut aggregate = Aggregate::new(Vec::new(), 100);
+    let mut aggregate = bounded(Vec::new(), 100);
     add(&mut aggregate, &["glork:1:2|ms"]);
     let (_, point) = histogram(&aggregate, "glork");
     assert_eq!((point.bucket_counts, point.explicit_bounds), (vec![2], vec![]));
@@ -225,16 +262,107 @@ fn tags_in_any_order_are_one_series_and_the_last_of_two_counts() {
 }
 
 #[test]
-fn one_name_has_one_type() {
+fn one_name_is_kept_as_each_type_that_it_is_sent_as() {
     let mut aggregate = aggregate();
-    let tally = add(&mut aggregate, &["a:1|c\na:7|g|#k:v\na:1:2|ms\na:x|s\na:3|h\na:1|c|#k:v"]);
-    assert_eq!((tally.accepted(), tally.refused()), (2, vec![("type_conflict", 5)]));
-    assert_eq!(numbers(&aggregate, "a").1.len(), 2);
+    let tally = add(&mut aggregate, &["a:1|c:2|ms\na:7|g|#k:v\na:x|s\na:3|h\na:1|c|#k:v\na.gauge:1|g"]);
+    assert_eq!((tally.accepted(), tally.refused()), (7, vec![]));
+    let mut shown: Vec<_> = metrics(&aggregate).into_iter().map(|metric| metric.name).collect();
+    shown.sort();
+    shown.dedup();
+    assert_eq!(shown, ["a", "a.distribution", "a.gauge", "a.gauge.gauge", "a.set"]);
+    assert_eq!(numbers(&aggregate, "a.gauge").1["k=v"], 7.0);
+    let notices = aggregate.notices().some;
+    assert_eq!(notices.len(), 4, "{notices:?}");
+    assert!(notices[0].contains("\"a\" as a gauge") && notices[0].contains("\"a.gauge\""), "{notices:?}");
+    assert!(aggregate.notices().some.is_empty(), "once");
+}
+
+#[test]
+fn what_is_not_sent_for_long_ends_and_its_total_goes_on() {
+    let mut aggregate = aggregate();
+    add(&mut aggregate, &["a:5|c|#k:v\nb:5|g\nc:100|ms\nd:x|s\ne:1|c\ne:-3|c"]);
+    let five_minutes = 300 * NANOSECONDS;
+    aggregate.expire(SEEN + five_minutes);
+    assert_eq!(metrics(&aggregate).len(), 5, "no flush had it yet");
+    aggregate.end_interval();
+    aggregate.expire(SEEN + five_minutes - 1);
+    assert_eq!(metrics(&aggregate).len(), 5);
+    aggregate.expire(SEEN + five_minutes);
+    assert_eq!(metrics(&aggregate).into_iter().map(|metric| metric.name).collect::<Vec<_>>(), ["b"]);
+    let end = |name: &str, is_counter, tags: &str| (name.to_owned(), is_counter, tags.to_owned());
+    let all = [end("a", true, "k=v"), end("c", false, ""), end("d", false, ""), end("e", false, "")];
+    assert_eq!(ended(&aggregate), all, "until a flush is taken");
+    assert_eq!(ended(&aggregate), all);
+    aggregate.end_interval();
+    assert_eq!(ended(&aggregate), []);
+    add(&mut aggregate, &["a:1|c|#k:v\nc:100|ms\ne:4|c"]);
+    assert_eq!(numbers(&aggregate, "a"), ("counter", [("k=v".to_owned(), 6.0)].into()));
+    assert_eq!(histogram(&aggregate, "c").1.count, 2);
+    assert_eq!(number(&aggregate, "e"), ("sum", 2.0), "it stays a gauge");
+    aggregate.end_interval();
+    aggregate.expire(SEEN + 24 * 12 * five_minutes);
+    assert_eq!(aggregate.held.series, 0);
+    assert_eq!(ended(&aggregate).len(), 4);
+}
+
+#[test]
+fn what_has_expired_makes_room() {
+    let mut aggregate = bounded(vec![1.0], 2);
+    let mut now = SEEN;
+    for round in 0..10 {
+        let mut tally = Tally::default();
+        aggregate.add(format!("a{round}:1|c\nb{round}:1|ms\nc{round}:1|c").as_bytes(), now, &mut tally);
+        assert_eq!((tally.accepted(), tally.refused()), (2, vec![("max_series", 1)]));
+        aggregate.end_interval();
+        now += 300 * NANOSECONDS;
+        aggregate.expire(now);
+    }
+}
+
+#[test]
+fn a_counter_that_falls_ends_as_one() {
+    let mut aggregate = aggregate();
+    add(&mut aggregate, &["a:5|c\na:1|c|#k:v"]);
+    aggregate.end_interval();
+    add(&mut aggregate, &["a:-2|c", "a:-1|c"]);
+    assert_eq!(
+        ended(&aggregate),
+        [("a".to_owned(), true, String::new()), ("a".to_owned(), true, "k=v".to_owned())]
+    );
+    assert_eq!(numbers(&aggregate, "a").0, "sum");
+    aggregate.end_interval();
+    assert_eq!(ended(&aggregate), []);
+}
+
+#[test]
+fn a_gauge_has_the_times_that_it_was_sent_for() {
+    let mut aggregate = aggregate();
+    let now = 5_000 * NANOSECONDS;
+    let mut tally = Tally::default();
+    aggregate.max_age = Some(Duration::from_secs(1000));
+    let lines = b"a:1|g|T4100\na:3|g|T4300\na:2|g|T4200\nb:1|g|T0:1|g|T5601:1|g|T3999\nc:+1|g|T7\nd:1|c|T7";
+    aggregate.add(lines, now, &mut tally);
+    let refused = [("timestamp", 1), ("timestamp_ahead", 1), ("timestamp_old", 1)];
+    assert_eq!((tally.accepted(), tally.refused()), (5, refused.to_vec()));
+    let points = |aggregate: &Aggregate, name| {
+        let Some(Data::Gauge(gauge)) = metric(aggregate, name).data else { panic!("not a gauge") };
+        let point = |point: &opentelemetry_proto::tonic::metrics::v1::NumberDataPoint| match point.value {
+            Some(number_data_point::Value::AsDouble(value)) => (point.time_unix_nano / NANOSECONDS, value),
+            other => panic!("not a double: {other:?}"),
+        };
+        gauge.data_points.iter().map(point).collect::<Vec<_>>()
+    };
+    assert_eq!(points(&aggregate, "a"), [(4100, 1.0), (4200, 2.0), (4300, 3.0)]);
+    assert_eq!(points(&aggregate, "c"), [(5000, 1.0)]);
+    aggregate.end_interval();
+    assert_eq!(points(&aggregate, "a"), [(4300, 3.0)]);
+    aggregate.expire(now + 301 * NANOSECONDS);
+    assert_eq!(ended(&aggregate).len(), 2, "no point of it would be taken");
 }
 
 #[test]
 fn a_series_too_many_is_refused_and_known_ones_go_on() {
-    let mut aggregate = Aggregate::new(vec![1.0], 2);
+    let mut aggregate = bounded(vec![1.0], 2);
     let tally = add(&mut aggregate, &["a:1|c\nb:1|g\nc:1|c\na:1:2|c|#k:v\nd:1|ms\na:1|c\nb:+1|g"]);
     assert_eq!((tally.accepted(), tally.refused()), (4, vec![("max_series", 4)]));
     assert_eq!(metrics(&aggregate).len(), 2, "no name without a series");
@@ -250,20 +378,24 @@ fn a_bad_value_is_refused_alone_and_makes_no_series() {
         "b:|c\nb:x|g\nb:NaN|ms\nb:|s\nb:infinity|h\nb:1e308|c|@0.1\nb:1e308|d|@0.1",
     ];
     let tally = add(&mut aggregate, &lines);
-    assert_eq!((tally.accepted(), tally.refused()), (2, vec![("bad_value", 5 + 7)]));
+    assert_eq!((tally.accepted(), tally.refused()), (2, vec![("bad_value", 5 + 5), ("overflow", 2)]));
     assert_eq!(number(&aggregate, "a"), ("counter", 4.0));
     assert_eq!(metrics(&aggregate).len(), 1);
 }
 
 #[test]
-fn no_total_leaves_the_finite_numbers() {
+fn no_value_spoils_a_total() {
     let mut aggregate = aggregate();
-    let tally = add(&mut aggregate, &["c:1e308:1e308:1|c\ng:1e308:+1e308|g\nd:1e308:1e308|d"]);
-    assert_eq!((tally.accepted(), tally.refused()), (4, vec![("overflow", 3)]));
-    assert_eq!(number(&aggregate, "c"), ("counter", 1e308));
+    let lines =
+        ["c:1|c\nc:9007199254740994:1e308:-1e17:1|c|@1\ng:1e308:+1e308|g\nd:1e308:1|d\nd:4e15|d|@0.1"];
+    let tally = add(&mut aggregate, &lines);
+    assert_eq!((tally.accepted(), tally.refused()), (4, vec![("overflow", 6)]));
+    assert_eq!(number(&aggregate, "c"), ("counter", 2.0));
     assert_eq!(number(&aggregate, "g"), ("gauge", 1e308));
     let (_, point) = histogram(&aggregate, "d");
-    assert_eq!((point.count, point.sum, point.bucket_counts), (1, Some(1e308), vec![0, 0, 0, 1]));
+    assert_eq!((point.count, point.sum, point.bucket_counts), (1, Some(1.0), vec![0, 0, 1, 0]));
+    add(&mut aggregate, &["c:9007199254740992:9007199254740992:1:1|c"]);
+    assert_eq!(number(&aggregate, "c").1, 18_014_398_509_481_988.0);
 }
 
 #[test]
@@ -305,8 +437,49 @@ fn there_is_no_request_without_series_and_no_point_before_its_start() {
 /// Lines that resemble good ones closely enough to reach every branch.
 fn near_lines() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
-        "a", "b", ":", ":", "|", "|", "1", "-1", "+2", "0.5", "1e308", "nan", "c", "g", "ms", "h", "d", "s",
-        "@", "#", "@0.1", "#k:v", "#:v", ",", "T1", "c:x", "_e{", "_sc|", "\n", "\r\n", "é", "",
+        "a",
+        "b",
+        ":",
+        ":",
+        "|",
+        "|",
+        "1",
+        "-1",
+        "+2",
+        "0.5",
+        "1e308",
+        "nan",
+        "c",
+        "g",
+        "ms",
+        "h",
+        "d",
+        "s",
+        "@",
+        "#",
+        "@0.1",
+        "#k:v",
+        "#:v",
+        ",",
+        "T1",
+        "c:x",
+        "_e{",
+        "_sc|",
+        "\n",
+        "\r\n",
+        "é",
+        "",
+        "m",
+        " ",
+        "[",
+        "]",
+        "[k=v]",
+        ",k=v",
+        ";k=v",
+        "#k=v",
+        "@0.7",
+        "|c:2",
+        "T4000000000",
     ]);
     prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat().into_bytes())
 }
@@ -318,7 +491,7 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn a_good_line_beside_garbage_is_kept(before in garbage(), after in garbage(), value in 1_u32..1000) {
-        let mut aggregate = Aggregate::new(vec![0.1, 1.0], 1_000_000);
+        let mut aggregate = bounded(vec![0.1, 1.0], 1_000_000);
         let mut tally = Tally::default();
         aggregate.add(&before, SEEN, &mut tally);
         let good = format!("\nkept.beside.garbage:{value}|c|#k:v\n");

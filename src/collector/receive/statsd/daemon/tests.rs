@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::number, *};
 
 fn flushed(names: StatsdNames, datagrams: &[&str]) -> Vec<String> {
     let mut daemon = Daemon::new(names, Duration::from_secs(10), 100, 1_700_000_000);
@@ -90,7 +90,7 @@ fn what_the_daemon_calls_bad_is_counted_as_such() {
     {
         let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(10), 100, 0);
         daemon.add(bad.as_bytes());
-        assert_eq!(daemon.counters[BAD_LINES], 1.0, "{bad}");
+        assert_eq!(daemon.counters[BAD_LINES].value, 1.0, "{bad}");
         assert_eq!(daemon.counters.len(), 3, "{bad}");
     }
     assert_eq!(Event::of("0x1F|c"), Some(Event::Counter(31.0)));
@@ -101,16 +101,16 @@ fn what_the_daemon_calls_bad_is_counted_as_such() {
 
 #[test]
 fn what_carbon_would_not_take_is_refused_and_counted() {
-    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(10), 5, 0);
+    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(10), 2, 0);
     for bad in ["a;b:1|c", "a;=1:1|c", "a;b=:1|c", "a;name=x:1|c", ":1|c", "a:1|c|#flag"] {
         daemon.add(bad.as_bytes());
     }
-    daemon.add(format!("{}:1|c", "x".repeat(MAX_KEY + 1)).as_bytes());
+    daemon.add(format!("{}:1|c", "x".repeat(event::MAX_KEY + 1)).as_bytes());
     assert_eq!(daemon.refusals().collect::<Vec<_>>(), [(Refusal::BadName, 7)]);
     daemon.add(b"a:1|c\nb:1|c\nc:1|c\na:1|c");
     assert_eq!(daemon.refusals().collect::<Vec<_>>(), [(Refusal::Limit, 1)]);
     assert_eq!(daemon.refusals().count(), 0);
-    assert_eq!(daemon.counters["a"], 2.0);
+    assert_eq!(daemon.counters["a"].value, 2.0);
 }
 
 #[test]
@@ -124,4 +124,26 @@ fn numbers_read_as_in_ecmascript() {
     ] {
         assert_eq!(number::shown(value).to_string(), expected);
     }
+}
+
+#[test]
+fn the_name_that_was_not_sent_for_longest_makes_room() {
+    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(1), 4, 0);
+    daemon.add(b"a:1|c\nb:1|ms\nc:1|g\nd:1|s");
+    // All are of this interval.
+    daemon.add(b"e:1|c");
+    assert_eq!(daemon.refusals().collect::<Vec<_>>(), [(Refusal::Limit, 1)]);
+    daemon.flush(1000);
+    for (datagram, expected) in [
+        ("a:1|c\ne:1|c", ["a", "c", "d", "e"]),
+        ("f:1|c\nd:1|s", ["a", "d", "e", "f"]),
+        ("g:1|c\nh:1|c", ["d", "f", "g", "h"]),
+    ] {
+        daemon.add(datagram.as_bytes());
+        let lines = lines(&daemon.flush(1000));
+        let name = |line: &String| line.split(['.', ' ']).find(|part| part.len() == 1).map(str::to_owned);
+        let names: std::collections::BTreeSet<_> = lines.iter().filter_map(name).collect();
+        assert_eq!(names, expected.map(str::to_owned).into(), "{datagram}");
+    }
+    assert_eq!(daemon.refusals().count(), 0);
 }

@@ -1,9 +1,13 @@
-//! Numbers as ECMAScript reads and writes them, since the daemon is written in it.
+//! Numbers as ECMAScript reads and writes them, since statsd is written in it.
 
 /// What `Number(text)` gives; `None` where that is no number.
 pub(super) fn parse(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let radix = |digits: &str, radix| u64::from_str_radix(digits, radix).ok().map(|number| number as f64);
+    // Its blanks are not quite Rust's.
+    let text = text.trim_matches(|c: char| c == '\u{feff}' || (c.is_whitespace() && c != '\u{85}'));
+    let radix = |digits: &str, radix| {
+        let number = u64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with('+'))?;
+        Some(number as f64)
+    };
     match text.as_bytes() {
         [] => Some(0.0),
         [b'0', b'x' | b'X', ..] => radix(&text[2..], 16),

@@ -1,0 +1,174 @@
+//! All series of one name and type, and the name that they are shown under.
+//!
+//! statsd keeps a name as each type that it is sent as. Two of them may not be one series to Prometheus or write one
+//! path of Graphite, so where they would, the later one gets the word for its type behind its name.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    line::Kind,
+    remembered::Named,
+    rows::Rows,
+    total::{Gauge, Histogram, Total},
+};
+
+/// What the values of one name, one type and one set of tags add up to.
+#[derive(Debug)]
+pub(super) struct Series<T> {
+    /// When the first value arrived, in nanoseconds of the Unix epoch.
+    pub(super) start: u64,
+    /// When the last one did.
+    pub(super) sent: u64,
+    /// No flush that was taken had its last value.
+    pub(super) is_fresh: bool,
+    pub(super) state: T,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) named: Named,
+    pub(super) data: Data,
+}
+
+/// The series of a family, by tags.
+#[derive(Debug)]
+pub(super) enum Data {
+    Counters(Rows<Series<Total>>),
+    Gauges(Rows<Series<Gauge>>),
+    /// In seconds.
+    Timers(Rows<Series<Histogram>>),
+    /// In whatever unit was sent.
+    Distributions(Rows<Series<Histogram>>),
+    /// Hashes of the distinct values of this interval. Two of 100,000 values are taken for one in one case
+    /// of three billion.
+    Sets(Rows<Series<HashSet<u64>>>),
+}
+
+impl Data {
+    pub(super) fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Counter => Self::Counters(Rows::default()),
+            Kind::Gauge => Self::Gauges(Rows::default()),
+            Kind::Timer => Self::Timers(Rows::default()),
+            Kind::Distribution => Self::Distributions(Rows::default()),
+            Kind::Set => Self::Sets(Rows::default()),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Counters(rows) => rows.is_empty(),
+            Self::Gauges(rows) => rows.is_empty(),
+            Self::Timers(rows) | Self::Distributions(rows) => rows.is_empty(),
+            Self::Sets(rows) => rows.is_empty(),
+        }
+    }
+}
+
+impl Family {
+    /// The name that it is shown under.
+    pub(super) fn shown<'a>(&'a self, name: &'a str) -> &'a str {
+        self.named.shown.as_deref().unwrap_or(name)
+    }
+}
+
+/// Which names are shown as which types.
+#[derive(Debug)]
+pub(super) struct Shown {
+    names: HashMap<Box<str>, u8>,
+    /// Whether the sum of a histogram has the bare name in Graphite.
+    bare_sums: bool,
+}
+
+impl Shown {
+    pub(super) fn new(bare_sums: bool) -> Self {
+        Self { names: HashMap::new(), bare_sums }
+    }
+
+    /// The name to show `name` under as this type, if that is another one; `known` is the one it had earlier.
+    pub(super) fn take(&mut self, kind: Kind, name: &str, known: Option<Box<str>>) -> Option<Box<str>> {
+        let clashing = self.clashing(kind);
+        let is_free =
+            |names: &HashMap<Box<str>, u8>, name: &str| names.get(name).copied().unwrap_or(0) & clashing == 0;
+        let mut shown =
+            known.filter(|known| is_free(&self.names, known)).map_or_else(|| name.to_owned(), String::from);
+        while !is_free(&self.names, &shown) {
+            shown.push('.');
+            shown.push_str(kind.as_str());
+        }
+        let is_other = shown != name;
+        let shown: Box<str> = shown.into();
+        *self.names.entry(shown.clone()).or_default() |= bit(kind);
+        is_other.then_some(shown)
+    }
+
+    /// A counter is shown as a gauge from now on.
+    pub(super) fn fell(&mut self, shown: &str) {
+        self.names.get_mut(shown).into_iter().for_each(|kinds| *kinds |= bit(Kind::Gauge));
+    }
+
+    /// A family has no series any more.
+    pub(super) fn give_back(&mut self, kind: Kind, shown: &str, fell: bool) {
+        let Some(kinds) = self.names.get_mut(shown) else { return };
+        *kinds &= !(bit(kind) | if fell { bit(Kind::Gauge) } else { 0 });
+        if *kinds == 0 {
+            self.names.remove(shown);
+        }
+    }
+
+    /// The types that a name cannot have together with this one: numbers have one path, so have two histograms, and a gauge
+    /// is shown to Prometheus under the name of a distribution.
+    fn clashing(&self, kind: Kind) -> u8 {
+        const NUMBERS: u8 = bit(Kind::Counter) | bit(Kind::Gauge) | bit(Kind::Set);
+        const HISTOGRAMS: u8 = bit(Kind::Timer) | bit(Kind::Distribution);
+        let all = if self.bare_sums { NUMBERS | HISTOGRAMS } else { 0 };
+        all | match kind {
+            Kind::Counter => NUMBERS,
+            Kind::Gauge | Kind::Set => NUMBERS | bit(Kind::Distribution),
+            Kind::Timer => HISTOGRAMS,
+            Kind::Distribution => HISTOGRAMS | bit(Kind::Gauge) | bit(Kind::Set),
+        }
+    }
+}
+
+const fn bit(kind: Kind) -> u8 {
+    1 << kind as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_would_be_one_series_is_shown_under_another_name() {
+        let mut shown = Shown::new(false);
+        let mut take = |kind, name: &str| shown.take(kind, name, None);
+        assert_eq!([Kind::Counter, Kind::Timer].map(|kind| take(kind, "a")), [None, None]);
+        assert_eq!(take(Kind::Gauge, "a").as_deref(), Some("a.gauge"));
+        assert_eq!(take(Kind::Set, "a").as_deref(), Some("a.set"));
+        assert_eq!(take(Kind::Distribution, "a").as_deref(), Some("a.distribution"));
+        assert_eq!(
+            take(Kind::Gauge, "a.gauge").as_deref(),
+            Some("a.gauge.gauge"),
+            "another may be called so"
+        );
+        assert_eq!([Kind::Counter, Kind::Distribution].map(|kind| take(kind, "b")), [None, None]);
+        assert_eq!([Kind::Gauge, Kind::Timer].map(|kind| take(kind, "c")), [None, None]);
+    }
+
+    #[test]
+    fn a_name_is_free_again_and_what_was_renamed_stays_so() {
+        let mut shown = Shown::new(false);
+        assert_eq!(shown.take(Kind::Counter, "a", None), None);
+        shown.fell("a");
+        assert!(shown.take(Kind::Distribution, "a", None).is_some());
+        shown.give_back(Kind::Counter, "a", true);
+        assert_eq!(shown.take(Kind::Gauge, "a", None), None);
+        shown.give_back(Kind::Gauge, "a", false);
+        assert_eq!(shown.take(Kind::Gauge, "a", Some("a.gauge".into())).as_deref(), Some("a.gauge"));
+        let mut bare = Shown::new(true);
+        assert_eq!(bare.take(Kind::Counter, "a", None), None);
+        assert_eq!(bare.take(Kind::Timer, "a", None).as_deref(), Some("a.timer"));
+    }
+}

@@ -1,0 +1,206 @@
+//! What values add up to: totals that swallow nothing, and counts by bucket.
+//!
+//! Neither may be spoilt for good by one value: what cannot be added without that is refused.
+
+use super::tally::Reason;
+
+/// Doubles hold whole numbers up to here; an increment beyond would swallow small ones that come after it.
+pub(super) const LARGEST: f64 = 9_007_199_254_740_992.0;
+
+/// A sum of doubles, with what its last addition rounded away: so increments of one add up beyond 2⁵³ too.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Total {
+    pub(super) rounded: f64,
+    pub(super) rest: f64,
+}
+
+impl Total {
+    /// The nearest double.
+    pub(super) const fn value(self) -> f64 {
+        self.rounded
+    }
+
+    /// Adds, unless the increment is one that would swallow others.
+    pub(super) fn add(&mut self, increment: f64) -> Result<(), Reason> {
+        // A NaN is not within either.
+        if !(-LARGEST..=LARGEST).contains(&increment) {
+            return Err(Reason::Overflow);
+        }
+        let (sum, error) = two_sum(self.rounded, increment);
+        let (rounded, rest) = two_sum(sum, error + self.rest);
+        if !rounded.is_finite() {
+            return Err(Reason::Overflow);
+        }
+        *self = Self { rounded, rest };
+        Ok(())
+    }
+}
+
+/// The rounded sum of two doubles and what is missing in it, exactly (Knuth).
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let b_part = sum - a;
+    (sum, (a - (sum - b_part)) + (b - b_part))
+}
+
+/// Counts of values by bucket, and their sum.
+#[derive(Clone, Debug)]
+pub(super) struct Histogram {
+    pub(super) count: u64,
+    /// `None` once a value was below zero: OTLP has a sum only of what never falls.
+    pub(super) sum: Option<Total>,
+    /// One more than there are bounds; bucket `i` holds what is above bound `i - 1` and up to bound `i`.
+    pub(super) buckets: Box<[u64]>,
+    /// How many more values the sample rates stand for than were counted, from -½ to ½: counts are whole.
+    pub(super) owed: f64,
+}
+
+impl Histogram {
+    pub(super) fn new(bounds: usize) -> Self {
+        Self { count: 0, sum: Some(Total::default()), buckets: vec![0; bounds + 1].into(), owed: 0.0 }
+    }
+
+    /// Counts a value that was sent with a sample rate from 10⁻⁹ to 1, and so stands for itself at least.
+    pub(super) fn record(&mut self, value: f64, rate: f64, bounds: &[f64]) -> Result<(), Reason> {
+        let stands_for = self.owed + 1.0 / rate;
+        let whole = stands_for.round();
+        let weight = whole as u64;
+        let count = self.count.checked_add(weight).ok_or(Reason::Overflow)?;
+        if value < 0.0 {
+            self.sum = None;
+        } else if let Some(sum) = &mut self.sum {
+            sum.add(value * whole)?;
+        }
+        self.owed = stands_for - whole;
+        self.count = count;
+        self.buckets[bounds.partition_point(|bound| *bound < value)] += weight;
+        Ok(())
+    }
+}
+
+/// The last value of a gauge, and those of its interval that were sent for other seconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gauge {
+    pub(super) value: f64,
+    /// The second that it was sent for, if it was.
+    pub(super) second: Option<u64>,
+    /// The second that it is of: the one it was sent for, or the one in which it came.
+    as_of: u64,
+    /// Whether a flush took it.
+    is_flushed: bool,
+    pub(super) others: Vec<(u64, f64)>,
+}
+
+impl Gauge {
+    /// One that an earlier process left.
+    pub(super) fn of(value: f64) -> Self {
+        Self { value, ..Self::default() }
+    }
+
+    /// Moves it, as of `now` in seconds.
+    pub(super) fn move_by(&mut self, change: f64, now: u64) -> Result<(), Reason> {
+        let value = self.value + change;
+        if !value.is_finite() {
+            return Err(Reason::Overflow);
+        }
+        *self = Self {
+            value,
+            second: None,
+            as_of: now,
+            is_flushed: false,
+            others: std::mem::take(&mut self.others),
+        };
+        Ok(())
+    }
+
+    /// Sets it. Of values for several seconds the one for the latest is the last, and `room` is how many others may
+    /// have a point of their own.
+    pub(super) fn set(
+        &mut self,
+        value: f64,
+        second: Option<u64>,
+        now: u64,
+        room: &mut usize,
+    ) -> Result<(), Reason> {
+        let is_late = second.is_some_and(|second| second < self.as_of);
+        let other = match second {
+            Some(second) if is_late => Some((second, value)),
+            _ => self
+                .second
+                .filter(|before| !self.is_flushed && second != Some(*before))
+                .map(|before| (before, self.value)),
+        };
+        if let Some(other) = other {
+            *room = room.checked_sub(1).ok_or(Reason::MaxPoints)?;
+            self.others.push(other);
+        }
+        if !is_late {
+            (self.value, self.second, self.as_of) = (value, second, second.unwrap_or(now));
+            self.is_flushed = false;
+        }
+        Ok(())
+    }
+
+    /// Its points were taken.
+    pub(super) fn end_interval(&mut self) {
+        self.is_flushed = true;
+        self.others = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn no_increment_swallows_those_after_it() {
+        let mut total = Total::default();
+        for refused in [LARGEST + 2.0, -1e308, f64::INFINITY, f64::NAN] {
+            assert_eq!(total.add(refused), Err(Reason::Overflow));
+        }
+        [LARGEST, LARGEST, 1.0, 1.0].into_iter().for_each(|increment| total.add(increment).unwrap());
+        assert_eq!(total.value(), 2.0 * LARGEST + 2.0);
+        (0..10).for_each(|_| total.add(0.1).unwrap());
+        assert_eq!(total.value() + total.rest, 2.0 * LARGEST + 3.0);
+        let mut tenths = Total::default();
+        (0..1_000_000).for_each(|_| tenths.add(0.1).unwrap());
+        assert_eq!(tenths.value(), 100_000.0);
+    }
+
+    #[test]
+    fn a_gauge_has_a_point_for_each_second_that_it_was_sent_for() {
+        let (mut gauge, mut room) = (Gauge::default(), 2);
+        gauge.set(1.0, Some(100), 1000, &mut room).unwrap();
+        gauge.set(2.0, Some(110), 1000, &mut room).unwrap();
+        gauge.set(0.5, Some(90), 1000, &mut room).unwrap();
+        assert_eq!(
+            (gauge.value, gauge.second, gauge.others.as_slice()),
+            (2.0, Some(110), &[(100, 1.0), (90, 0.5)][..])
+        );
+        assert_eq!(gauge.set(9.0, Some(80), 1000, &mut room), Err(Reason::MaxPoints));
+        gauge.end_interval();
+        gauge.set(3.0, None, 1000, &mut 0).unwrap();
+        gauge.move_by(1.0, 1001).unwrap();
+        assert_eq!((gauge.value, gauge.second, gauge.others.len()), (4.0, None, 0));
+        assert_eq!(gauge.move_by(f64::MAX, 1001).and(gauge.move_by(f64::MAX, 1001)), Err(Reason::Overflow));
+    }
+
+    proptest! {
+        #[test]
+        fn counts_stay_within_one_of_what_the_rates_stand_for(
+            values in prop::collection::vec((0.0..10.0_f64, 0.001..=1.0_f64), 1..500),
+        ) {
+            let (mut histogram, mut expected) = (Histogram::new(1), 0.0);
+            for (value, rate) in values {
+                let before = histogram.count;
+                histogram.record(value, rate, &[5.0]).unwrap();
+                expected += 1.0 / rate;
+                prop_assert!(histogram.count > before, "each value counts");
+                prop_assert!((histogram.count as f64 - expected).abs() < 1.0);
+                prop_assert_eq!(histogram.buckets.iter().sum::<u64>(), histogram.count);
+            }
+        }
+    }
+}
