@@ -36,5 +36,8 @@ mod restart;
 #[cfg(target_os = "linux")]
 #[path = "graphite_delivery/soak.rs"]
 mod soak;
+#[cfg(test)]
+#[path = "graphite_delivery/statsd.rs"]
+mod statsd;
 #[path = "graphite_delivery/totals.rs"]
 mod totals;

@@ -27,6 +27,10 @@ const DATAGRAM: &str = "gorets:1|c\ngorets:2|c|@0.1\ngorets:1|c|@0.3\nfractions:
     uniques:765|s\nuniques:765|s\nuniques:a b|s\nuniques:|s\nsizes:240|h\nsizes:1:2:3|d\npacked:1|c:2|c:5|ms\n\
     a name/with: 3 |c\nk\u{e4}se!:1|c\ndots..in.it:1|c\n.lead:1|c\ntagged:1|c|#route:/a b,method:GET\ntagged;x=y:2|c\n\
     tagged:5|ms|#b:2,a:1\nhex:0x10|c\nspaced: |c\nnegative:-5|c\nexponent:1e3|ms\nodd:1|ms \nstrange:4|q\n\
+    multi:3|ms:6|ms\nmulti:1|c:2|c|@0.5:7|g:x|s\nblanks: 3 | c\nblanks:4|c | @0.5\nblanks:5 |ms|@0.5\n\
+    some tags:1|c|#a:b, #c:d,#e:f\nmeter:5|m\nstamped:1|c|T1700000000\nstamped:2|g|T1700000000:3|g\n\
+    by,k=v:1|c\nby;k=v:1|c\nby#k=v:1|c\nby[k=v]:1|c\nby[k=http://v]:1|c\nboth:1|c\nboth:2|ms\nboth:3|g\nboth:4|s\n\
+    octal:0o17|c\nsigned:+0x10|c\nwide:\u{3000}7\u{feff}|c\nodd:\u{85}7|c\n\
     \nbad\nbad:\nbad:x|c\nbad:1\nbad:1|c|0.1\nbad:-1|ms\nbad:1|c|@x\n:|c\nlast:1|c\r";
 
 /// A carbon that keeps every line, by its second.
