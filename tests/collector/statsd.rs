@@ -140,6 +140,8 @@ async fn a_counter_that_falls_is_a_gauge_at_once() {
         line(&mut connection, &format!("stock {value} ")).await;
     }
     assert_eq!(shown(&target, &[("stock{}", 13.0)]).await.len(), 1, "where it is forwarded to, too");
+    sender.send("new:5|c\nnew:-2|c").await;
+    shown(&target, &[("new{}", 3.0)]).await;
     for collector in [&collector, &target] {
         let refused = collector.pipeline.stats().snapshot();
         assert!(refused.iter().all(|(count, _)| count.event != Event::Refused), "{refused:?}");

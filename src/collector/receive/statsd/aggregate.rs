@@ -249,16 +249,16 @@ impl Aggregate {
     pub(super) fn end_interval(&mut self) {
         for family in self.families.iter_mut().flat_map(Rows::rows_mut) {
             match &mut family.data {
-                Data::Counters(rows) => rows.rows_mut().for_each(|series| series.is_fresh = false),
+                Data::Counters(rows) => rows.rows_mut().for_each(Series::end_interval),
                 Data::Gauges(rows) => rows.rows_mut().for_each(|series| {
-                    series.is_fresh = false;
+                    series.end_interval();
                     series.state.end_interval();
                 }),
                 Data::Timers(rows) | Data::Distributions(rows) => {
-                    rows.rows_mut().for_each(|series| series.is_fresh = false);
+                    rows.rows_mut().for_each(Series::end_interval);
                 }
                 Data::Sets(rows) => rows.rows_mut().for_each(|series| {
-                    series.is_fresh = false;
+                    series.end_interval();
                     // Clearing would keep the room of the fullest interval there ever was.
                     series.state = HashSet::default();
                 }),
@@ -351,13 +351,15 @@ impl Aggregate {
                 if fell && !named.fell {
                     let visible = named.shown.as_deref().unwrap_or(name);
                     shown.fell(visible);
-                    let end = |(key, _): (&str, &_)| Ended {
-                        shown: visible.to_owned(),
-                        kind,
-                        fell: false,
-                        key: key.to_owned(),
-                    };
-                    ended.extend(rows.iter().map(end));
+                    for (key, series) in rows.iter_mut().filter(|(_, series)| series.is_shown) {
+                        ended.push(Ended {
+                            shown: visible.to_owned(),
+                            kind,
+                            fell: false,
+                            key: key.to_owned(),
+                        });
+                        series.is_shown = false;
+                    }
                     named.fell = true;
                 }
             }

@@ -21,7 +21,16 @@ pub(super) struct Series<T> {
     pub(super) sent: u64,
     /// No flush that was taken had its last value.
     pub(super) is_fresh: bool,
+    /// A flush that was taken had it, as the type that it is.
+    pub(super) is_shown: bool,
     pub(super) state: T,
+}
+
+impl<T> Series<T> {
+    /// A flush was taken.
+    pub(super) const fn end_interval(&mut self) {
+        (self.is_fresh, self.is_shown) = (false, true);
+    }
 }
 
 /// See the module.

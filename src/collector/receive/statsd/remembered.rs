@@ -101,7 +101,7 @@ impl Remembered {
             SERIES => T::decoded(rest.get(8..)?)?,
             _ => return None,
         };
-        Some(Series { start, sent: 0, is_fresh: true, state })
+        Some(Series { start, sent: 0, is_fresh: true, is_shown: false, state })
     }
 
     /// What is known of a name that is sent again.

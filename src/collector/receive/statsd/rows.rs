@@ -31,6 +31,10 @@ impl<T> Rows<T> {
         self.rows.iter_mut().map(|(_, row)| row)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut T)> {
+        self.rows.iter_mut().map(|(key, row)| (&**key, row))
+    }
+
     pub(super) fn find(&self, key: &str) -> Option<usize> {
         self.by_key.get(key).copied()
     }

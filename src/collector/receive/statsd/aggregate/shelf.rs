@@ -55,6 +55,7 @@ impl Shelf<'_> {
                     start: now,
                     sent: now,
                     is_fresh: true,
+                    is_shown: false,
                     state: new(),
                 });
                 rows.insert(self.key, series)

@@ -5,7 +5,7 @@ use super::*;
 const HOUR: u64 = 3600 * 1_000_000_000;
 
 fn series<T>(start: u64, sent: u64, state: T) -> Series<T> {
-    Series { start, sent, is_fresh: false, state }
+    Series { start, sent, is_fresh: false, is_shown: true, state }
 }
 
 fn spooled(values: Values) -> Remembered {
