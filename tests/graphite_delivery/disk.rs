@@ -73,7 +73,8 @@ fn a_full_disk_makes_senders_wait_and_is_used_again_once_there_is_room() {
     let seen_by_it: PathBuf = Path::new("/proc").join(collect.id().to_string()).join("root");
     fs::remove_file(seen_by_it.join(filler.strip_prefix("/").unwrap())).unwrap();
     taken_at_last(&collect, refused);
-    assert_eq!(collect.get("/readyz").0, 200);
+    let (status, ready) = collect.get("/readyz");
+    assert_eq!(status, 200, "{ready}");
     assert!(collect.log().contains("the spool has room again"), "{}", collect.log());
 
     // Carbon makes room in the spool.
