@@ -35,6 +35,8 @@ struct State {
     sending: usize,
     /// When the client last took some of an answer.
     taken: Instant,
+    /// Since when the socket takes nothing more, since its client reads nothing.
+    blocked: Option<Instant>,
     /// When the connection came.
     came: Instant,
     /// When the last whole request came, or was answered.
@@ -84,6 +86,7 @@ impl Activity {
             partial: 0,
             sending: 0,
             taken: now,
+            blocked: None,
             came: now,
             whole: None,
             since: now,
@@ -116,6 +119,16 @@ impl Activity {
         let begins = state.head.is_none() && !state.has_request();
         if begins && state.spoken != Spoken::Http2 {
             state.head = Some(Instant::now());
+        }
+    }
+
+    /// Takes note of a write: whether the socket took some of it.
+    pub(super) fn wrote(&self, some: bool) {
+        let mut state = self.state.lock();
+        if some {
+            state.blocked = None;
+        } else if state.blocked.is_none() {
+            state.blocked = Some(Instant::now());
         }
     }
 
@@ -176,11 +189,14 @@ impl State {
         if self.has_request() {
             return None;
         }
-        Some(match (self.head, self.spoken) {
+        let due = match (self.head, self.spoken) {
             (Some(head), _) => (head + bounds.head, Overdue::Stuck),
             (None, Spoken::Preface(_)) => (self.since + bounds.first_byte, Overdue::Stuck),
             (None, Spoken::Http1 | Spoken::Http2) => (self.since + bounds.idle, Overdue::Idle),
-        })
+        };
+        // An answer that was made to its end, of which the client takes nothing more.
+        let stalled = self.blocked.map(|blocked| (blocked + bounds.stalled, Overdue::Stuck));
+        Some(stalled.filter(|stalled| stalled.0 < due.0).unwrap_or(due))
     }
 }
 

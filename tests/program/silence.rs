@@ -329,7 +329,7 @@ async fn a_body_has_a_bound() {
 /// In HTTP/1 the socket is full, in HTTP/2 it is the window that never opens.
 #[tokio::test]
 async fn an_answer_that_is_not_taken_has_a_bound() {
-    let house = House::with(Bounds { stalled: SHORT, idle: SHORT, parting: SHORT, ..LONG });
+    let house = House::with(Bounds { stalled: SHORT, parting: SHORT, ..LONG });
     let mut stream = TcpStream::connect(house.application.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
     let answer = house.application.is_closed_after(&[PREFACE, NO_WINDOW, HEADERS]).await;
