@@ -19,6 +19,8 @@ const NANOSECONDS: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct State {
     newest: Newest,
+    /// What rounding took from the double of a total.
+    rest: f64,
     /// The last buckets of an exponential histogram, where quantiles are wanted of it.
     buckets: Option<Box<Exponential>>,
 }
@@ -115,10 +117,11 @@ impl State {
     ) -> Result<Taken, &'static str> {
         let (mut reset, mut added) = (false, false);
         let newest = self.newest.value().zip(self.newest.time());
+        let mut rest = 0.0;
         let (value, time) = match newest {
             Some((total, time)) if delta => {
-                let sum = total::sum(&total, value)?;
-                added = sum.added;
+                let sum = total::sum(&total, self.rest, value)?;
+                (added, rest) = (sum.added, sum.rest);
                 // The total is one of the newest time: at the time of a late point it would be more than what
                 // follows it.
                 let time = if time <= horizon { point.time.max(time) } else { point.time };
@@ -133,9 +136,11 @@ impl State {
                 reset = self.may_be_reset(point.start) && falls(&newest, &value);
                 (value, point.time)
             }
+            None if delta => (total::first(value), point.time),
             None => (value, point.time),
         };
         self.newest.set(value, time);
+        self.rest = rest;
         Ok(Taken { own: None, reset, added })
     }
 
