@@ -255,7 +255,8 @@ fn exported<'a>(key: &'a str, taken: &[Cow<'_, str>]) -> Cow<'a, str> {
     if taken.contains(&label) { Cow::Owned(format!("exported_{label}")) } else { Cow::Borrowed(key) }
 }
 
-/// Keys and values of the labels of an instrumentation scope, as the specification names them; nothing that is empty.
+/// Keys and values of the labels of an instrumentation scope, as the specification names them; nothing that is empty, and
+/// no attribute that is called as a field of the scope.
 #[must_use]
 pub fn scope_labels<'a>(
     name: &'a str,
@@ -264,7 +265,9 @@ pub fn scope_labels<'a>(
     attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<(String, String)> {
     let own = [("name", name), ("version", version), ("schema_url", schema_url)];
-    let all = own.into_iter().chain(attributes).filter(|(_, value)| !value.is_empty());
+    // The scope's own fields have these names, whether they are empty or not.
+    let others = attributes.into_iter().filter(|(key, _)| own.iter().all(|(own, _)| own != key));
+    let all = own.into_iter().chain(others).filter(|(_, value)| !value.is_empty());
     all.map(|(key, value)| (format!("otel_scope_{key}"), value.to_owned())).collect()
 }
 
@@ -275,6 +278,8 @@ pub struct Origin {
     keys: Vec<Box<str>>,
     /// Left out where equal keys and equal labels mean equal values.
     values: Vec<Box<str>>,
+    /// A label has the values of several attributes, of which none need be the series' own.
+    joined: bool,
 }
 
 impl Origin {
@@ -285,13 +290,14 @@ impl Origin {
         Self {
             keys: attributes.iter().map(|(key, _)| (*key).into()).collect(),
             values: values.iter().map(|(_, value)| (*value).into()).collect(),
+            joined,
         }
     }
 
     /// Whether a label has the values of several attributes.
     #[must_use]
     pub const fn is_joined(&self) -> bool {
-        !self.values.is_empty()
+        self.joined
     }
 
     /// The keys, in their order.
