@@ -268,7 +268,15 @@ pub fn scope_labels<'a>(
     // The scope's own fields have these names, whether they are empty or not.
     let others = attributes.into_iter().filter(|(key, _)| own.iter().all(|(own, _)| own != key));
     let all = own.into_iter().chain(others).filter(|(_, value)| !value.is_empty());
-    all.map(|(key, value)| (format!("otel_scope_{key}"), value.to_owned())).collect()
+    all.map(|(key, value)| (format!("otel_scope_{}", distinguishable(key)), value.to_owned())).collect()
+}
+
+/// A key that stays one of its own behind a prefix: without an ASCII letter or digit, nothing of it would be left.
+fn distinguishable(key: &str) -> Cow<'_, str> {
+    match key.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+        true => Cow::Borrowed(key),
+        false => label_name(key),
+    }
 }
 
 /// The attributes of a series as they were sent. Of series whose labels became equal, the one with the first of these is

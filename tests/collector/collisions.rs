@@ -278,6 +278,21 @@ async fn joined_labels_are_counted_wherever_they_are_from() {
     assert_eq!(joined("target").await, (expected.to_owned(), 3.0));
 }
 
+#[tokio::test]
+async fn a_scopes_keys_in_any_script_are_labels_of_their_own() {
+    let collector = Running::start("");
+    for (key, value) in [("日", 1), ("本", 2), ("_", 3)] {
+        let scope = InstrumentationScope { attributes: attributes(&[(key, "v")]), ..named("") };
+        collector.send(&scoped(scope, "", hits(T, value))).await;
+    }
+    let scrape = collector.scrape().await;
+    for (hash, value) in [("33753f1b7491475d", 1.0), ("3355581b74750e49", 2.0), ("af64124c8602484e", 3.0)] {
+        let sample = format!("hits_total{{job=shop,otel_scope_key_{hash}=v}}");
+        assert_eq!(scrape.samples.get(&sample), Some(&value), "{sample} in {:?}", scrape.of_senders());
+    }
+    assert_eq!(scrape.samples["pushpull_collector_joined_series{}"], 0.0);
+}
+
 /// Both views of one SDK, whose scopes and names come to the same, choose the same series.
 #[tokio::test]
 async fn pull_and_push_choose_alike() {
