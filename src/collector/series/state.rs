@@ -190,7 +190,9 @@ pub(super) fn value(point: &Point<'_>, bounds: &Arc<[f64]>, known: Option<&Arc<[
         Content::Histogram(point) => Value::Histogram(explicit(point, known)),
         Content::Exponential(point) => Value::Histogram(by_bounds(point, bounds)),
         Content::Summary(point) => {
-            let mut quantiles = point.quantiles.clone();
+            // To all readers -0 is 0.
+            let mut quantiles: Vec<_> =
+                point.quantiles.iter().map(|(quantile, value)| (quantile + 0.0, *value)).collect();
             // One that is there twice would be one sample twice.
             quantiles.sort_by(|(a, _), (b, _)| a.total_cmp(b));
             quantiles.dedup_by(|(later, _), (first, _)| later == first);
@@ -210,7 +212,7 @@ fn explicit(point: &wire::Histogram<'_>, known: Option<&Arc<[f64]>>) -> Histogra
         counts.last_mut().into_iter().for_each(|last| *last = last.saturating_add(beyond));
     }
     let known = known.filter(|known| bounds.clone().eq(known.iter().copied()));
-    let bounds = known.map_or_else(|| bounds.collect(), Arc::clone);
+    let bounds = known.map_or_else(|| bounds.map(|bound| bound + 0.0).collect(), Arc::clone);
     if counts.is_empty() {
         counts.push(point.count);
     }
