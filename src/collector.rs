@@ -3,6 +3,7 @@
 //! It is reached over sockets only and knows nothing of the service that it may share a process with.
 
 pub mod batch;
+mod exact;
 pub mod export;
 mod own;
 pub mod pipeline;

@@ -44,7 +44,11 @@ pub(super) fn explain(reason: &str) -> &str {
         "not_finite" => "a delta that is NaN or infinite: added to a total, it would spoil it for good",
         "negative_delta" => "a delta below 0 of a sum that is monotonic; send it as one that is not",
         "overflow" => {
-            "a delta so large that the total would overflow, or nothing smaller be seen in it any more"
+            "a delta above 2^53, by value, sum or count, which would leave no room for those after it, or one with \
+             which the total would overflow"
+        }
+        "count_mismatch" => {
+            "a delta of a histogram whose count is not that of its buckets, or that has a sum of no values"
         }
         "no_sum" => "a delta of a histogram without a sum, where those before had one",
         "too_long" => {
@@ -69,7 +73,9 @@ pub(super) fn shown(reason: &str, point: &Point<'_>, now: u64) -> String {
             let unit = unit(point.time, now).map(|unit| format!(", which would be now in {unit}"));
             format!(", with the time {}{}", point.time, unit.unwrap_or_default())
         }
-        "not_finite" | "negative_delta" | "overflow" => format!(", with {}", point.content.brief()),
+        "not_finite" | "negative_delta" | "overflow" | "count_mismatch" => {
+            format!(", with {}", point.content.brief())
+        }
         _ => String::new(),
     }
 }

@@ -56,7 +56,7 @@ pub struct Metrics<'a> {
     pub metrics: Vec<Metric<'a>>,
     points: Vec<Point<'a>>,
     attributes: Vec<Attribute<'a>>,
-    /// A metric has no data, or a number no value.
+    /// A metric has no data, a number no value, or a value no quantile.
     pub lacks_something: bool,
 }
 

@@ -255,7 +255,8 @@ fn exported<'a>(key: &'a str, taken: &[Cow<'_, str>]) -> Cow<'a, str> {
     if taken.contains(&label) { Cow::Owned(format!("exported_{label}")) } else { Cow::Borrowed(key) }
 }
 
-/// Keys and values of the labels of an instrumentation scope, as the specification names them; nothing that is empty.
+/// Keys and values of the labels of an instrumentation scope, as the specification names them; nothing that is empty, and
+/// no attribute that is called as a field of the scope.
 #[must_use]
 pub fn scope_labels<'a>(
     name: &'a str,
@@ -264,8 +265,18 @@ pub fn scope_labels<'a>(
     attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Vec<(String, String)> {
     let own = [("name", name), ("version", version), ("schema_url", schema_url)];
-    let all = own.into_iter().chain(attributes).filter(|(_, value)| !value.is_empty());
-    all.map(|(key, value)| (format!("otel_scope_{key}"), value.to_owned())).collect()
+    // The scope's own fields have these names, whether they are empty or not.
+    let others = attributes.into_iter().filter(|(key, _)| own.iter().all(|(own, _)| own != key));
+    let all = own.into_iter().chain(others).filter(|(_, value)| !value.is_empty());
+    all.map(|(key, value)| (format!("otel_scope_{}", distinguishable(key)), value.to_owned())).collect()
+}
+
+/// A key that stays one of its own behind a prefix: without an ASCII letter or digit, nothing of it would be left.
+fn distinguishable(key: &str) -> Cow<'_, str> {
+    match key.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+        true => Cow::Borrowed(key),
+        false => label_name(key),
+    }
 }
 
 /// The attributes of a series as they were sent. Of series whose labels became equal, the one with the first of these is
@@ -275,6 +286,8 @@ pub struct Origin {
     keys: Vec<Box<str>>,
     /// Left out where equal keys and equal labels mean equal values.
     values: Vec<Box<str>>,
+    /// A label has the values of several attributes, of which none need be the series' own.
+    joined: bool,
 }
 
 impl Origin {
@@ -285,13 +298,14 @@ impl Origin {
         Self {
             keys: attributes.iter().map(|(key, _)| (*key).into()).collect(),
             values: values.iter().map(|(_, value)| (*value).into()).collect(),
+            joined,
         }
     }
 
     /// Whether a label has the values of several attributes.
     #[must_use]
     pub const fn is_joined(&self) -> bool {
-        !self.values.is_empty()
+        self.joined
     }
 
     /// The keys, in their order.

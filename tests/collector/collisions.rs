@@ -252,6 +252,47 @@ async fn keys_in_any_script_are_labels_of_their_own() {
     assert_eq!(scrape.samples["pushpull_collector_joined_series{}"], 1.0);
 }
 
+#[tokio::test]
+async fn joined_labels_are_counted_wherever_they_are_from() {
+    let scope = |own| InstrumentationScope { attributes: attributes(own), ..named("s") };
+    let collector = Running::start("--exposition-labels host.name,host_name");
+    let joined = async |name: &str| {
+        let scrape = collector.scrape().await;
+        let shown: Vec<_> = scrape.of_senders().into_keys().filter(|key| key.starts_with(name)).collect();
+        (shown.join("|"), scrape.samples["pushpull_collector_joined_series{}"])
+    };
+    let level = |name: &str| vec![gauge(name, vec![int(&[], T, 1)])];
+    // What is called as a field of the scope is dropped.
+    let fields = [("name", "x"), ("version", "x"), ("schema_url", "x")];
+    collector.send(&scoped(scope(&fields), "", level("fields"))).await;
+    assert_eq!(joined("fields").await, ("fields{job=shop,otel_scope_name=s}".to_owned(), 0.0));
+    collector.send(&scoped(scope(&[("a.b", "1"), ("a_b", "2")]), "", level("scope"))).await;
+    let expected = "scope{job=shop,otel_scope_a_b=1;2,otel_scope_name=s}";
+    assert_eq!(joined("scope").await, (expected.to_owned(), 1.0));
+    collector.send(&request(&[("host.name", "1"), ("host_name", "2")], level("resource"))).await;
+    assert_eq!(joined("resource").await, ("resource{host_name=1;2}".to_owned(), 2.0));
+    // A target, and nothing of its series.
+    let region = [("service.name", "eu"), ("cloud.region", "1"), ("cloud_region", "2")];
+    collector.send(&request(&region, level("target"))).await;
+    let expected = "target_info{cloud_region=1;2,job=eu}|target_info{job=shop}|target{job=eu}";
+    assert_eq!(joined("target").await, (expected.to_owned(), 3.0));
+}
+
+#[tokio::test]
+async fn a_scopes_keys_in_any_script_are_labels_of_their_own() {
+    let collector = Running::start("");
+    for (key, value) in [("日", 1), ("本", 2), ("_", 3)] {
+        let scope = InstrumentationScope { attributes: attributes(&[(key, "v")]), ..named("") };
+        collector.send(&scoped(scope, "", hits(T, value))).await;
+    }
+    let scrape = collector.scrape().await;
+    for (hash, value) in [("33753f1b7491475d", 1.0), ("3355581b74750e49", 2.0), ("af64124c8602484e", 3.0)] {
+        let sample = format!("hits_total{{job=shop,otel_scope_key_{hash}=v}}");
+        assert_eq!(scrape.samples.get(&sample), Some(&value), "{sample} in {:?}", scrape.of_senders());
+    }
+    assert_eq!(scrape.samples["pushpull_collector_joined_series{}"], 0.0);
+}
+
 /// Both views of one SDK, whose scopes and names come to the same, choose the same series.
 #[tokio::test]
 async fn pull_and_push_choose_alike() {

@@ -9,6 +9,9 @@ use pushpull::collector::stats::Event;
 
 use crate::{carbon::Carbon, support::*};
 
+/// Doubles hold all whole numbers up to here; a delta may not be above.
+const WHOLE: i64 = 9_007_199_254_740_992;
+
 /// Sends one metric; whether its point was refused, for what reason the log and the answer give.
 async fn refused(collector: &Running, metric: Metric) -> Option<String> {
     let (rejected, message) = collector.send(&request(SHOP, vec![metric])).await;
@@ -55,12 +58,16 @@ async fn totals_do_not_overflow() {
     let ints = |value| counter("ints", DELTA, vec![int(&[], T, value)]);
     let doubles = |value| counter("doubles", DELTA, vec![double(&[], T, value)]);
     for (metric, is_refused) in [
-        (ints(i64::MAX - 5), false),
-        (ints(6), true),
+        // The first one, too, leaves room for those after it.
+        (ints(i64::MAX), true),
+        (ints(WHOLE + 1), true),
+        (ints(WHOLE), false),
+        (ints(i64::MAX), true),
         (ints(5), false),
-        (ints(1), true),
+        (doubles(1e300), true),
         (doubles(1.0), false),
         (doubles(1e300), true),
+        (doubles(1e16), true),
         (doubles(-1.0), true),
         (doubles(5.0), false),
     ] {
@@ -70,11 +77,175 @@ async fn totals_do_not_overflow() {
     let many = vec![int(&[("k", "1")], T, i64::MAX), int(&[("k", "1")], T, 7), int(&[("k", "2")], T, 7)];
     assert!(refused(&collector, counter("ints", DELTA, many)).await.is_some());
     let (_, page) = collector.get("/metrics").await;
-    assert_eq!(page.lines().filter(|line| line.ends_with(" 9223372036854775807")).count(), 2, "{page}");
+    assert_eq!(page.lines().filter(|line| line.ends_with(" 9007199254740997")).count(), 1, "{page}");
     let scrape = collector.scrape().await;
-    assert_eq!((scrape.shop("doubles_total"), scrape.shop("ints_total{k=2}")), (Some(6.0), Some(7.0)));
-    assert_eq!(collector.count(Event::Refused, "series", "overflow"), 4);
+    let seven = (scrape.shop("ints_total{k=1}"), scrape.shop("ints_total{k=2}"));
+    assert_eq!((scrape.shop("doubles_total"), seven), (Some(6.0), (Some(7.0), Some(7.0))));
+    assert_eq!(collector.count(Event::Refused, "series", "overflow"), 7);
     assert_eq!(collector.count(Event::Refused, "series", "negative_delta"), 1);
+}
+
+#[tokio::test]
+async fn an_integer_that_outgrows_its_kind_goes_on() {
+    let collector = Running::start("");
+    let full = counter("hits", CUMULATIVE, vec![int(&[], T, i64::MAX)]);
+    let many = (0..2048).map(|_| int(&[], T + 1, 1)).collect();
+    collector.take(vec![full]).await;
+    collector.take(vec![counter("hits", DELTA, many)]).await;
+    assert_eq!(collector.scrape().await.shop("hits_total"), Some(2_f64.powi(63) + 2048.0));
+}
+
+#[tokio::test]
+async fn small_deltas_add_up_on_large_totals() {
+    let collector = Running::start("");
+    let large = || vec![double(&[], T, 9e15), double(&[], T + 1, 9e15)];
+    let ones = || (0..64).map(|at| double(&[], T + 2 + at, 1.0));
+    let wait = |sum| buckets(T, &[1.0], &[0, 1], sum);
+    let size = |sum| ExponentialHistogramDataPoint {
+        count: 1,
+        sum: Some(sum),
+        zero_count: 1,
+        time_unix_nano: seconds(T),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    collector
+        .take(vec![
+            counter("hits", DELTA, large().into_iter().chain(ones()).collect()),
+            sum("level", DELTA, false, large().into_iter().chain(ones()).collect()),
+            histogram("wait", DELTA, vec![wait(9e15), wait(9e15)]),
+            exponential("size", DELTA, vec![size(9e15), size(9e15)]),
+        ])
+        .await;
+    // And from one request to the next.
+    for _ in 0..64 {
+        collector
+            .take(vec![
+                counter("hits", DELTA, vec![double(&[], T + 99, 1.0)]),
+                histogram("wait", DELTA, vec![wait(1.0)]),
+                exponential("size", DELTA, vec![size(1.0)]),
+            ])
+            .await;
+    }
+    let scrape = collector.scrape().await;
+    for (sample, value) in
+        [("hits_total", 1.8e16 + 128.0), ("level", 1.8e16 + 64.0), ("wait_sum", 1.8e16 + 64.0)]
+    {
+        assert_eq!(scrape.shop(sample), Some(value), "{sample}");
+    }
+    assert_eq!(scrape.shop("size_sum"), Some(1.8e16 + 64.0));
+}
+
+#[tokio::test]
+async fn integers_and_doubles_of_one_series_add_up_exactly() {
+    let collector = Running::start("");
+    let whole = vec![int(&[], T, WHOLE), double(&[], T, 1.0), int(&[], T, 1), double(&[], T, 1.0)];
+    let begun = vec![double(&[], T, 9_007_199_254_740_992.0), int(&[], T, 1)];
+    let parts = vec![int(&[], T, 5), double(&[], T, 0.5), int(&[], T, 1), double(&[], T, 0.5)];
+    collector
+        .take(vec![
+            counter("whole", DELTA, whole),
+            counter("begun", DELTA, begun),
+            counter("parts", DELTA, parts),
+        ])
+        .await;
+    let (_, page) = collector.get("/metrics").await;
+    let digits = |name: &str| {
+        let line = page.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.split(' ').next_back()).map(str::to_owned)
+    };
+    assert_eq!(digits("whole_total").as_deref(), Some("9007199254740995"), "{page}");
+    assert_eq!(digits("begun_total").as_deref(), Some("9007199254740993"), "{page}");
+    assert_eq!(digits("parts_total").as_deref(), Some("7"), "{page}");
+}
+
+#[tokio::test]
+async fn what_a_histogram_says_that_it_counted_is_what_is_in_its_buckets() {
+    let (logs, _guard) = Logs::capture();
+    let collector = Running::start("");
+    let wait = |point| histogram("wait", DELTA, vec![point]);
+    let good = || buckets(T, &[1.0], &[1, 1], 4.0);
+    let size = |count, zero_count, sum| {
+        let point = ExponentialHistogramDataPoint {
+            time_unix_nano: seconds(T),
+            count,
+            sum,
+            zero_count,
+            ..ExponentialHistogramDataPoint::default()
+        };
+        exponential("size", DELTA, vec![point])
+    };
+    let without_buckets = |count| HistogramDataPoint { count, ..buckets(T, &[], &[], 1.0) };
+    for (bad, reason) in [
+        (wait(HistogramDataPoint { count: u64::MAX - 2, ..good() }), "whose count is not"),
+        (wait(HistogramDataPoint { count: 1, ..good() }), "whose count is not"),
+        (wait(HistogramDataPoint { count: 0, ..good() }), "whose count is not"),
+        (wait(without_buckets(0)), "whose count is not"),
+        (wait(buckets(T, &[1.0], &[u64::MAX - 2, 0], 1.0)), "2^53"),
+        (wait(without_buckets(u64::MAX)), "2^53"),
+        (wait(HistogramDataPoint { sum: Some(1e300), ..good() }), "2^53"),
+        (size(u64::MAX, 1, Some(1.0)), "whose count is not"),
+        (size(1 << 54, 1 << 54, Some(1.0)), "2^53"),
+        (size(1, 1, Some(-1e17)), "2^53"),
+    ] {
+        let message = refused(&collector, bad.clone()).await.unwrap();
+        assert!(message.contains(reason), "{message} for {bad:?}");
+    }
+    assert!(logs.lines_with("count_mismatch").len() == 1);
+    assert_eq!(collector.count(Event::Refused, "series", "count_mismatch"), 5);
+    collector.take(vec![wait(good()), size(3, 3, Some(1.0)), wait(good())]).await;
+    let scrape = collector.scrape().await;
+    assert_eq!((scrape.shop("wait_count"), scrape.shop("size_count")), (Some(4.0), Some(3.0)));
+}
+
+#[tokio::test]
+async fn a_delta_that_counted_nothing_changes_nothing() {
+    let collector = Running::start("");
+    let nothing = |time, bounds: &[f64], counts: &[u64]| HistogramDataPoint {
+        sum: None,
+        ..buckets(time, bounds, counts, 0.0)
+    };
+    let empty = |time| ExponentialHistogramDataPoint {
+        time_unix_nano: seconds(time),
+        ..ExponentialHistogramDataPoint::default()
+    };
+    let some = |time, sum| ExponentialHistogramDataPoint { count: 5, zero_count: 5, sum, ..empty(time) };
+    let scraped = async |names: [&str; 4]| {
+        let scrape = collector.scrape().await;
+        names.map(|name| scrape.shop(name))
+    };
+    let all = ["first_count", "first_sum", "size_count", "size_sum"];
+    // The first one says neither a sum nor buckets.
+    collector
+        .take(vec![
+            histogram("first", DELTA, vec![nothing(T, &[], &[])]),
+            exponential("size", DELTA, vec![empty(T)]),
+        ])
+        .await;
+    assert_eq!(scraped(all).await, [Some(0.0); 4]);
+    collector
+        .take(vec![
+            histogram("first", DELTA, vec![buckets(T + 1, &[1.0], &[2, 3], 10.0)]),
+            exponential("size", DELTA, vec![some(T + 1, Some(10.0))]),
+        ])
+        .await;
+    assert_eq!(scraped(all).await, [Some(5.0), Some(10.0), Some(5.0), Some(10.0)]);
+    for bare in [nothing(T + 2, &[], &[]), nothing(T + 3, &[7.0], &[0, 0]), nothing(T + 4, &[], &[0])] {
+        collector
+            .take(vec![histogram("first", DELTA, vec![bare]), exponential("size", DELTA, vec![empty(T + 4)])])
+            .await;
+    }
+    assert_eq!(scraped(all).await, [Some(5.0), Some(10.0), Some(5.0), Some(10.0)]);
+    collector
+        .take(vec![
+            histogram("first", DELTA, vec![buckets(T + 5, &[1.0], &[1, 0], 1.0)]),
+            exponential("size", DELTA, vec![some(T + 5, Some(1.0))]),
+            // That of a histogram without sums is not made up.
+            histogram("bare", DELTA, vec![nothing(T, &[1.0], &[0, 0]), nothing(T, &[1.0], &[1, 1])]),
+        ])
+        .await;
+    assert_eq!(scraped(all).await, [Some(6.0), Some(11.0), Some(10.0), Some(11.0)]);
+    let bounds = ["first_bucket{le=1}", "bare_count", "bare_sum", "bare_bucket{le=1}"];
+    assert_eq!(scraped(bounds).await, [Some(3.0), Some(2.0), None, Some(1.0)]);
 }
 
 #[tokio::test]

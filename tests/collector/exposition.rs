@@ -248,6 +248,36 @@ async fn attributes_with_the_names_of_the_formats_labels_make_way() {
 }
 
 #[tokio::test]
+async fn below_zero_there_is_no_zero() {
+    let quantile = |quantile, value| ValueAtQuantile { quantile, value };
+    let rpc = |quantile_values| SummaryDataPoint {
+        time_unix_nano: seconds(T),
+        count: 1,
+        quantile_values,
+        ..SummaryDataPoint::default()
+    };
+    let collector = Running::start("");
+    collector
+        .take(vec![
+            summary("both", vec![rpc(vec![quantile(0.0, 1.0), quantile(-0.0, 2.0), quantile(1.0, 3.0)])]),
+            summary("one", vec![rpc(vec![quantile(-0.0, 2.0)])]),
+            histogram("wait", CUMULATIVE, vec![buckets(T, &[-0.0, 1.0], &[1, 2, 0], 1.0)]),
+        ])
+        .await;
+    let scrape = collector.scrape().await;
+    for (sample, value) in [
+        ("both{quantile=0}", Some(1.0)),
+        ("both{quantile=-0}", None),
+        ("both{quantile=1}", Some(3.0)),
+        ("one{quantile=0}", Some(2.0)),
+        ("wait_bucket{le=0}", Some(1.0)),
+    ] {
+        let sample = sample.replace('{', "{instance=one,job=eu/shop,");
+        assert_eq!(scrape.samples.get(&sample).copied(), value, "{sample} in {:?}", scrape.of_senders());
+    }
+}
+
+#[tokio::test]
 async fn what_is_the_same_after_sanitising_is_shown_once_by_the_first_name() {
     let collector = Running::start("");
     collector

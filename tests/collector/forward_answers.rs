@@ -201,3 +201,18 @@ async fn a_peer_gets_the_signals_that_it_is_set_for() {
     let paths: Vec<_> = endpoint.heard(2).await.into_iter().map(|(_, path, ..)| path).collect();
     assert_eq!(paths, ["/v1/metrics", "/v1/logs"]);
 }
+
+#[tokio::test]
+async fn json_that_is_no_answer_is_named_and_the_request_sent_again() {
+    for words in [r#"{"error":"please log in"}"#, r#"{"partialSuccess":{},"error":"please log in"}"#] {
+        let (log, _guard) = Logs::capture();
+        let headers = vec![("content-type", "application/json")];
+        let endpoint = Endpoint::start(vec![(StatusCode::OK, headers, words.into())]).await;
+        let collector = Running::start(&format!("--forward http://{}", endpoint.address));
+        assert_eq!(collector.post(Signal::Traces, &traces()).await.status(), 200);
+        endpoint.heard(2).await;
+        sent(&collector, &endpoint.sink(), 1).await;
+        let said = log.lines_with("please log in");
+        assert_eq!(said.len(), 1, "{said:?}");
+    }
+}

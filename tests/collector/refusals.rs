@@ -130,3 +130,22 @@ async fn a_compression_that_is_not_taken_is_named_once_for_a_client() {
         "{said:?}"
     );
 }
+
+#[tokio::test]
+async fn a_quantile_that_is_null_refuses_its_point_alone() {
+    let collector = Running::start("");
+    let point = |key: &str, value: serde_json::Value| {
+        let attributes = json!([{"key": "k", "value": {"stringValue": key}}]);
+        json!({"attributes": attributes, "timeUnixNano": seconds(T), "count": 1, "sum": 1,
+            "quantileValues": [{"value": value, "quantile": 0.5}]})
+    };
+    let points = [point("bad", json!(null)), point("good", json!(7))];
+    let summary = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [
+        {"name": "wait", "summary": {"dataPoints": points}}]}]}]});
+    let answer = collector.post_as(Signal::Metrics, "application/json", summary.to_string().into()).await;
+    assert_eq!(answer.status(), 200);
+    let partial = json_of(answer).await;
+    assert_eq!(partial["partialSuccess"]["rejectedDataPoints"], "1", "{partial}");
+    let (_, page) = collector.get("/metrics").await;
+    assert!(page.contains("k=\"good\"") && !page.contains("k=\"bad\""), "{page}");
+}

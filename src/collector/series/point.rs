@@ -3,8 +3,11 @@
 use opentelemetry_proto::tonic::metrics::v1::{self as proto, AggregationTemporality, DataPointFlags};
 
 use crate::{
-    collector::wire::{Content, Data, Metric, Point},
-    exposition::family::Kind,
+    collector::{
+        exact::{LARGEST, LARGEST_WHOLE},
+        wire::{Content, Data, Metric, Point},
+    },
+    exposition::family::{Kind, Number},
 };
 
 /// Exponential histograms reach back this many powers of two around one; a scale beyond is not OTLP.
@@ -84,24 +87,49 @@ fn check_delta(point: &Point<'_>, is_monotonic: bool) -> Result<(), &'static str
         Content::Number(number) => {
             let value = number.map_or(f64::NAN, |number| number.as_f64());
             let falls = is_monotonic && value < 0.0;
-            (Some(value), if falls { Err("negative_delta") } else { Ok(()) })
+            // As a double an integer may seem to be smaller than it is.
+            let overflows =
+                matches!(number, Some(Number::Int(value)) if value.unsigned_abs() > LARGEST_WHOLE);
+            let counted = match (falls, overflows) {
+                (true, _) => Err("negative_delta"),
+                (false, true) => Err("overflow"),
+                (false, false) => Ok(()),
+            };
+            (Some(value), counted)
         }
-        Content::Histogram(histogram) => (histogram.sum, add_up(histogram.counts())),
+        Content::Histogram(histogram) => {
+            // A histogram need not have buckets.
+            let buckets = (histogram.counts().len() > 0).then(|| histogram.counts());
+            (histogram.sum, check_counts(histogram.count, histogram.sum, buckets))
+        }
         Content::Exponential(histogram) => {
             let sides = histogram.positive.iter().chain(&histogram.negative);
             let counts = sides.flat_map(|buckets| buckets.bucket_counts.iter().copied());
-            (histogram.sum, add_up(counts.chain([histogram.zero_count])))
+            let counts = counts.chain([histogram.zero_count]);
+            (histogram.sum, check_counts(histogram.count, histogram.sum, Some(counts)))
         }
         Content::Summary(_) => (None, Ok(())),
     };
     if sum.is_some_and(|sum| !sum.is_finite()) {
         return Err("not_finite");
     }
-    counted
+    counted?;
+    // One such would fill the total, or leave no digits for those after it.
+    if sum.is_some_and(|sum| sum.abs() > LARGEST) { Err("overflow") } else { Ok(()) }
 }
 
-fn add_up(mut counts: impl Iterator<Item = u64>) -> Result<(), &'static str> {
-    counts.try_fold(0_u64, u64::checked_add).map(drop).ok_or("overflow")
+/// Whether what a histogram counted is what it says that it counted, and not so much that its total would be full.
+fn check_counts(
+    count: u64,
+    sum: Option<f64>,
+    buckets: Option<impl Iterator<Item = u64>>,
+) -> Result<(), &'static str> {
+    let counted = buckets.map(|mut counts| counts.try_fold(0_u64, u64::checked_add).ok_or("overflow"));
+    let counted = counted.transpose()?.unwrap_or(count);
+    if counted != count || (count == 0 && sum.is_some_and(|sum| sum != 0.0)) {
+        return Err("count_mismatch");
+    }
+    if count > LARGEST_WHOLE { Err("overflow") } else { Ok(()) }
 }
 
 /// The family's type, or the reason why the metric cannot be kept.

@@ -19,6 +19,8 @@ const NANOSECONDS: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct State {
     newest: Newest,
+    /// What rounding took from the double of a total.
+    rest: f64,
     /// The last buckets of an exponential histogram, where quantiles are wanted of it.
     buckets: Option<Box<Exponential>>,
 }
@@ -115,10 +117,11 @@ impl State {
     ) -> Result<Taken, &'static str> {
         let (mut reset, mut added) = (false, false);
         let newest = self.newest.value().zip(self.newest.time());
+        let mut rest = 0.0;
         let (value, time) = match newest {
             Some((total, time)) if delta => {
-                let sum = total::sum(&total, value)?;
-                added = sum.added;
+                let sum = total::sum(&total, self.rest, value)?;
+                (added, rest) = (sum.added, sum.rest);
                 // The total is one of the newest time: at the time of a late point it would be more than what
                 // follows it.
                 let time = if time <= horizon { point.time.max(time) } else { point.time };
@@ -133,9 +136,11 @@ impl State {
                 reset = self.may_be_reset(point.start) && falls(&newest, &value);
                 (value, point.time)
             }
+            None if delta => (total::first(value), point.time),
             None => (value, point.time),
         };
         self.newest.set(value, time);
+        self.rest = rest;
         Ok(Taken { own: None, reset, added })
     }
 
@@ -190,7 +195,9 @@ pub(super) fn value(point: &Point<'_>, bounds: &Arc<[f64]>, known: Option<&Arc<[
         Content::Histogram(point) => Value::Histogram(explicit(point, known)),
         Content::Exponential(point) => Value::Histogram(by_bounds(point, bounds)),
         Content::Summary(point) => {
-            let mut quantiles = point.quantiles.clone();
+            // To all readers -0 is 0.
+            let mut quantiles: Vec<_> =
+                point.quantiles.iter().map(|(quantile, value)| (quantile + 0.0, *value)).collect();
             // One that is there twice would be one sample twice.
             quantiles.sort_by(|(a, _), (b, _)| a.total_cmp(b));
             quantiles.dedup_by(|(later, _), (first, _)| later == first);
@@ -210,7 +217,7 @@ fn explicit(point: &wire::Histogram<'_>, known: Option<&Arc<[f64]>>) -> Histogra
         counts.last_mut().into_iter().for_each(|last| *last = last.saturating_add(beyond));
     }
     let known = known.filter(|known| bounds.clone().eq(known.iter().copied()));
-    let bounds = known.map_or_else(|| bounds.collect(), Arc::clone);
+    let bounds = known.map_or_else(|| bounds.map(|bound| bound + 0.0).collect(), Arc::clone);
     if counts.is_empty() {
         counts.push(point.count);
     }

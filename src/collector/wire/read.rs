@@ -256,7 +256,11 @@ impl<'a> Reader<'a, '_> {
                 (3, Field::Fixed64(time)) => point.time = time,
                 (4, Field::Fixed64(count)) => summary.count = count,
                 (5, field) => summary.sum = float(field)?,
-                (6, Field::Bytes(quantile)) => summary.quantiles.push(quantile_value(quantile)?),
+                (6, Field::Bytes(quantile)) => {
+                    let quantile = quantile_value(quantile)?;
+                    self.metrics.lacks_something |= quantile.0.is_nan();
+                    summary.quantiles.push(quantile);
+                }
                 (8, field) => point.flags = fields::uint32(varint(field)?),
                 (1 | 9.., _) => {}
                 _ => return Err(Unusual),

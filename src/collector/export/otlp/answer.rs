@@ -99,9 +99,19 @@ pub(super) fn in_protobuf(body: &[u8]) -> Option<Taken> {
 
 fn in_json(body: &[u8]) -> Option<Taken> {
     let Value::Object(answer) = serde_json::from_slice(body).ok()? else { return None };
-    let Some(partial) = answer.get("partialSuccess") else { return Some(Taken::default()) };
+    // Some servers keep the names of protobuf.
+    let names = ["partialSuccess", "partial_success"];
+    // The answer has no other field: an object with one is somebody else's.
+    if answer.keys().any(|key| !names.contains(&key.as_str())) {
+        return None;
+    }
+    let partial = match names.iter().find_map(|name| answer.get(*name)) {
+        None | Some(Value::Null) => return Some(Taken::default()),
+        Some(Value::Object(partial)) => partial,
+        Some(_) => return None,
+    };
     let names = ["rejectedDataPoints", "rejectedSpans", "rejectedLogRecords"];
-    let rejected = names.iter().find_map(|name| partial.get(name));
+    let rejected = names.iter().find_map(|name| partial.get(*name));
     let rejected =
         rejected.and_then(|rejected| rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()));
     let words = partial.get("errorMessage").and_then(Value::as_str).unwrap_or_default();

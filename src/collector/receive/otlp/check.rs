@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::{
         trace::v1::ExportTraceServiceRequest,
     },
     common::v1::any_value,
-    metrics::v1::{DataPointFlags, Metric, NumberDataPoint, metric::Data},
+    metrics::v1::{DataPointFlags, Metric, NumberDataPoint, SummaryDataPoint, metric::Data},
     resource::v1::Resource,
     trace::v1::Span,
 };
@@ -75,7 +75,7 @@ fn service(resource: Option<&Resource>) -> &str {
     }
 }
 
-/// Takes out of `request` the metrics without data, and the numbers without a value.
+/// Takes out of `request` the metrics without data, and the numbers without a value and summaries with such a quantile.
 pub(super) fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
     let mut findings = Findings::default();
     for (r, resource) in request.resource_metrics.iter_mut().enumerate() {
@@ -105,7 +105,11 @@ pub(super) fn metrics(request: &mut ExportMetricsServiceRequest) -> Findings {
                         number_points(&mut sum.data_points, of, "sum", &place, &mut findings);
                         true
                     }
-                    Some(Data::Histogram(_) | Data::ExponentialHistogram(_) | Data::Summary(_)) => true,
+                    Some(Data::Summary(summary)) => {
+                        summary_points(&mut summary.data_points, of, &place, &mut findings);
+                        true
+                    }
+                    Some(Data::Histogram(_) | Data::ExponentialHistogram(_)) => true,
                 }
             });
         }
@@ -134,6 +138,28 @@ fn number_points(
             );
         }
         usable
+    });
+}
+
+fn summary_points(
+    points: &mut Vec<SummaryDataPoint>,
+    of: Option<&Resource>,
+    place: &impl Fn() -> String,
+    findings: &mut Findings,
+) {
+    let mut index = 0..;
+    points.retain(|point| {
+        let p: usize = index.next().unwrap_or_default();
+        let lacking = point.quantile_values.iter().position(|value| value.quantile.is_nan());
+        if let Some(q) = lacking {
+            findings.add(
+                1,
+                of,
+                format_args!("{} summary.dataPoints[{p}].quantileValues[{q}]", place()),
+                "null or NaN: a quantile and its value are needed",
+            );
+        }
+        lacking.is_none()
     });
 }
 

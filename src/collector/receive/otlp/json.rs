@@ -12,7 +12,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use super::{
     Refusal,
-    schema::{Field, Message},
+    schema::{self, Field, Message},
 };
 
 mod decimal;
@@ -126,6 +126,7 @@ impl<'de> Visitor<'de> for Object<'_> {
         let Self { message, writer } = self;
         let mut given = 0_u32;
         let mut chosen: Option<&str> = None;
+        let mut lacks_quantile = false;
         while let Some(known) = map.next_key_seed(Key(message))? {
             let Some((index, field)) = known else {
                 map.next_value::<IgnoredAny>()?;
@@ -138,6 +139,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             given |= 1 << index;
             let present = map.next_value_seed(Value { field, writer })?;
             writer.nulls += u64::from(!present && ["asDouble", "asInt"].contains(&field.name));
+            lacks_quantile |= !present && std::ptr::eq(message, &raw const schema::QUANTILE);
             if present && field.one_of {
                 if let Some(other) = chosen {
                     return Err(A::Error::custom(format_args!("only one of this and {other} may be given")));
@@ -145,6 +147,11 @@ impl<'de> Visitor<'de> for Object<'_> {
                 chosen = Some(field.name);
             }
             writer.path.pop();
+        }
+        if lacks_quantile {
+            // A number of protobuf is 0 where it is missing; a quantile of NaN is none, and taken out with its point.
+            writer.nulls += 1;
+            prost::encoding::double::encode(1, &f64::NAN, &mut writer.wire);
         }
         Ok(())
     }

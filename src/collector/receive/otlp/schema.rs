@@ -313,7 +313,7 @@ static SUMMARY_POINT: Message = Message {
     ],
 };
 
-static QUANTILE: Message = Message {
+pub(super) static QUANTILE: Message = Message {
     size: size_of::<metrics::summary_data_point::ValueAtQuantile>(),
     fields: &[one("quantile", 1, Kind::Double), one("value", 2, Kind::Double)],
 };

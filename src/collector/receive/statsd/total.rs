@@ -3,9 +3,9 @@
 //! Neither may be spoilt for good by one value: what cannot be added without that is refused.
 
 use super::tally::Reason;
+use crate::collector::exact::two_sum;
 
-/// Doubles hold whole numbers up to here; an increment beyond would swallow small ones that come after it.
-pub(super) const LARGEST: f64 = 9_007_199_254_740_992.0;
+pub(super) use crate::collector::exact::LARGEST;
 
 /// A sum of doubles, with what its last addition rounded away: so increments of one add up beyond 2⁵³ too.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,13 +34,6 @@ impl Total {
         *self = Self { rounded, rest };
         Ok(())
     }
-}
-
-/// The rounded sum of two doubles and what is missing in it, exactly (Knuth).
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
-    let sum = a + b;
-    let b_part = sum - a;
-    (sum, (a - (sum - b_part)) + (b - b_part))
 }
 
 /// Counts of values by bucket, and their sum.
