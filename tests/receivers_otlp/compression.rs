@@ -175,9 +175,20 @@ async fn what_is_broken_is_malformed() {
 }
 
 #[tokio::test]
-async fn many_empty_frames_cost_little() {
+async fn many_members_are_taken_where_there_is_something_in_them() {
     let receiver = Receiver::http(Limits::default()).await;
-    let empty = zstd(b"");
-    let many = empty.repeat(MIB / empty.len());
-    assert_eq!(post(&receiver, "zstd", &many).await.status, 200);
+    let plain = wire(&metrics());
+    for (name, compress) in [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("zstd", zstd)] {
+        let many = compress(b"").repeat(8 * MIB / compress(b"").len());
+        let answer = post(&receiver, name, &many).await;
+        assert_eq!(answer.status, 400, "{name}: {}", answer.text());
+        assert!(answer.text().contains("members or frames"), "{name}: {}", answer.text());
+        let some = [compress(b"").repeat(1000), compress(&plain)].concat();
+        assert_eq!(post(&receiver, name, &some).await.status, 200, "{name}");
+        // An unknown field that is large enough for its pieces.
+        let large = [&[0xfa, 0x7f, 0x80, 0x80, 0x80, 0x04][..], &vec![0; 8 * MIB]].concat();
+        let pieces: Vec<u8> = large.chunks(4096).flat_map(compress).collect();
+        let answer = post(&receiver, name, &pieces).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+    }
 }

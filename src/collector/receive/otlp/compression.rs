@@ -5,7 +5,7 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
-use flate2::{Decompress, FlushDecompress, Status, read::MultiGzDecoder};
+use flate2::{Decompress, FlushDecompress, Status, bufread::GzDecoder};
 use zstd::{
     stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer},
     zstd_safe::DParameter,
@@ -16,6 +16,10 @@ use super::{Refusal, body::Share};
 const STEP: usize = 32 * 1024;
 /// The largest window of zstd, as a power of two: 32 MiB, which is what the Collector's highest level has.
 const WINDOW_LOG: u32 = 25;
+/// A body may have so many members of gzip or frames of zstd, and another for each so many bytes that it becomes: to begin
+/// one costs more than a sender pays for it.
+const MOST_MEMBERS: usize = 1024;
+const BYTES_A_MEMBER: usize = 1024;
 const ZSTD_MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 const MALFORMED_ZSTD: &str = "the body is not zstd";
 
@@ -53,7 +57,7 @@ impl Compression {
     /// # Errors
     /// [`Refusal::Malformed`], [`Refusal::TooLarge`] or [`Refusal::NoRoom`].
     pub(super) fn undo(self, body: Bytes, limit: usize, share: &mut Share) -> Result<Bytes, Refusal> {
-        let mut plain = Plain { whole: Vec::new(), limit, share };
+        let mut plain = Plain { whole: Vec::new(), members: 0, limit, share };
         match self {
             Self::None => return Ok(body),
             Self::Gzip => gzip(&body, &mut plain)?,
@@ -67,6 +71,7 @@ impl Compression {
 /// What was compressed, as far as it is known.
 struct Plain<'a> {
     whole: Vec<u8>,
+    members: usize,
     limit: usize,
     share: &'a mut Share,
 }
@@ -76,6 +81,18 @@ impl Plain<'_> {
         self.measure(bytes.len() as u64)?;
         self.share.grow(bytes.len())?;
         self.whole.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Another member or frame begins.
+    fn begin_member(&mut self) -> Result<(), Refusal> {
+        self.members += 1;
+        if self.members > MOST_MEMBERS + self.whole.len() / BYTES_A_MEMBER {
+            let what = format!(
+                "the body has more than {MOST_MEMBERS} compressed members or frames with hardly anything in them"
+            );
+            return Err(Refusal::Malformed(what));
+        }
         Ok(())
     }
 
@@ -89,11 +106,16 @@ impl Plain<'_> {
 }
 
 fn gzip(body: &[u8], plain: &mut Plain<'_>) -> Result<(), Refusal> {
-    let mut decoder = MultiGzDecoder::new(body);
     let mut step = vec![0; STEP];
+    plain.begin_member()?;
+    let mut decoder = GzDecoder::new(body);
     loop {
         match decoder.read(&mut step) {
-            Ok(0) => return Ok(()),
+            Ok(0) if decoder.get_ref().is_empty() => return Ok(()),
+            Ok(0) => {
+                plain.begin_member()?;
+                decoder = GzDecoder::new(decoder.into_inner());
+            }
             Ok(length) => plain.add(&step[..length])?,
             Err(error) => return Err(Refusal::Malformed(format!("the body is not gzip: {error}"))),
         }
@@ -140,6 +162,7 @@ fn zstd(body: &[u8], plain: &mut Plain<'_>) -> Result<(), Refusal> {
             let frame = Frame::of(rest).ok_or_else(|| {
                 Refusal::Malformed(format!("{MALFORMED_ZSTD}: no frame begins where one should"))
             })?;
+            plain.begin_member()?;
             rest = frame.undo(&mut decoder, rest, &mut step, plain)?;
             decoder.reinit().map_err(malformed)?;
         }
