@@ -11,9 +11,9 @@ use crate::{
     exposition::family::Kind,
 };
 
-/// The metrics of one request by name, once that was asked for.
+/// The metrics of one request by resource and name, once that was asked for.
 #[derive(Debug, Default)]
-pub(super) struct Rivals<'m>(Option<HashMap<&'m str, Vec<&'m Metric<'m>>>>);
+pub(super) struct Rivals<'m>(Option<HashMap<(usize, &'m str), Vec<&'m Metric<'m>>>>);
 
 impl<'m> Rivals<'m> {
     /// The type that the name of `metric` gets, which had none yet: that of the metric with this name, of the same
@@ -22,12 +22,12 @@ impl<'m> Rivals<'m> {
         let by_name = self.0.get_or_insert_with(|| {
             let mut by_name: HashMap<_, Vec<_>> = HashMap::new();
             for metric in metrics.metrics.iter().filter(|metric| !metrics.points(metric).is_empty()) {
-                by_name.entry(metric.name).or_default().push(metric);
+                by_name.entry((metric.resource, metric.name)).or_default().push(metric);
             }
             by_name
         });
-        let named = by_name.get(metric.name).map(Vec::as_slice).unwrap_or_default();
-        let of_one = named.iter().filter(|other| other.resource == metric.resource);
+        let of_one =
+            by_name.get(&(metric.resource, metric.name)).map(Vec::as_slice).unwrap_or_default().iter();
         let kinds = of_one.clone().filter_map(|other| point::kind(other).ok());
         if kinds.clone().all(|other| other == kind) {
             return kind;

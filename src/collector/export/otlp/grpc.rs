@@ -16,7 +16,7 @@ use tonic_types::StatusExt as _;
 use tower_service::Service as _;
 
 use super::{
-    Export,
+    Export, TIMEOUT,
     answer::{Failure, MAX_ANSWER, Taken, beginning, in_protobuf, judge, media_type},
     chain,
 };
@@ -31,8 +31,10 @@ pub(super) async fn send(mut channel: Channel, export: &Export) -> Result<Taken,
     let request = request(export)?;
     std::future::poll_fn(|context| channel.poll_ready(context)).await.map_err(broken)?;
     let answer = channel.call(request).await.map_err(broken)?;
-    let answer = read(answer).await.map_err(|error| Failure::retryable(chain(&error)))?;
-    answer.judge()
+    // The channel's own time-out ends with the head of the answer.
+    let read = tokio::time::timeout(TIMEOUT, read(answer)).await;
+    let late = || Failure::retryable(format!("the answer does not end within {TIMEOUT:?}"));
+    read.map_err(|_| late())?.map_err(|error| Failure::retryable(chain(&error)))?.judge()
 }
 
 fn request(export: &Export) -> Result<Request<Body>, Failure> {
