@@ -5,6 +5,7 @@
 pub mod batch;
 mod exact;
 pub mod export;
+mod otlp_wire;
 mod own;
 pub mod pipeline;
 pub mod queue;

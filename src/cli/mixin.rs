@@ -1,7 +1,7 @@
 //! `pushpull mixin`: writes rules, alerts and dashboards below a folder, as its `config.json` says.
 //!
-//! It writes nothing where the configuration is bad, or where a file stands in its place that it did not write. Each file
-//! is replaced as a whole, and only once every new one is on the disk.
+//! A bad configuration, or a file that this command did not write, ends the command before anything is written. Each file
+//! is replaced as a whole, once every new one is on the disk.
 
 use std::{
     fmt::Write as _,

@@ -242,7 +242,7 @@ impl Bound {
     }
 }
 
-/// What is wrong with `--console-pushed` here: it has no use with the embedded collector or without a console.
+/// Why `--console-pushed` is refused: the flag has no use with the embedded collector or without a console.
 fn pushed_elsewhere(settings: &Serve, embeds: bool) -> Option<String> {
     let url = settings.console_page.pushed.as_ref()?;
     let why = match &settings.console {

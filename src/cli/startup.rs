@@ -269,8 +269,8 @@ pub(super) fn failed(error: StartError) -> Failure {
 /// Files that are left for all that is no connection of a client: sinks, disks, listeners.
 const RESERVED_FILES: u32 = 128;
 
-/// What all listeners of this process share: as many places for connections as there may be open files, but for those of
-/// the process itself, `more` among them.
+/// The bounds and the places for connections that all listeners of this process share. Of the open files that the process
+/// may have, some are reserved for its own use, and `more` of them for what only this command opens.
 pub(super) fn terms(open_files: &OpenFiles, more: u32) -> Terms {
     let places = Places::within(open_files.limit, RESERVED_FILES.saturating_add(more));
     Terms { bounds: Bounds::default(), places }

@@ -1,6 +1,6 @@
 //! Adding doubles without losing what rounding takes away.
 //!
-//! It must not know what is added up.
+//! This module must not know what the numbers are.
 
 /// Doubles hold whole numbers up to here, and increments may be so large: beyond, the digits of small ones would not
 /// fit into a double and its rest for long.

@@ -102,7 +102,7 @@ impl State {
     }
 
     /// The peer refuses for good what it is sent of a signal, or a part of it: that is dropped and counted. One that
-    /// refuses every second request would fill a log; it is told once in a while, for each signal.
+    /// refuses every second request would fill a log; so the log names it at most once a minute for each signal.
     pub fn refused(&self, signal: Signal, error: &str) {
         let signal_name = signal.as_str();
         let mut condition = self.condition.lock();

@@ -8,7 +8,7 @@ use super::{batch::Signal, wire::Point};
 
 /// Senders that are remembered for each reason; of further ones only the counts tell.
 const MOST_SENDERS: usize = 1_000;
-/// Characters of a sender's name that are remembered, and logged.
+/// Characters of such a text that are remembered, and shown.
 const NAME_LENGTH: usize = 80;
 const NANOSECONDS_A_YEAR: u64 = 31_557_600_000_000_000;
 
@@ -19,14 +19,14 @@ pub(super) struct Named(HashMap<(Signal, &'static str), HashSet<String>>);
 impl Named {
     /// Whether a refusal of this sender for this reason is to be named: it was not before.
     pub(super) fn is_first(&mut self, signal: Signal, reason: &'static str, sender: &str) -> bool {
-        let sender = beginning(sender);
+        let sender = shortened(sender);
         let senders = self.0.entry((signal, reason)).or_default();
         senders.len() < MOST_SENDERS && !senders.contains(sender) && senders.insert(sender.to_owned())
     }
 }
 
-/// The beginning of a text that a sender chose.
-pub(super) fn beginning(text: &str) -> &str {
+/// The beginning of a text that a sender chose, for an answer or a log line.
+pub(super) fn shortened(text: &str) -> &str {
     text.char_indices().nth(NAME_LENGTH).map_or(text, |(end, _)| &text[..end])
 }
 

@@ -35,6 +35,7 @@ use foldhash::fast::RandomState;
 use slab::Slab;
 
 pub(crate) use self::text::text;
+pub use self::times::AHEAD;
 pub use self::{
     apply::Applied,
     collision::{Collision, Hidden},
@@ -58,7 +59,7 @@ use self::{
 };
 use super::{
     export::{self, graphite::lines::line_bytes},
-    refusals::Named,
+    refusals::{self, Named},
     wire::{Attribute, Metric, Metrics, Point, Receiver},
 };
 use crate::{
@@ -472,8 +473,8 @@ impl Table {
             plan.notices.push(format!(
                 "the metric {:?} of service {:?} is a {} already: points of it as a {} are refused; give one of the \
                  two another name",
-                plan::shortened(metric.name),
-                plan::shortened(service),
+                refusals::shortened(metric.name),
+                refusals::shortened(service),
                 named.kind.as_str(),
                 kind.as_str()
             ));

@@ -59,7 +59,7 @@ impl Default for GraphiteLines {
             include: Vec::new(),
             exclude: Vec::new(),
             quantiles: Vec::new(),
-            max_age: Some(LONGEST),
+            max_age: Some(values::TEN_YEARS),
         }
     }
 }
@@ -109,8 +109,6 @@ impl Pattern {
 const SERVICE: &str = "service.name";
 /// Characters of a prefix: names have the rest of what graphite-web's tables can hold.
 const LONGEST_PREFIX: usize = 64;
-const LONGEST: Duration = Duration::from_secs(10 * 31_557_600);
-
 // Each function reads all of its settings before a bad one ends it, so that every bad one is noted.
 impl Reader<'_> {
     /// `scope` is the command's own flag, since its default is.
@@ -140,8 +138,9 @@ impl Reader<'_> {
         let exclude = self.read_list(&flags::GRAPHITE_EXCLUDE, |given| pattern(given.text));
         let quantiles =
             self.read_list(&flags::GRAPHITE_QUANTILES, |given| values::number(given.text.trim(), 0.0..=1.0));
-        let max_age = self
-            .read(&flags::MAX_AGE, |given| values::time_or_off(given.text, Duration::from_secs(1)..=LONGEST));
+        let max_age = self.read(&flags::MAX_AGE, |given| {
+            values::time_or_off(given.text, Duration::from_secs(1)..=values::TEN_YEARS)
+        });
         let (names, mut tags, mut quantiles) = (names?, tags?, quantiles?);
         // The Collector's exporter wrote the attributes of points alone.
         if tags.is_empty() && names != GraphiteNames::CarbonExporter {

@@ -7,8 +7,6 @@ use super::invalid::Fault;
 use super::reader::Reader;
 use super::values;
 
-const LONGEST: Duration = Duration::from_secs(10 * 31_557_600);
-
 /// How long a series of `StatsD` stays that nobody sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatsdExpiry {
@@ -71,7 +69,7 @@ impl StatsdTags {
 impl Reader<'_> {
     pub(super) fn statsd_expiry(&mut self) -> Option<StatsdExpiry> {
         let given = self.read_if_given(&flags::STATSD_EXPIRY, |given| {
-            let expiry = values::time(given.text, Duration::from_secs(1)..=LONGEST)?;
+            let expiry = values::time(given.text, Duration::from_secs(1)..=values::TEN_YEARS)?;
             Ok(StatsdExpiry { series: expiry, gauges: expiry })
         });
         given.map(Option::unwrap_or_default)

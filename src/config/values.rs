@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use super::invalid::{Fault, shown};
 
+/// The longest time of a setting about the age of points and series.
+pub(super) const TEN_YEARS: Duration = Duration::from_secs(10 * 31_557_600);
+
 /// A whole number within the range.
 pub(super) fn count<T: TryFrom<u64>>(text: &str, range: RangeInclusive<u64>) -> Result<T, Fault> {
     let fault =

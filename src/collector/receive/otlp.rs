@@ -283,7 +283,7 @@ impl Intake {
     /// Names a refusal in the log, once for each sender and reason.
     fn name(&self, signal: Signal, reason: &'static str, service: &str, why: &str) {
         if self.named.lock().is_first(signal, reason, service) {
-            let (receiver, service) = (self.place, refusals::beginning(service));
+            let (receiver, service) = (self.place, refusals::shortened(service));
             tracing::warn!(
                 receiver,
                 service,

@@ -19,7 +19,7 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use tonic::Status;
 
@@ -30,6 +30,7 @@ use super::{
 };
 use crate::collector::{
     batch::{Accepted, Signal},
+    otlp_wire::{PREFIX_LENGTH, framed, grpc_path},
     stats::Stats,
 };
 
@@ -41,8 +42,6 @@ This port receives OTLP over gRPC: metrics, traces and logs. A browser has nothi
 An SDK sends here with OTEL_EXPORTER_OTLP_PROTOCOL=grpc and this address as OTEL_EXPORTER_OTLP_ENDPOINT.
 OTLP over HTTP has a port of its own, 4318 where none is given.
 ";
-/// Before each message: a byte that tells whether it is compressed, and its length in four bytes.
-const PREFIX_LENGTH: usize = 5;
 const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 const ACCEPTED_ENCODINGS: HeaderValue = HeaderValue::from_static("identity,gzip,deflate,zstd");
 
@@ -54,17 +53,9 @@ pub fn router(accept: Accept, stats: Arc<Stats>) -> Router {
 /// The OTLP/gRPC receiver with bounds of the caller's.
 pub fn router_within(limits: Limits, accept: Accept, stats: Arc<Stats>) -> Router {
     Intake::new(PLACE, limits, accept, stats)
-        .routes(path, call)
+        .routes(grpc_path, call)
         .route("/", get(async || HOME).fallback(unknown_method))
         .fallback(unknown_method)
-}
-
-const fn path(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-        Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-        Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-    }
 }
 
 async fn call(intake: Arc<Intake>, signal: Signal, request: Request) -> Response<Body> {
@@ -144,14 +135,6 @@ fn message(body: &Bytes, intake: &Intake) -> Result<(bool, Bytes), Refusal> {
         std::cmp::Ordering::Equal => Ok((compressed, body.slice(PREFIX_LENGTH..))),
         std::cmp::Ordering::Greater => malformed("the call has more than one message"),
     }
-}
-
-fn framed(message: &[u8]) -> Bytes {
-    let mut framed = BytesMut::with_capacity(PREFIX_LENGTH + message.len());
-    framed.put_u8(0);
-    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-    framed.put_slice(message);
-    framed.freeze()
 }
 
 fn success(message: &[u8]) -> Response<Body> {

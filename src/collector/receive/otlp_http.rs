@@ -29,6 +29,7 @@ use super::{
 };
 use crate::collector::{
     batch::{Accepted, Signal},
+    otlp_wire::media_type,
     stats::Stats,
 };
 
@@ -159,11 +160,6 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
     } else {
         None
     }
-}
-
-fn media_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
 }
 
 fn unsupported(headers: &HeaderMap) -> String {

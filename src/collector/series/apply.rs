@@ -195,8 +195,8 @@ impl Table {
             let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
             format!(
                 "points of service {:?} are refused and counted as {reason} (the metric {:?} among them{}): {}",
-                refusals::beginning(&service),
-                plan::shortened(metric.name),
+                refusals::shortened(&service),
+                refusals::shortened(metric.name),
                 refusals::shown(reason, point, now),
                 refusals::explain(reason)
             )

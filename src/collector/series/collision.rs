@@ -9,12 +9,11 @@ use std::{
 
 use super::{
     Resource,
-    plan::shortened,
     stream::Stream,
     target::{SCOPE_NAME, SCOPE_VERSION, Scope},
 };
 use crate::{
-    collector::export::graphite::lines::part_path,
+    collector::{export::graphite::lines::part_path, refusals::shortened},
     config::{ExpositionLabels, GraphiteLines, GraphiteNames},
     exposition::family::Kind,
 };
@@ -117,7 +116,7 @@ impl Hidden {
     ) {
         *self.counts.entry(reason.as_str()).or_default() += series;
         if self.named.len() < MAX_NAMED {
-            let (family, reason) = (shortened(family), reason.as_str());
+            let (family, reason) = (shortened(family).to_owned(), reason.as_str());
             self.named.push(Collision { family, reason, series, remedy: remedy() });
         }
     }
@@ -210,7 +209,9 @@ fn of_names(a: &Stream, b: &Stream) -> String {
 }
 
 fn of_attributes(a: &Stream, b: &Stream) -> String {
-    let keys = |stream: &Stream| -> BTreeSet<String> { stream.origin.keys().map(shortened).collect() };
+    let keys = |stream: &Stream| -> BTreeSet<String> {
+        stream.origin.keys().map(|key| shortened(key).to_owned()).collect()
+    };
     let (a, b) = (keys(a), keys(b));
     let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| -> Vec<String> {
         one.difference(other).map(|key| format!("{key:?}")).collect()
@@ -303,7 +304,7 @@ fn different<'a>(one: &'a Resource, other: &'a Resource) -> Vec<&'a str> {
 fn difference(one: &Resource, other: &Resource, keys: &[&str]) -> String {
     let value = |resource: &Resource, key: &str| {
         let value = resource.attributes().filter(|(other, _)| *other == key).map(|(_, value)| value).last();
-        shortened(value.unwrap_or_default())
+        shortened(value.unwrap_or_default()).to_owned()
     };
     let of = |key: &&str| format!("{}, {:?} and {:?}", shortened(key), value(one, key), value(other, key));
     keys.iter().map(of).collect::<Vec<_>>().join("; ")

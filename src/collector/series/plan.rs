@@ -10,10 +10,7 @@ use super::{
     identity::{Descriptor, Key},
     point,
 };
-use crate::collector::wire::Receiver;
-
-/// Characters of a name that go into an answer or a log line.
-const NAME_LENGTH: usize = 80;
+use crate::collector::{refusals::shortened, wire::Receiver};
 
 /// What would happen to each point of a request, in the order of its points.
 #[derive(Debug, Default)]
@@ -38,11 +35,6 @@ pub struct Plan {
     pub notices: Vec<String>,
 }
 
-/// The beginning of a text that a sender chose, for an answer or a log line.
-pub(super) fn shortened(text: &str) -> String {
-    text.chars().take(NAME_LENGTH).collect()
-}
-
 impl Plan {
     /// How many points the request holds.
     #[must_use]
@@ -62,7 +54,7 @@ impl Plan {
             Some(slot) => *slot = None,
             None => self.slots.push(None),
         }
-        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened(metric)));
+        let (points, _) = self.rejected.entry(reason).or_insert_with(|| (0, shortened(metric).to_owned()));
         *points += 1;
     }
 }

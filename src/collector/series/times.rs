@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// How far a sender's clock may be ahead: a point of the future erases a slot of the present.
-const AHEAD: Duration = Duration::from_secs(600);
+pub const AHEAD: Duration = Duration::from_secs(600);
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// The seconds that are written, from the first to the last.

@@ -1,6 +1,6 @@
-//! What the answer of a peer means: taken, to be sent again, or refused for good; and its own words.
+//! Reads a peer's answer: whether the peer took the request, wants it again, or refused it for good, and in which words.
 //!
-//! It must not take for an answer of OTLP what is none, such as the page of a proxy.
+//! An answer that is none of OTLP, such as the page of a proxy, must never count as success.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,9 +9,11 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResp
 use prost::Message as _;
 use reqwest::{
     StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+    header::{HeaderMap, RETRY_AFTER},
 };
 use serde_json::Value;
+
+use crate::collector::otlp_wire::media_type;
 
 /// The most of an answer that is read.
 pub(super) const MAX_ANSWER: usize = 1024 * 1024;
@@ -136,11 +138,6 @@ fn words(headers: &HeaderMap, body: &[u8]) -> String {
     }
 }
 
-pub(super) fn media_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim()
-}
-
 /// The beginning of a text of the peer's, on one line.
 pub(super) fn beginning(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN)]);
@@ -166,6 +163,8 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 mod tests {
     use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsPartialSuccess;
     use reqwest::header::HeaderValue;
+
+    use reqwest::header::CONTENT_TYPE;
 
     use super::*;
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{CONTENT_TYPE, TE},
@@ -17,13 +17,10 @@ use tower_service::Service as _;
 
 use super::{
     Export, TIMEOUT,
-    answer::{Failure, MAX_ANSWER, Taken, beginning, in_protobuf, judge, media_type},
+    answer::{Failure, MAX_ANSWER, Taken, beginning, in_protobuf, judge},
     chain,
 };
-use crate::collector::batch::Signal;
-
-/// Before each message: a byte that tells whether it is compressed, and its length in four bytes.
-const PREFIX_LENGTH: usize = 5;
+use crate::collector::otlp_wire::{PREFIX_LENGTH, framed, grpc_path, media_type};
 
 pub(super) async fn send(mut channel: Channel, export: &Export) -> Result<Taken, Failure> {
     // A connection that breaks or is refused.
@@ -38,21 +35,13 @@ pub(super) async fn send(mut channel: Channel, export: &Export) -> Result<Taken,
 }
 
 fn request(export: &Export) -> Result<Request<Body>, Failure> {
-    let service = match export.signal {
-        Signal::Metrics => "metrics.v1.MetricsService",
-        Signal::Traces => "trace.v1.TraceService",
-        Signal::Logs => "logs.v1.LogsService",
-    };
-    let too_large = |_| Failure::Permanent("larger than a message of gRPC can be".to_owned());
-    let length = u32::try_from(export.wire.len()).map_err(too_large)?;
-    let mut framed = BytesMut::with_capacity(PREFIX_LENGTH + export.wire.len());
-    framed.put_u8(0);
-    framed.put_u32(length);
-    framed.put_slice(&export.wire);
-    let request = Request::post(format!("/opentelemetry.proto.collector.{service}/Export"))
+    if u32::try_from(export.wire.len()).is_err() {
+        return Err(Failure::Permanent("larger than a message of gRPC can be".to_owned()));
+    }
+    let request = Request::post(grpc_path(export.signal))
         .header(CONTENT_TYPE, "application/grpc")
         .header(TE, HeaderValue::from_static("trailers"));
-    let body = Body::new(Full::new(framed.freeze()));
+    let body = Body::new(Full::new(framed(&export.wire)));
     request.body(body).map_err(|error| Failure::Permanent(error.to_string()))
 }
 

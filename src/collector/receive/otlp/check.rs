@@ -16,12 +16,12 @@ use opentelemetry_proto::tonic::{
     trace::v1::Span,
 };
 
-/// Items that are named in the answer; of the others only the number is told.
+use crate::collector::refusals::shortened;
+
+/// Items that are named in the answer; the others are only counted.
 const NAMED: usize = 3;
 /// Services of which a fault is remembered.
 const SERVICES: usize = 100;
-/// Characters of a metric's or span's name that go into a message.
-const NAME_LENGTH: usize = 80;
 const TRACE_ID_LENGTH: usize = 16;
 const SPAN_ID_LENGTH: usize = 8;
 
@@ -219,8 +219,4 @@ pub(super) fn logs(request: &mut ExportLogsServiceRequest) -> bool {
         }
     }
     changed
-}
-
-fn shortened(name: &str) -> &str {
-    name.char_indices().nth(NAME_LENGTH).map_or(name, |(end, _)| &name[..end])
 }

@@ -23,7 +23,8 @@ use prost::Message as _;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::{PREFIX_LENGTH, framed, not_grpc, path, success};
+use super::{not_grpc, success};
+use crate::collector::otlp_wire::{PREFIX_LENGTH, framed, grpc_path};
 use crate::{collector::batch::Signal, net::Stop};
 
 /// The most bytes of a question, and how long it may take.
@@ -56,7 +57,7 @@ enum Serving {
 impl Serving {
     fn of(service: &str, stop: &Stop) -> Self {
         // A method's path is /SERVICE/METHOD.
-        let is = |signal| path(signal).split('/').nth(1) == Some(service);
+        let is = |signal| grpc_path(signal).split('/').nth(1) == Some(service);
         match service.is_empty() || Signal::ALL.into_iter().any(is) {
             false => Self::UnknownService,
             true if stop.is_draining() => Self::No,

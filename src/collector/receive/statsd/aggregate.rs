@@ -22,7 +22,7 @@ use super::{
     total::{Gauge, Histogram, Total},
 };
 use crate::{
-    collector::export::graphite::spool::Entries,
+    collector::{export::graphite::spool::Entries, series::AHEAD},
     config::{StatsdExpiry, StatsdTags},
 };
 
@@ -42,8 +42,6 @@ const MAX_VALUES_OF_ALL_SETS: usize = 1_000_000;
 const MAX_OTHER_POINTS: usize = 100_000;
 /// Log lines of one flush about names that two types have.
 const NOTICES_AT_ONCE: usize = 10;
-/// How far a sender's clock may be ahead, in seconds, as for any point.
-const AHEAD: u64 = 600;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What every datagram so far adds up to.
@@ -304,7 +302,7 @@ impl Aggregate {
         let is_old = self.max_age.is_some_and(|age| second < now.saturating_sub(age.as_secs()));
         match second {
             0 => Err(Reason::Timestamp),
-            _ if second > now + AHEAD => Err(Reason::TimestampAhead),
+            _ if second > now + AHEAD.as_secs() => Err(Reason::TimestampAhead),
             _ if is_old => Err(Reason::TimestampOld),
             _ => Ok(number),
         }
