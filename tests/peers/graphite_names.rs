@@ -276,7 +276,7 @@ fn of_every_kind() -> Vec<Metric> {
     let wait = |attributes, bounds: &[f64], counts: &[u64], sum| HistogramDataPoint {
         attributes,
         time_unix_nano: at * 1_000_000_000,
-        count: counts.iter().sum::<u64>().max(4),
+        count: if counts.is_empty() { 4 } else { counts.iter().sum() },
         sum,
         bucket_counts: counts.to_vec(),
         explicit_bounds: bounds.to_vec(),
@@ -305,6 +305,8 @@ fn of_every_kind() -> Vec<Metric> {
     let delta = AggregationTemporality::Delta as i32;
     let cumulative = AggregationTemporality::Cumulative as i32;
     let deltas = vec![point(vec![], at, int(2)), point(vec![], at + 1, int(3))];
+    // A delta whose sum is above 2^53 is refused.
+    let wait_deltas = waits.iter().filter(|wait| wait.sum != Some(1e22)).cloned().collect();
     let exponential = ExponentialHistogramDataPoint {
         time_unix_nano: at * 1_000_000_000,
         count: 1,
@@ -330,7 +332,7 @@ fn of_every_kind() -> Vec<Metric> {
         ),
         metric(
             "waits.delta",
-            Data::Histogram(Histogram { data_points: waits, aggregation_temporality: delta }),
+            Data::Histogram(Histogram { data_points: wait_deltas, aggregation_temporality: delta }),
         ),
         metric("rpc", Data::Summary(Summary { data_points: vec![rpc] })),
         metric(
