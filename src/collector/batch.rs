@@ -5,23 +5,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest,
-};
 
-use super::wire::Metrics;
+use super::wire::{Items, Metrics};
 
 pub use crate::telemetry::Signal;
 
-/// One decoded export request.
+/// One export request, read where it lies in its encoding.
 #[derive(Debug)]
 pub enum Request<'a> {
     /// Data points by resource and scope.
     Metrics(Metrics<'a>),
     /// Spans by resource and scope.
-    Traces(ExportTraceServiceRequest),
+    Traces(Items<'a>),
     /// Log records by resource and scope.
-    Logs(ExportLogsServiceRequest),
+    Logs(Items<'a>),
 }
 
 impl Request<'_> {
@@ -35,32 +32,29 @@ impl Request<'_> {
         }
     }
 
+    /// Whether it has something that is to be taken out before anybody reads it: a point without a value, an invalid id.
+    #[must_use]
+    pub const fn needs_repair(&self) -> bool {
+        match self {
+            Self::Metrics(metrics) => metrics.lacks_something,
+            Self::Traces(items) | Self::Logs(items) => items.has_invalid_ids(),
+        }
+    }
+
     /// How many data points, spans or log records it holds.
     #[must_use]
-    pub fn items(&self) -> u64 {
-        let items: usize = match self {
-            Self::Metrics(metrics) => metrics.len(),
-            Self::Traces(request) => request
-                .resource_spans
-                .iter()
-                .flat_map(|resource| &resource.scope_spans)
-                .map(|scope| scope.spans.len())
-                .sum(),
-            Self::Logs(request) => request
-                .resource_logs
-                .iter()
-                .flat_map(|resource| &resource.scope_logs)
-                .map(|scope| scope.log_records.len())
-                .sum(),
-        };
-        items as u64
+    pub const fn items(&self) -> u64 {
+        match self {
+            Self::Metrics(metrics) => metrics.len() as u64,
+            Self::Traces(items) | Self::Logs(items) => items.len(),
+        }
     }
 }
 
 /// A request with the bytes it came as.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    /// The decoded form.
+    /// What it says.
     pub request: Request<'a>,
     /// Its protobuf encoding, uncompressed: forwarded as it is.
     pub wire: Bytes,

@@ -106,16 +106,16 @@ impl Pipeline {
         let items = batch.request.items();
         match batch.request {
             Request::Metrics(metrics) => self.accept_metrics(&metrics, batch.wire, state),
-            Request::Traces(request) => {
+            Request::Traces(spans) => {
                 let forwards = self.reserve_forwards(Signal::Traces, items, batch.wire.len())?;
                 commit(forwards, &Export { signal: Signal::Traces, wire: batch.wire, items });
-                self.inner.recent.heard_spans(&request);
+                self.inner.recent.add_spans(&spans);
                 Ok(Accepted::default())
             }
-            Request::Logs(request) => {
+            Request::Logs(records) => {
                 let forwards = self.reserve_forwards(Signal::Logs, items, batch.wire.len())?;
                 commit(forwards, &Export { signal: Signal::Logs, wire: batch.wire, items });
-                self.inner.recent.heard_logs(&request);
+                self.inner.recent.add_logs(&records);
                 Ok(Accepted::default())
             }
         }
@@ -265,7 +265,7 @@ impl Pipeline {
         }
         say(&plan.notices);
         say(&applied.notices);
-        inner.recent.heard_points(metrics);
+        inner.recent.add_points(metrics);
         Ok(self.partial(&plan))
     }
 

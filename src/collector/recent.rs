@@ -1,163 +1,148 @@
-//! The newest spans and log records, and who was heard of: what a person looks at.
+//! The newest spans and log records, and the services that sent something: what a person looks at.
 //!
 //! Bounded rings; it must not be a store. Nothing is admitted or refused here.
 
+mod ring;
+
 use std::{
     borrow::Cow,
-    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use hashlink::LinkedHashMap;
 use opentelemetry_proto::tonic::{
-    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::KeyValue,
     logs::v1::LogRecord,
-    resource::v1::Resource as ProtoResource,
     trace::v1::{Span as ProtoSpan, span::SpanKind, status::StatusCode},
 };
 use parking_lot::Mutex;
+use prost::Message;
 
+use self::ring::Ring;
 use super::{
     series::text,
     view::{Log, Service, Span},
-    wire::Metrics,
+    wire::{Items, Metrics},
 };
 
 const SPANS: usize = 2_000;
 const LOGS: usize = 1_000;
 const SERVICES: usize = 1_000;
-/// Attributes of one span or record, and characters of one text, that are kept.
+/// Attributes of one span or record, and characters of one text, that are shown.
 const ATTRIBUTES: usize = 32;
 const CHARACTERS: usize = 1_000;
 
-/// What was heard last.
-#[derive(Debug, Default)]
+/// What came last.
+#[derive(Debug)]
 pub struct Recent {
-    state: Mutex<State>,
+    spans: Mutex<Ring>,
+    logs: Mutex<Ring>,
+    services: Mutex<Services>,
 }
 
+/// Services by name and instance, the one that was last seen longest ago first.
 #[derive(Debug, Default)]
-struct State {
-    spans: VecDeque<Arc<Span>>,
-    logs: VecDeque<Arc<Log>>,
-    services: HashMap<(String, String), Service>,
+struct Services(LinkedHashMap<(String, String), Service>);
+
+impl Default for Recent {
+    fn default() -> Self {
+        let (spans, logs) = (Mutex::new(Ring::new(SPANS)), Mutex::new(Ring::new(LOGS)));
+        Self { spans, logs, services: Mutex::default() }
+    }
 }
 
 impl Recent {
-    /// Remembers which service how many data points came from.
-    pub fn heard_points(&self, metrics: &Metrics<'_>) {
+    /// Counts the data points of each service.
+    pub fn add_points(&self, metrics: &Metrics<'_>) {
         let mut points = vec![0; metrics.resources.len()];
         for metric in &metrics.metrics {
             points[metric.resource] += metrics.points(metric).len() as u64;
         }
-        let mut state = self.state.lock();
         for (resource, points) in metrics.resources.iter().zip(points) {
             let attributes = metrics.attributes(*resource);
             let attribute = |key: &str| {
                 let found = attributes.iter().find(|attribute| attribute.key == key);
                 found.map(|attribute| attribute.value.text()).unwrap_or_default()
             };
-            state.heard_of(attribute, |service| service.points += points);
+            self.count(attribute, |service| service.points += points);
         }
     }
 
-    /// Remembers spans.
-    pub fn heard_spans(&self, request: &ExportTraceServiceRequest) {
-        let mut state = self.state.lock();
-        for resource in &request.resource_spans {
-            let spans = || resource.scope_spans.iter().flat_map(|scope| &scope.spans);
-            let heard = spans().count() as u64;
-            let name = state.heard(resource.resource.as_ref(), |service| service.spans += heard);
-            for proto in spans() {
-                push(&mut state.spans, SPANS, span(&name, proto));
-            }
-        }
+    /// Adds spans, and counts those of each service.
+    pub fn add_spans(&self, spans: &Items<'_>) {
+        self.add(spans, &self.spans, |service| &mut service.spans);
     }
 
-    /// Remembers log records.
-    pub fn heard_logs(&self, request: &ExportLogsServiceRequest) {
-        let mut state = self.state.lock();
-        for resource in &request.resource_logs {
-            let records = || resource.scope_logs.iter().flat_map(|scope| &scope.log_records);
-            let heard = records().count() as u64;
-            let name = state.heard(resource.resource.as_ref(), |service| service.logs += heard);
-            for record in records() {
-                push(&mut state.logs, LOGS, log(&name, record));
-            }
+    /// Adds log records, and counts those of each service.
+    pub fn add_logs(&self, records: &Items<'_>) {
+        self.add(records, &self.logs, |service| &mut service.logs);
+    }
+
+    fn add(&self, items: &Items<'_>, ring: &Mutex<Ring>, counter: fn(&mut Service) -> &mut u64) {
+        for resource in items.resources() {
+            let count = resource.messages().count();
+            let name = self.count(|key| resource.attribute(key), |service| *counter(service) += count as u64);
+            ring.lock().push(&name, || resource.messages(), count);
         }
     }
 
     /// The newest spans, newest last.
     #[must_use]
     pub fn spans(&self) -> Vec<Arc<Span>> {
-        self.state.lock().spans.iter().cloned().collect()
+        values(&self.spans, span)
     }
 
     /// The newest log records, newest last.
     #[must_use]
     pub fn logs(&self) -> Vec<Arc<Log>> {
-        self.state.lock().logs.iter().cloned().collect()
+        values(&self.logs, log)
     }
 
     /// The services, by name.
     #[must_use]
     pub fn services(&self) -> Vec<Service> {
-        let mut services: Vec<_> = self.state.lock().services.values().cloned().collect();
+        let mut services: Vec<_> = self.services.lock().0.values().cloned().collect();
         services.sort_by(|a, b| (&a.name, &a.instance).cmp(&(&b.name, &b.instance)));
         services
     }
-}
 
-impl State {
-    /// Counts for a service, and returns its name.
-    fn heard(&mut self, resource: Option<&ProtoResource>, count: impl FnOnce(&mut Service)) -> String {
-        let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
-        self.heard_of(
-            |key| {
-                let found = attributes.iter().find(|attribute| attribute.key == key);
-                found.map(|attribute| text(attribute.value.as_ref())).unwrap_or_default()
-            },
-            count,
-        )
-    }
-
-    /// The same with what gives the resource's attributes.
-    fn heard_of<'a>(
-        &mut self,
+    /// Counts for the service that the resource attributes name, and returns its name.
+    fn count<'a>(
+        &self,
         attribute: impl Fn(&str) -> Cow<'a, str>,
         count: impl FnOnce(&mut Service),
     ) -> String {
         let attribute = |key: &str| cut(&attribute(key));
         let (name, instance) = (attribute("service.name"), attribute("service.instance.id"));
-        let key = (name.clone(), instance.clone());
-        if self.services.len() >= SERVICES && !self.services.contains_key(&key) {
-            // The one that was silent for longest makes room.
-            let oldest =
-                self.services.iter().min_by_key(|(_, service)| service.heard).map(|(key, _)| key.clone());
-            oldest.and_then(|key| self.services.remove(&key));
-        }
+        let key = (name, instance);
         let now = SystemTime::now();
-        let service = self.services.entry(key).or_insert_with(|| Service {
-            name: name.clone(),
-            version: attribute("service.version"),
-            instance,
-            heard: now,
-            points: 0,
-            spans: 0,
-            logs: 0,
-        });
-        service.heard = now;
-        count(service);
-        name
+        let services = &mut self.services.lock().0;
+        if let Some(service) = services.to_back(&key) {
+            service.heard = now;
+            count(service);
+            return key.0;
+        }
+        if services.len() >= SERVICES {
+            services.pop_front();
+        }
+        let (name, instance) = key.clone();
+        let version = attribute("service.version");
+        let mut service = Service { name, version, instance, heard: now, points: 0, spans: 0, logs: 0 };
+        count(&mut service);
+        services.insert(key.clone(), service);
+        key.0
     }
 }
 
-fn push<T>(ring: &mut VecDeque<Arc<T>>, limit: usize, item: T) {
-    if ring.len() == limit {
-        ring.pop_front();
-    }
-    ring.push_back(Arc::new(item));
+/// The messages of a ring as values; decoded without its lock.
+fn values<M: Message + Default, T>(ring: &Mutex<Ring>, value: fn(&str, &M) -> T) -> Vec<Arc<T>> {
+    let (surplus, chunks) = ring.lock().chunks();
+    let messages = chunks.iter().flat_map(|chunk| chunk.messages().map(|message| (&*chunk.service, message)));
+    messages
+        .skip(surplus)
+        .filter_map(|(service, message)| Some(Arc::new(value(service, &M::decode(message).ok()?))))
+        .collect()
 }
 
 fn span(service: &str, span: &ProtoSpan) -> Span {

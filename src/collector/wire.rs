@@ -6,7 +6,9 @@
 //! has the last word on what is malformed, too.
 
 mod fields;
+mod items;
 mod read;
+mod shape;
 
 use std::{borrow::Cow, ops::Range};
 
@@ -17,6 +19,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
+pub use self::items::{Items, OfResource};
 use crate::{exposition::family::Number, naming};
 
 /// Why a request is not read.
@@ -261,20 +264,20 @@ impl Content<'_> {
     }
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
     /// It as text: "Mapping to non-OTLP formats" of the OpenTelemetry specification (strings as they are, bytes in
     /// base64, lists and maps as JSON).
     #[must_use]
-    pub fn text(&self) -> Cow<'_, str> {
+    pub fn text(self) -> Cow<'a, str> {
         match self {
             Self::Empty => Cow::Borrowed(""),
             Self::Text(text) => Cow::Borrowed(text),
-            Self::Bool(value) => Cow::Borrowed(if *value { "true" } else { "false" }),
+            Self::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
             Self::Int(value) => Cow::Owned(value.to_string()),
-            Self::Double(value) => Cow::Owned(naming::value::double(*value)),
+            Self::Double(value) => Cow::Owned(naming::value::double(value)),
             Self::Bytes(bytes) => Cow::Owned(STANDARD.encode(bytes)),
             Self::Nested(value) => {
-                let value = AnyValue::decode(*value).unwrap_or_default();
+                let value = AnyValue::decode(value).unwrap_or_default();
                 Cow::Owned(super::series::text(Some(&value)).into_owned())
             }
         }

@@ -10,11 +10,11 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use parking_lot::Mutex;
 use pushpull::collector::{
     batch::{self, Accepted, Batch, Refused, Signal},
     receive::{Accept, otlp_grpc, otlp_http},
+    wire::Items,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -160,7 +160,7 @@ fn router(heard: &Arc<Mutex<Heard>>, answer: &Arc<Mutex<Verdict>>) -> Router {
         heard.lock().headers.push(request.headers().clone());
         let over_http = request.uri().path().starts_with("/v1/");
         let verdict = *answer.lock();
-        match verdict(&NOTHING) {
+        match verdict(&nothing()) {
             Answer::Instead(status) if over_http => {
                 http::StatusCode::from_u16(status).unwrap().into_response()
             }
@@ -176,10 +176,10 @@ fn router(heard: &Arc<Mutex<Heard>>, answer: &Arc<Mutex<Verdict>>) -> Router {
 }
 
 /// What is asked about before a request is read: a verdict of its own answer is the same for all.
-const NOTHING: Batch<'_> = Batch {
-    request: batch::Request::Logs(ExportLogsServiceRequest { resource_logs: Vec::new() }),
-    wire: bytes::Bytes::new(),
-};
+fn nothing() -> Batch<'static> {
+    let records = Items::logs(&[]).unwrap();
+    Batch { request: batch::Request::Logs(records), wire: bytes::Bytes::new() }
+}
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let service = TowerToHyperService::new(router);

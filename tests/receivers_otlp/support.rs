@@ -77,8 +77,8 @@ impl Batch {
                 assert_eq!(read, names(&request), "what is taken is what is forwarded");
                 Request::Metrics(request)
             }
-            batch::Request::Traces(request) => Request::Traces(request),
-            batch::Request::Logs(request) => Request::Logs(request),
+            batch::Request::Traces(_) => Request::Traces(prost::Message::decode(wire.as_slice()).unwrap()),
+            batch::Request::Logs(_) => Request::Logs(prost::Message::decode(wire.as_slice()).unwrap()),
         };
         Self { request, wire, items }
     }

@@ -13,9 +13,9 @@ use axum::{
 };
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
+    logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse},
     metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse},
-    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
+    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse},
 };
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -26,7 +26,7 @@ use crate::collector::{
     batch::{Accepted, Batch, Request, Signal},
     refusals::{self, Named},
     stats::{Event, Stats},
-    wire::Metrics,
+    wire::{Items, Metrics, ReadError},
 };
 
 mod body;
@@ -197,17 +197,20 @@ impl Intake {
         let mut memory = Memory { share: self.decoded.share(), taken: 0, limit: self.limits.decoded };
         let (findings, mut accepted) = match signal {
             Signal::Metrics => self.take_metrics(bytes, may_lack, &mut memory)?,
-            Signal::Traces => {
-                let mut request: ExportTraceServiceRequest = decode(signal, &bytes, &mut memory)?;
-                let findings = check::spans(&mut request);
-                let wire = if findings.is_empty() { bytes } else { request.encode_to_vec().into() };
-                (findings, self.hand_on(Batch { request: Request::Traces(request), wire })?)
-            }
-            Signal::Logs => {
-                let mut request: ExportLogsServiceRequest = decode(signal, &bytes, &mut memory)?;
-                let wire = if check::logs(&mut request) { request.encode_to_vec().into() } else { bytes };
-                (Findings::default(), self.hand_on(Batch { request: Request::Logs(request), wire })?)
-            }
+            Signal::Traces => self.take_items(
+                signal,
+                bytes,
+                &mut memory,
+                |wire| Items::spans(wire).map(Request::Traces),
+                check::spans,
+            )?,
+            Signal::Logs => self.take_items(
+                signal,
+                bytes,
+                &mut memory,
+                |wire| Items::logs(wire).map(Request::Logs),
+                check::logs,
+            )?,
         };
         if !findings.is_empty() {
             accepted.rejected += findings.rejected;
@@ -245,6 +248,29 @@ impl Intake {
         let metrics = memory.read(&wire)?.ok_or(Refusal::Internal)?;
         let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
         Ok((findings, self.hand_on(batch)?))
+    }
+
+    /// Spans and log records are left where they lie, likewise; those with invalid ids are decoded, and written anew
+    /// without them.
+    fn take_items<M: prost::Message + Default>(
+        &self,
+        signal: Signal,
+        wire: Bytes,
+        memory: &mut Memory,
+        read: fn(&[u8]) -> Result<Request<'_>, ReadError>,
+        check: fn(&mut M) -> Findings,
+    ) -> Result<(Findings, Accepted), Refusal> {
+        if let Ok(request) = read(&wire)
+            && !request.needs_repair()
+        {
+            return Ok((Findings::default(), self.hand_on(Batch { request, wire: wire.clone() })?));
+        }
+        let mut request: M = decode(signal, &wire, memory)?;
+        let findings = check(&mut request);
+        let wire = Bytes::from(request.encode_to_vec());
+        drop(request);
+        let request = read(&wire).map_err(|_| Refusal::Internal)?;
+        Ok((findings, self.hand_on(Batch { request, wire: wire.clone() })?))
     }
 
     fn hand_on(&self, batch: Batch<'_>) -> Result<Accepted, Refusal> {

@@ -87,6 +87,18 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Key and value of an attribute as nearly all are written: the key, then a text, both short. Field by field, these
+/// would be most of what there is to read of a request.
+pub(super) fn short_text(attribute: &[u8]) -> Option<[&[u8]; 2]> {
+    const KEY: u8 = 1 << 3 | 2;
+    const VALUE: u8 = 2 << 3 | 2;
+    const TEXT: u8 = 1 << 3 | 2;
+    let [KEY, length @ ..0x80, rest @ ..] = attribute else { return None };
+    let (key, rest) = rest.split_at_checked(usize::from(*length))?;
+    let [VALUE, whole @ ..0x80, TEXT, length @ ..0x80, text @ ..] = rest else { return None };
+    (usize::from(*length) == text.len() && usize::from(*whole) == text.len() + 2).then_some([key, text])
+}
+
 /// Sets what is not set yet: protobuf would join a message that comes twice to one.
 pub(super) fn once<T>(place: &mut Option<T>, value: T) -> Read<()> {
     match place.replace(value) {

@@ -2,20 +2,20 @@
 //!
 //! It must not take memory that it did not ask for.
 
-use opentelemetry_proto::tonic::{
-    common::v1::{AnyValue, EntityRef},
-    metrics::v1::{Exemplar, exponential_histogram_data_point::Buckets},
-};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use prost::Message as _;
 
 use super::{
     Attribute, Attributes, Content, Data, Exponential, Histogram, Memory, Metric, Metrics, Point, Read,
     ReadError::{NoMemory, Unusual},
     Scope, Summary, Value,
-    fields::{self, Field, Fields, float, once, text, varint},
+    fields::{self, Field, Fields, float, once, short_text, text, varint},
+    shape::{ANY_VALUE, ENTITY_REF, EXEMPLAR, KEY_VALUE},
 };
 use crate::exposition::family::Number;
 
+/// Messages within a value or an exemplar: with those around it, below the hundred at which `prost` stops.
+const DEPTH: usize = 90;
 /// Room that a list has from its first item on.
 const FIRST_ITEMS: usize = 4;
 
@@ -54,7 +54,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn resource(&mut self, message: &'a [u8]) -> Read<()> {
-        let attributes = self.resource_attributes(whose(message)?.0)?;
+        let attributes = self.resource_attributes(owner(message)?.0)?;
         self.push(|metrics| &mut metrics.resources, attributes)?;
         for field in Fields::of(message) {
             if let (2, Field::Bytes(scope)) = field? {
@@ -69,7 +69,7 @@ impl<'a> Reader<'a, '_> {
         for field in Fields::of(message) {
             match field? {
                 (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (3, Field::Bytes(entity)) => drop(EntityRef::decode(entity).map_err(|_| Unusual)?),
+                (3, Field::Bytes(entity)) => ENTITY_REF.check(entity, DEPTH)?,
                 (2, Field::Varint(_)) | (4.., _) => {}
                 _ => return Err(Unusual),
             }
@@ -78,10 +78,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn scope(&mut self, message: &'a [u8]) -> Read<()> {
-        let (whose, schema_url) = whose(message)?;
+        let (own, schema_url) = owner(message)?;
         let mut scope = Scope { schema_url, ..Scope::default() };
         let start = self.metrics.attributes.len();
-        for field in Fields::of(whose) {
+        for field in Fields::of(own) {
             match field? {
                 (1, field) => scope.name = text(field)?,
                 (2, field) => scope.version = text(field)?,
@@ -119,11 +119,7 @@ impl<'a> Reader<'a, '_> {
                 (2, field) => metric.description = text(field)?,
                 (3, field) => metric.unit = text(field)?,
                 (number @ (5 | 7 | 9..=11), Field::Bytes(message)) => once(&mut data, (number, message))?,
-                (12, Field::Bytes(attribute)) => {
-                    let start = self.metrics.attributes.len();
-                    self.attribute(attribute)?;
-                    self.metrics.attributes.truncate(start);
-                }
+                (12, Field::Bytes(metadata)) => KEY_VALUE.check(metadata, DEPTH)?,
                 (4 | 6 | 8 | 13.., _) => {}
                 _ => return Err(Unusual),
             }
@@ -177,7 +173,7 @@ impl<'a> Reader<'a, '_> {
                 (3, Field::Fixed64(time)) => point.time = time,
                 (4, Field::Fixed64(bits)) => value = Some(Number::Float(f64::from_bits(bits))),
                 (6, Field::Fixed64(bits)) => value = Some(Number::Int(bits.cast_signed())),
-                (5, Field::Bytes(exemplar)) => validate(exemplar)?,
+                (5, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, DEPTH)?,
                 (8, field) => point.flags = fields::uint32(varint(field)?),
                 (1 | 9.., _) => {}
                 _ => return Err(Unusual),
@@ -201,7 +197,7 @@ impl<'a> Reader<'a, '_> {
                 (5, field) => histogram.sum = Some(float(field)?),
                 (6, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut counts, packed)?,
                 (7, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut bounds, packed)?,
-                (8, Field::Bytes(exemplar)) => validate(exemplar)?,
+                (8, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, DEPTH)?,
                 (10, field) => point.flags = fields::uint32(varint(field)?),
                 (11, field) => histogram.min = Some(float(field)?),
                 (12, field) => histogram.max = Some(float(field)?),
@@ -232,7 +228,7 @@ impl<'a> Reader<'a, '_> {
                 (8, Field::Bytes(message)) => once(&mut histogram.positive, buckets(message)?)?,
                 (9, Field::Bytes(message)) => once(&mut histogram.negative, buckets(message)?)?,
                 (10, field) => point.flags = fields::uint32(varint(field)?),
-                (11, Field::Bytes(exemplar)) => validate(exemplar)?,
+                (11, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, DEPTH)?,
                 (12, field) => histogram.min = Some(float(field)?),
                 (13, field) => histogram.max = Some(float(field)?),
                 (14, field) => histogram.zero_threshold = float(field)?,
@@ -302,11 +298,11 @@ impl Point<'_> {
 
 /// The resource of a `ResourceMetrics`, or the scope of a `ScopeMetrics`: its first field, before the lists in its second;
 /// and the third, the URL of its schema.
-fn whose(message: &[u8]) -> Read<(&[u8], &str)> {
+pub(super) fn owner(message: &[u8]) -> Read<(&[u8], &str)> {
     let (mut found, mut schema_url) = (None, "");
     for field in Fields::of(message) {
         match field? {
-            (1, Field::Bytes(whose)) => once(&mut found, whose)?,
+            (1, Field::Bytes(owner)) => once(&mut found, owner)?,
             (3, field) => schema_url = text(field)?,
             (2, Field::Bytes(_)) | (4.., _) => {}
             _ => return Err(Unusual),
@@ -315,20 +311,8 @@ fn whose(message: &[u8]) -> Read<(&[u8], &str)> {
     Ok((found.unwrap_or_default(), schema_url))
 }
 
-/// Key and value of an attribute as nearly all are written: the key, then a text, both short. Field by field, these
-/// would be most of what there is to read of a request.
-fn short_text(attribute: &[u8]) -> Option<[&[u8]; 2]> {
-    const KEY: u8 = 1 << 3 | 2;
-    const VALUE: u8 = 2 << 3 | 2;
-    const TEXT: u8 = 1 << 3 | 2;
-    let [KEY, length @ ..0x80, rest @ ..] = attribute else { return None };
-    let (key, rest) = rest.split_at_checked(usize::from(*length))?;
-    let [VALUE, whole @ ..0x80, TEXT, length @ ..0x80, text @ ..] = rest else { return None };
-    (usize::from(*length) == text.len() && usize::from(*whole) == text.len() + 2).then_some([key, text])
-}
-
 impl<'a> Attribute<'a> {
-    fn read(message: &'a [u8]) -> Read<Self> {
+    pub(super) fn read(message: &'a [u8]) -> Read<Self> {
         let (mut key, mut value) = ("", None);
         for field in Fields::of(message) {
             match field? {
@@ -353,7 +337,7 @@ impl<'a> Value<'a> {
                 (4, Field::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
                 (7, Field::Bytes(bytes)) => Self::Bytes(bytes),
                 (5 | 6, Field::Bytes(_)) | (8, Field::Varint(_)) => {
-                    AnyValue::decode(message).map_err(|_| Unusual)?;
+                    ANY_VALUE.check(message, DEPTH)?;
                     Self::Nested(message)
                 }
                 (9.., _) => continue,
@@ -363,11 +347,6 @@ impl<'a> Value<'a> {
         }
         Ok(value.unwrap_or(Self::Empty))
     }
-}
-
-/// Nobody looks at exemplars, but a request with a malformed one is a malformed request.
-fn validate(exemplar: &[u8]) -> Read<()> {
-    Exemplar::decode(exemplar).map(drop).map_err(|_| Unusual)
 }
 
 fn quantile_value(message: &[u8]) -> Read<(f64, f64)> {

@@ -205,18 +205,16 @@ fn id_fault(name: &str, id: &[u8], length: usize) -> Option<String> {
     id.iter().all(|byte| *byte == 0).then(|| format!("{name} is all zero"))
 }
 
-/// Takes invalid ids off log records, which are to be taken as such without (logs.proto on `trace_id`, `span_id`); says
-/// whether there were any.
-pub(super) fn logs(request: &mut ExportLogsServiceRequest) -> bool {
-    let mut changed = false;
+/// Takes invalid ids off log records, which are to be taken as such without (logs.proto on `trace_id`, `span_id`); nothing
+/// is rejected.
+pub(super) fn logs(request: &mut ExportLogsServiceRequest) -> Findings {
     let scopes = request.resource_logs.iter_mut().flat_map(|resource| &mut resource.scope_logs);
     for record in scopes.flat_map(|scope| &mut scope.log_records) {
         for (id, length) in [(&mut record.trace_id, TRACE_ID_LENGTH), (&mut record.span_id, SPAN_ID_LENGTH)] {
             if !id.is_empty() && id_fault("", id, length).is_some() {
                 id.clear();
-                changed = true;
             }
         }
     }
-    changed
+    Findings::default()
 }
