@@ -60,10 +60,11 @@ compose:
 figures *WHICH:
     cargo bench --bench figures -- {{WHICH}}
 
-# The collector beside the stock one: points a second, memory, cost by series (see docs/PERFORMANCE.md).
+# The collector beside the stock one: points, spans and log records a second, memory, cost by series (see docs/PERFORMANCE.md).
 bench-collect:
     cargo bench --bench figures -- collect
     cargo bench --bench figures -- series
+    cargo bench --bench figures -- spans
 
 # What the HTTP layer adds to a request, beside the published ones (see docs/PERFORMANCE.md): all of it, or one part.
 bench-http *PART:

@@ -34,16 +34,18 @@ fn main() {
             requests::against_a_bare_server();
             collect::side_by_side();
             collect::by_series();
+            collect::spans_and_logs();
         }
         Some("start") => start(),
         Some("memory") => memory(),
         Some("requests") => requests::against_a_bare_server(),
         Some("collect") => collect::side_by_side(),
         Some("series") => collect::by_series(),
+        Some("spans") => collect::spans_and_logs(),
         Some(requests::BARE) => requests::serve_bare(),
         Some(other) => {
             println!(
-                "{other} is none of start, memory, requests, collect, series; nothing at all is all of them"
+                "{other} is none of start, memory, requests, collect, series, spans; nothing at all is all of them"
             );
             std::process::exit(2);
         }

@@ -11,6 +11,8 @@ mod carbon;
 mod collectors;
 #[path = "collect/load.rs"]
 mod load;
+#[path = "collect/peer.rs"]
+mod peer;
 
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ use self::{
     bodies::{Body, Kind},
     carbon::Carbon,
     collectors::{Collector, Variant},
-    load::Sent,
+    load::{Peer, Sent},
+    peer::Otlp,
 };
 use crate::{median, program};
 
@@ -26,8 +29,6 @@ use crate::{median, program};
 const ROUND: Duration = Duration::from_secs(8);
 const ROUNDS: usize = 3;
 const CONNECTIONS: usize = 4;
-/// Data points in a body.
-const POINTS: usize = 1_000;
 
 /// One line of the table: one collector under one load.
 struct Row {
@@ -37,34 +38,47 @@ struct Row {
     peak_megabytes: f64,
 }
 
+/// Data points into the exposition, and out as carbon lines.
 pub(crate) fn side_by_side() {
+    compare(&[Kind::Counter, Kind::Histogram], &Variant::METRICS, ["points", "a point"]);
+}
+
+/// Spans and log records, without and with a forward.
+pub(crate) fn spans_and_logs() {
+    compare(&[Kind::Span, Kind::LogRecord], &Variant::ITEMS, ["items", "an item"]);
+}
+
+fn compare(kinds: &[Kind], variants: &[Variant], [items, each]: [&str; 2]) {
     program::move_to_second_core();
-    let variants: Vec<_> = Variant::ALL.into_iter().filter(|variant| variant.is_here()).collect();
     let mut rows = Vec::new();
-    for kind in [Kind::Counter, Kind::Histogram] {
-        for variant in &variants {
-            rows.push(Row { variant: *variant, kind, rounds: Vec::new(), peak_megabytes: 0.0 });
+    for kind in kinds {
+        for variant in variants.iter().filter(|variant| variant.is_here()) {
+            rows.push(Row { variant: *variant, kind: *kind, rounds: Vec::new(), peak_megabytes: 0.0 });
         }
     }
     for _ in 0..ROUNDS {
         for row in &mut rows {
-            let carbon = Carbon::listen();
-            let collector = Collector::start(row.variant, carbon.address());
-            let bodies = (0..CONNECTIONS).map(|sender| vec![Body::new(row.kind, sender, POINTS)]).collect();
-            let carbon = row.variant.writes_lines().then_some(&carbon);
-            row.rounds.push(load::run(&collector, bodies, ROUND, carbon));
+            let (carbon, otlp) = (Carbon::listen(), Otlp::listen());
+            let (address, peer) = match row.variant {
+                variant if variant.writes_lines() => (carbon.address(), Peer::Carbon(&carbon)),
+                variant if variant.forwards() => (otlp.address(), Peer::Otlp(&otlp)),
+                _ => (carbon.address(), Peer::None),
+            };
+            let collector = Collector::start(row.variant, address);
+            let bodies = (0..CONNECTIONS).map(|sender| vec![Body::new(row.kind, sender)]).collect();
+            row.rounds.push(load::run(&collector, bodies, ROUND, peer));
             row.peak_megabytes = row.peak_megabytes.max(collector.process().peak_megabytes());
         }
     }
-    println!("| collector | load | points/s | processor time a point | peak memory |");
+    println!("| collector | load | {items}/s | processor time {each} | peak memory |");
     println!("|---|---|---|---|---|");
     for row in &rows {
         println!(
             "| {} | {} | {:.0} | {:.2} µs | {:.1} MB |",
             row.variant.name(),
             row.kind.name(),
-            median(&row.rounds.iter().map(Sent::points_per_second).collect::<Vec<_>>()),
-            median(&row.rounds.iter().map(Sent::microseconds_per_point).collect::<Vec<_>>()),
+            median(&row.rounds.iter().map(Sent::items_per_second).collect::<Vec<_>>()),
+            median(&row.rounds.iter().map(Sent::microseconds_per_item).collect::<Vec<_>>()),
             row.peak_megabytes
         );
     }
@@ -82,17 +96,18 @@ pub(crate) fn by_series() {
         let bodies = || {
             (0..CONNECTIONS)
                 .map(|sender| {
-                    let of_this = (0..series / POINTS).filter(|body| body % CONNECTIONS == sender);
-                    of_this.map(|body| Body::new(Kind::Counter, body, POINTS)).collect()
+                    let of_this =
+                        (0..series / Kind::Counter.items()).filter(|body| body % CONNECTIONS == sender);
+                    of_this.map(|body| Body::new(Kind::Counter, body)).collect()
                 })
                 .collect::<Vec<Vec<Body>>>()
         };
         load::each_once(&collector, bodies());
-        let sent = load::run(&collector, bodies(), ROUND, None);
+        let sent = load::run(&collector, bodies(), ROUND, Peer::None);
         println!(
             "| {} | {series} | {:.2} µs | {:.1} MB |",
             variant.name(),
-            sent.microseconds_per_point(),
+            sent.microseconds_per_item(),
             collector.process().resident_megabytes()
         );
     }

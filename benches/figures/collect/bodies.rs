@@ -4,13 +4,18 @@
 use std::time::SystemTime;
 
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
     common::v1::{AnyValue, KeyValue, any_value},
+    logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
     metrics::v1::{
         Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
         metric::Data, number_data_point::Value,
     },
     resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
 };
 use prost::Message as _;
 
@@ -22,11 +27,13 @@ const TIME: u64 = 0xf1e2_d3c4_b5a6_9788;
 const TOTAL: u64 = 0x5a6b_7c8d_9eaf_b0c1;
 const EACH_BUCKET: u64 = 0x6d5e_4f30_2112_0304;
 
-/// What the points of a body are.
+/// What a body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Counter,
     Histogram,
+    Span,
+    LogRecord,
 }
 
 impl Kind {
@@ -34,6 +41,25 @@ impl Kind {
         match self {
             Self::Counter => "counters",
             Self::Histogram => "15-bucket histograms",
+            Self::Span => "spans",
+            Self::LogRecord => "log records",
+        }
+    }
+
+    /// Data points, spans or log records in a body.
+    pub(crate) const fn items(self) -> usize {
+        match self {
+            Self::Counter | Self::Histogram => 1_000,
+            // What an SDK's batch processor sends at once.
+            Self::Span | Self::LogRecord => 512,
+        }
+    }
+
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Counter | Self::Histogram => "/v1/metrics",
+            Self::Span => "/v1/traces",
+            Self::LogRecord => "/v1/logs",
         }
     }
 
@@ -42,6 +68,7 @@ impl Kind {
         match self {
             Self::Counter => 1,
             Self::Histogram => BOUNDS.len() as u64 + 3,
+            Self::Span | Self::LogRecord => 0,
         }
     }
 }
@@ -57,16 +84,21 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Ten metrics; three attributes a point.
-    pub(crate) fn new(kind: Kind, number: usize, points: usize) -> Self {
-        let bytes = request(kind, number, points).encode_to_vec();
+    /// Ten metrics with three attributes a point; spans and log records with seven attributes each.
+    pub(crate) fn new(kind: Kind, number: usize) -> Self {
+        let items = kind.items();
+        let bytes = match kind {
+            Kind::Counter | Kind::Histogram => metrics(kind, number, items).encode_to_vec(),
+            Kind::Span => spans(number, items).encode_to_vec(),
+            Kind::LogRecord => log_records(number, items).encode_to_vec(),
+        };
         let found = |mark: u64| {
             let mark = mark.to_le_bytes();
             let places = bytes.windows(8).enumerate().filter(|(_, window)| *window == mark);
             places.map(|(at, _)| at).collect::<Vec<_>>()
         };
         let (times, totals, buckets) = (found(TIME), found(TOTAL), found(EACH_BUCKET));
-        assert_eq!((times.len(), totals.len()), (points, points));
+        assert_eq!((times.len(), totals.len()), (items, items));
         Self { kind, bytes, times, totals, buckets, sent: 0 }
     }
 
@@ -75,7 +107,7 @@ impl Body {
         self.sent += 1;
         let each = self.sent;
         let total = match self.kind {
-            Kind::Counter => each,
+            Kind::Counter | Kind::Span | Kind::LogRecord => each,
             Kind::Histogram => each * (BOUNDS.len() as u64 + 1),
         };
         for (places, value) in [(&self.times, nanoseconds()), (&self.totals, total), (&self.buckets, each)] {
@@ -87,18 +119,18 @@ impl Body {
     }
 }
 
-fn request(kind: Kind, number: usize, points: usize) -> ExportMetricsServiceRequest {
+fn metrics(kind: Kind, number: usize, points: usize) -> ExportMetricsServiceRequest {
     let start = nanoseconds();
     let series = 0..points / 10;
     let data = |metric: usize| match kind {
-        Kind::Counter => Data::Sum(Sum {
-            data_points: series.clone().map(|series| counter(number, metric, series, start)).collect(),
-            aggregation_temporality: CUMULATIVE,
-            is_monotonic: true,
-        }),
         Kind::Histogram => Data::Histogram(Histogram {
             data_points: series.clone().map(|series| histogram(number, metric, series, start)).collect(),
             aggregation_temporality: CUMULATIVE,
+        }),
+        _ => Data::Sum(Sum {
+            data_points: series.clone().map(|series| counter(number, metric, series, start)).collect(),
+            aggregation_temporality: CUMULATIVE,
+            is_monotonic: true,
         }),
     };
     let metric = |metric| Metric {
@@ -108,11 +140,10 @@ fn request(kind: Kind, number: usize, points: usize) -> ExportMetricsServiceRequ
         data: Some(data(metric)),
         ..Metric::default()
     };
-    let resource = Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() };
     let scope = ScopeMetrics { metrics: (0..10).map(metric).collect(), ..ScopeMetrics::default() };
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
-            resource: Some(resource),
+            resource: Some(resource()),
             scope_metrics: vec![scope],
             ..ResourceMetrics::default()
         }],
@@ -142,6 +173,72 @@ fn histogram(number: usize, metric: usize, series: usize, start: u64) -> Histogr
     }
 }
 
+fn resource() -> Resource {
+    Resource { attributes: vec![attribute("service.name", "shop")], ..Resource::default() }
+}
+
+/// Those of a server for HTTP.
+fn spans(number: usize, count: usize) -> ExportTraceServiceRequest {
+    let span = |at: usize| Span {
+        trace_id: ids::<16>(number, at),
+        span_id: ids::<8>(number, at),
+        parent_span_id: ids::<8>(number, at + 1),
+        name: "GET /orders/{id}".to_owned(),
+        kind: 2,
+        start_time_unix_nano: TIME,
+        // Each has one place for a total, as a point does; here it is no time.
+        end_time_unix_nano: TOTAL,
+        attributes: of_a_request(number, at),
+        ..Span::default()
+    };
+    let spans = (0..count).map(span).collect();
+    let resource_spans = ResourceSpans {
+        resource: Some(resource()),
+        scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+}
+
+fn log_records(number: usize, count: usize) -> ExportLogsServiceRequest {
+    let record = |at: usize| LogRecord {
+        time_unix_nano: TIME,
+        observed_time_unix_nano: TOTAL,
+        severity_number: 9,
+        severity_text: "INFO".to_owned(),
+        body: Some(text("an order was taken, and its customer was told so")),
+        attributes: of_a_request(number, at),
+        trace_id: ids::<16>(number, at),
+        span_id: ids::<8>(number, at),
+        ..LogRecord::default()
+    };
+    let log_records = (0..count).map(record).collect();
+    let resource_logs = ResourceLogs {
+        resource: Some(resource()),
+        scope_logs: vec![ScopeLogs { log_records, ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    };
+    ExportLogsServiceRequest { resource_logs: vec![resource_logs] }
+}
+
+fn ids<const N: usize>(number: usize, at: usize) -> Vec<u8> {
+    let mut id = [0x11; N];
+    id[..4].copy_from_slice(&u32::try_from(number * 1_000 + at).unwrap().to_le_bytes());
+    id.to_vec()
+}
+
+fn of_a_request(number: usize, at: usize) -> Vec<KeyValue> {
+    vec![
+        attribute("http.request.method", "GET"),
+        attribute("http.route", "/orders/{id}"),
+        attribute("url.path", &format!("/orders/{number}/{at}")),
+        attribute("url.scheme", "http"),
+        attribute("server.address", "shop.example.org"),
+        attribute("client.address", "192.0.2.17"),
+        attribute("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0)"),
+    ]
+}
+
 fn attributes(number: usize, metric: usize, series: usize) -> Vec<KeyValue> {
     vec![
         attribute("http.request.method", "GET"),
@@ -151,8 +248,11 @@ fn attributes(number: usize, metric: usize, series: usize) -> Vec<KeyValue> {
 }
 
 fn attribute(key: &str, value: &str) -> KeyValue {
-    let value = AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) };
-    KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+    KeyValue { key: key.to_owned(), value: Some(text(value)), ..KeyValue::default() }
+}
+
+fn text(value: &str) -> AnyValue {
+    AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }
 }
 
 fn nanoseconds() -> u64 {

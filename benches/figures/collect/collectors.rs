@@ -20,11 +20,19 @@ pub(crate) enum Variant {
     Lines,
     LinesWithSpool,
     StockLines,
+    Nowhere,
+    StockNowhere,
+    Forward,
+    StockForward,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 5] =
+    /// Those that take metrics.
+    pub(crate) const METRICS: [Self; 5] =
         [Self::Exposition, Self::StockExposition, Self::Lines, Self::LinesWithSpool, Self::StockLines];
+    /// Those that take spans and log records.
+    pub(crate) const ITEMS: [Self; 4] =
+        [Self::Nowhere, Self::StockNowhere, Self::Forward, Self::StockForward];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -33,7 +41,15 @@ impl Variant {
             Self::Lines => "pushpull, out as carbon lines",
             Self::LinesWithSpool => "pushpull, out as carbon lines, with a spool",
             Self::StockLines => "Collector 0.136, carbon exporter",
+            Self::Nowhere => "pushpull, for the console alone",
+            Self::StockNowhere => "Collector 0.159, nop exporter",
+            Self::Forward => "pushpull, with a forward",
+            Self::StockForward => "Collector 0.159, otlp_http exporter",
         }
+    }
+
+    pub(crate) const fn forwards(self) -> bool {
+        matches!(self, Self::Forward | Self::StockForward)
     }
 
     pub(crate) const fn writes_lines(self) -> bool {
@@ -54,9 +70,11 @@ impl Variant {
             })
         };
         match self {
-            Self::StockExposition => Some(cache().join("otelcol/bin/otelcol")),
+            Self::StockExposition | Self::StockNowhere | Self::StockForward => {
+                Some(cache().join("otelcol/bin/otelcol"))
+            }
             Self::StockLines => Some(cache().join("otelcol-carbon/bin/otelcol-carbon")),
-            Self::Exposition | Self::Lines | Self::LinesWithSpool => None,
+            Self::Exposition | Self::Lines | Self::LinesWithSpool | Self::Nowhere | Self::Forward => None,
         }
     }
 }
@@ -68,14 +86,18 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    pub(crate) fn start(variant: Variant, carbon: SocketAddr) -> Self {
+    /// `peer` is where it writes lines or forwards to, if it does.
+    pub(crate) fn start(variant: Variant, peer: SocketAddr) -> Self {
         let folder = TempDir::new().unwrap();
         let Some(program) = variant.stock() else {
-            let carbon = carbon.to_string();
+            let (carbon, forward) = (peer.to_string(), format!("http://{peer}"));
             let spool = folder.path().join("spool").display().to_string();
             let mut flags = vec!["--max-series", "2000000"];
             if variant.writes_lines() {
                 flags.extend(["--graphite", &carbon]);
+            }
+            if variant.forwards() {
+                flags.extend(["--forward", &forward]);
             }
             if variant == Variant::LinesWithSpool {
                 // At these rates the default window of a minute would fill any spool, and a full one slows its senders.
@@ -87,16 +109,27 @@ impl Collector {
         let [receiver, exposition] = [(); 2].map(|()| free());
         let exporter = match variant {
             Variant::StockExposition => format!("prometheus: {{endpoint: '{exposition}'}}"),
+            Variant::StockNowhere => "nop: {}".to_owned(),
+            Variant::StockForward => {
+                format!("otlp_http: {{endpoint: 'http://{peer}', compression: none}}")
+            }
             // Without a queue an answer means that the lines were written, as what is counted must mean.
-            _ => format!("carbon: {{endpoint: '{carbon}', sending_queue: {{enabled: false}}}}"),
+            _ => format!("carbon: {{endpoint: '{peer}', sending_queue: {{enabled: false}}}}"),
         };
         let name = exporter.split(':').next().unwrap();
+        let signals = match variant {
+            Variant::StockNowhere | Variant::StockForward => &["traces", "logs"][..],
+            _ => &["metrics"],
+        };
+        let pipelines =
+            signals.iter().map(|signal| format!("{signal}: {{receivers: [otlp], exporters: [{name}]}}"));
+        let pipelines = pipelines.collect::<Vec<_>>().join(", ");
         let configuration = folder.path().join("collector.yaml");
         let yaml = format!(
             "receivers: {{otlp: {{protocols: {{http: {{endpoint: '{receiver}'}}}}}}}}\n\
              exporters: {{{exporter}}}\n\
              service:\n  telemetry: {{metrics: {{level: none}}, logs: {{level: error}}}}\n  \
-             pipelines: {{metrics: {{receivers: [otlp], exporters: [{name}]}}}}\n"
+             pipelines: {{{pipelines}}}\n"
         );
         fs::write(&configuration, yaml).unwrap();
         let arguments = ["--config", configuration.to_str().unwrap()];

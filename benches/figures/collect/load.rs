@@ -7,42 +7,40 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    POINTS,
-    bodies::{Body, Kind},
-    carbon::Carbon,
-    collectors::Collector,
-};
+use super::{bodies::Body, carbon::Carbon, collectors::Collector, peer::Otlp};
 
 /// How long a sender waits that was told to come again.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long the last lines may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where what is sent is waited for.
+#[derive(Clone, Copy)]
+pub(crate) enum Peer<'p> {
+    None,
+    Carbon(&'p Carbon),
+    Otlp(&'p Otlp),
+}
+
 /// What was taken in a round, and what it took.
 pub(crate) struct Sent {
-    points: u64,
+    items: u64,
     wall: Duration,
     processor_seconds: f64,
 }
 
 impl Sent {
-    pub(crate) fn points_per_second(&self) -> f64 {
-        self.points as f64 / self.wall.as_secs_f64()
+    pub(crate) fn items_per_second(&self) -> f64 {
+        self.items as f64 / self.wall.as_secs_f64()
     }
 
-    pub(crate) fn microseconds_per_point(&self) -> f64 {
-        self.processor_seconds * 1e6 / self.points as f64
+    pub(crate) fn microseconds_per_item(&self) -> f64 {
+        self.processor_seconds * 1e6 / self.items as f64
     }
 }
 
-/// Sends each connection's bodies in turn for as long as it is told, and waits until the last line is with `carbon`.
-pub(crate) fn run(
-    collector: &Collector,
-    bodies: Vec<Vec<Body>>,
-    time: Duration,
-    carbon: Option<&Carbon>,
-) -> Sent {
+/// Sends each connection's bodies in turn for as long as it is told, and waits until the last of it is with the peer.
+pub(crate) fn run(collector: &Collector, bodies: Vec<Vec<Body>>, time: Duration, peer: Peer<'_>) -> Sent {
     let kind = bodies[0][0].kind;
     let (start, before) = (Instant::now(), collector.process().processor_seconds());
     let senders: Vec<_> = bodies
@@ -54,15 +52,13 @@ pub(crate) fn run(
         })
         .collect();
     let taken: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
-    let points = taken * POINTS as u64;
-    if let Some(carbon) = carbon {
-        await_lines(carbon, points * kind.lines(), kind);
+    let items = taken * kind.items() as u64;
+    match peer {
+        Peer::None => {}
+        Peer::Carbon(carbon) => wait_for(items * kind.lines(), || carbon.lines()),
+        Peer::Otlp(peer) => wait_for(taken, || peer.requests()),
     }
-    Sent {
-        points,
-        wall: start.elapsed(),
-        processor_seconds: collector.process().processor_seconds() - before,
-    }
+    Sent { items, wall: start.elapsed(), processor_seconds: collector.process().processor_seconds() - before }
 }
 
 /// Sends every body once, so that every series is known.
@@ -73,11 +69,11 @@ pub(crate) fn each_once(collector: &Collector, bodies: Vec<Vec<Body>>) {
     }
 }
 
-/// A point may have a line more than was counted on: one at its start.
-fn await_lines(carbon: &Carbon, lines: u64, kind: Kind) {
+/// Waits until as much is with the peer; it may be more, as a point may have a second line, at its start.
+fn wait_for(wanted: u64, there: impl Fn() -> u64) {
     let start = Instant::now();
-    while carbon.lines() < lines {
-        assert!(start.elapsed() < PATIENCE, "{} of {lines} lines came of {kind:?}", carbon.lines());
+    while there() < wanted {
+        assert!(start.elapsed() < PATIENCE, "{} of {wanted} came", there());
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -87,12 +83,14 @@ fn send(address: SocketAddr, mut bodies: Vec<Body>, goes_on: impl Fn(u64) -> boo
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut answer, mut taken, mut turn) = (vec![0; 8_192], 0, 0);
+    let path = bodies[0].kind.path();
     while goes_on(taken) {
         let index = turn % bodies.len();
         let body = bodies[index].next();
         let head = format!(
-            "POST /v1/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n\
+            "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-protobuf\r\n\
              content-length: {}\r\n\r\n",
+            path,
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
