@@ -173,6 +173,12 @@ impl Pipeline {
         self.inner.table.lock().snapshots()
     }
 
+    /// How many series of `StatsD` there may be beside those of OTLP that there are.
+    #[must_use]
+    pub fn max_statsd_series(&self) -> usize {
+        self.inner.table.lock().max_statsd_series()
+    }
+
     /// How many series there are.
     #[must_use]
     pub fn series_count(&self) -> usize {

@@ -17,7 +17,7 @@ mod plan;
 mod point;
 mod quantile;
 mod rivals;
-pub(in crate::collector) mod share;
+mod share;
 mod state;
 mod stream;
 mod target;

@@ -90,3 +90,47 @@ fn what_expired_before_a_restart_goes_on_after_it() {
         end(collect, by_kill);
     }
 }
+
+#[test]
+fn what_was_alive_goes_on_after_a_restart_however_much_has_expired() {
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = Carbon::listen();
+    let flags = format!(
+        "{} --statsd-flush 100ms --statsd-expiry 1s --max-series 12",
+        spooling(folder.path(), carbon.address())
+    );
+    let collect = Collect::start(&flags);
+    let names = |word: &str| (0..6).map(|at| format!("{word}{at}:1|c")).collect::<Vec<_>>().join("\n");
+    for word in ["a", "b"] {
+        send(&collect, &names(word));
+        until_shown(&collect, &[&format!("{word}0_total 1")]);
+        eventually("it has expired", || {
+            (!samples(&collect).iter().any(|sample| sample.starts_with(word))).then_some(())
+        });
+    }
+    send(&collect, "a0:1|s");
+    send(&collect, &names("c"));
+    until_shown(&collect, &["c5_total 1"]);
+    collect.kill();
+    let collect = Collect::start(&flags);
+    // Another type of a name that was a counter comes first.
+    send(&collect, &names("c").replace("c0:1|c", "c0:1|g\nc0:1|c"));
+    until_shown(&collect, &["c0_total 2", "c5_total 2", "c0_gauge 1"]);
+    assert_eq!(collect.own("refused_total", ""), 0);
+}
+
+#[test]
+fn a_value_for_an_earlier_second_does_not_replace_a_newer_one_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = Carbon::listen();
+    let flags = format!("{} --statsd-flush 100ms", spooling(folder.path(), carbon.address()));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let collect = Collect::start(&flags);
+    send(&collect, &format!("level:5|g|T{now}"));
+    until_shown(&collect, &["level 5"]);
+    collect.kill();
+    let collect = Collect::start(&flags);
+    send(&collect, &format!("level:3|g|T{}", now - 60));
+    until_shown(&collect, &["level 5"]);
+    until_written(&carbon, &format!("level 3 {}", now - 60));
+}

@@ -1,4 +1,5 @@
-//! statsd's own daemon and `--statsd-names`: the same datagram to both, the same lines from both.
+//! statsd's own daemon and `--statsd-names`: the same datagram to both, the same lines from both; and of forms that the
+//! daemon does not know, the lines of what it is told in its own.
 
 use std::{
     collections::BTreeMap,
@@ -24,14 +25,25 @@ const DATAGRAM: &str = "gorets:1|c\ngorets:2|c|@0.1\ngorets:1|c|@0.3\nfractions:
     glork:320|ms\nglork:12.5|ms|@0.1\nglork:7|ms\nglork:7|ms\nglork:99|ms\nglork:1000|ms\nglork:3|ms\nglork:4|ms\n\
     glork:8|ms\nglork:15|ms\nglork:16|ms\nglork:23|ms\nalone:0.1|ms\npair:1|ms\npair:2|ms|@0.5\nzero:0|ms\n\
     gaugor:333|g\ngaugor:-10|g\ngaugor:+4|g\nfresh:-7|g\nempty:0|g\nempty:-3|g\nlarge:1e21|g\nsmall:0.0000001|g\n\
-    uniques:765|s\nuniques:765|s\nuniques:a b|s\nuniques:|s\nsizes:240|h\nsizes:1:2:3|d\npacked:1|c:2|c:5|ms\n\
+    uniques:765|s\nuniques:765|s\nuniques:a b|s\nuniques:|s\nsizes:240|h\npacked:1|c:2|c:5|ms\n\
     a name/with: 3 |c\nk\u{e4}se!:1|c\ndots..in.it:1|c\n.lead:1|c\ntagged:1|c|#route:/a b,method:GET\ntagged;x=y:2|c\n\
     tagged:5|ms|#b:2,a:1\nhex:0x10|c\nspaced: |c\nnegative:-5|c\nexponent:1e3|ms\nodd:1|ms \nstrange:4|q\n\
-    multi:3|ms:6|ms\nmulti:1|c:2|c|@0.5:7|g:x|s\nblanks: 3 | c\nblanks:4|c | @0.5\nblanks:5 |ms|@0.5\n\
-    some tags:1|c|#a:b, #c:d,#e:f\nmeter:5|m\nstamped:1|c|T1700000000\nstamped:2|g|T1700000000:3|g\n\
-    by,k=v:1|c\nby;k=v:1|c\nby#k=v:1|c\nby[k=v]:1|c\nby[k=http://v]:1|c\nboth:1|c\nboth:2|ms\nboth:3|g\nboth:4|s\n\
-    octal:0o17|c\nsigned:+0x10|c\nwide:\u{3000}7\u{feff}|c\nodd:\u{85}7|c\n\
+    multi:3|ms:6|ms\nmulti:1|c:2|c|@0.5:7|g:x|s\nblanks: 3 | c\nblanks:5 |ms|@0.5\n\
+    some tags:1|c|#a:b, #c:d,#e:f\nmeter:5|m\n\
+    by,k=v:1|c\nby;k=v:1|c\nby#k=v:1|c\nby[k=v]:1|c\nboth:1|c\nboth:2|ms\nboth:3|g\nboth:4|s\n\
+    octal:0o17|c\nsigned:+0x10|c\nwide:\u{3000}7\u{feff}|c\n\
     \nbad\nbad:\nbad:x|c\nbad:1\nbad:1|c|0.1\nbad:-1|ms\nbad:1|c|@x\n:|c\nlast:1|c\r";
+
+/// Forms that the daemon calls bad and that the series have, each with how the daemon is told the same.
+const FORMS: [[&str; 2]; 7] = [
+    ["sizes:1:2:3|d", "sizes:1|d:2|d:3|d"],
+    ["blanks:4|c | @0.5", "blanks:4|c|@0.5"],
+    ["stamped:1|c|T1700000000", "stamped:1|c"],
+    ["stamped:2|g|T1700000000:3|g", "stamped:2|g:3|g"],
+    ["by[k=http://v]:1|c", "by[k=http--v]:1|c"],
+    ["odd:\u{85}7|c", "odd:7|c"],
+    ["tagged:1|c|#k:v|c:box", "tagged:1|c|#k:v"],
+];
 
 /// A carbon that keeps every line, by its second.
 struct Sink {
@@ -139,7 +151,9 @@ fn writes_the_same(names: &str) {
             let flushed = !sink.lines.lock().expect("the lines").is_empty();
             flushed.then_some(()).ok_or_else(|| "no line".to_owned())
         });
-        socket.send_to(DATAGRAM.as_bytes(), address).expect("a datagram");
+        let form = usize::from(address == their_address);
+        let forms = FORMS.map(|forms| forms[form]).join("\n");
+        socket.send_to(format!("{DATAGRAM}\n{forms}").as_bytes(), address).expect("a datagram");
     }
     let [theirs_then, theirs_next] = eventually("statsd's lines", PATIENCE, || theirs.flushes());
     let [ours_then, ours_next] = eventually("our lines", PATIENCE, || ours.flushes());

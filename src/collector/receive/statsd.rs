@@ -25,7 +25,6 @@ use super::super::{
         spool::{Entries, Values},
     },
     pipeline::Pipeline,
-    series::share,
     stats::{Event, Stats},
     wire::{self, Metrics},
 };
@@ -144,14 +143,16 @@ impl Sources {
 pub async fn serve(sources: impl Into<Sources>, pipeline: Pipeline, settings: Settings, stop: Stop) {
     let accept = |batch: Batch<'_>, state: &Entries| pipeline.accept_with(batch, state);
     let write = |lines: &Lines| pipeline.accept_lines(lines);
-    receive(sources, accept, write, pipeline.stats(), settings, stop).await;
+    let room = || pipeline.max_statsd_series();
+    receive(sources, accept, write, room, pipeline.stats(), settings, stop).await;
 }
 
-/// [`serve`] with whatever takes the batches, and the daemon's lines.
+/// [`serve`] with whatever takes the batches, and the daemon's lines, and knows how many series there may be.
 async fn receive<F, W>(
     sources: impl Into<Sources>,
     accept: F,
     write: W,
+    max_series: impl Fn() -> usize,
     stats: &Stats,
     mut settings: Settings,
     stop: Stop,
@@ -162,21 +163,21 @@ async fn receive<F, W>(
     let sources = sources.into();
     let period = settings.flush.max(MIN_FLUSH);
     let daemon = settings.names.map(|names| {
-        Daemon::new(names, period, settings.max_series, unix_nanoseconds() / NANOSECONDS_IN_SECOND)
+        let now = unix_nanoseconds() / NANOSECONDS_IN_SECOND;
+        Daemon::new(names, settings.tags, period, settings.max_series, now)
     });
     let remembered = Remembered::new(settings.max_series);
     let remembered = match settings.kept.take() {
         Some(values) => remembered.spooled(values, unix_nanoseconds()),
         None => remembered,
     };
-    let most = share::most(settings.max_series);
     let mut receiver = Receiver {
         accept,
         write,
         stats,
         daemon,
         unsent: VecDeque::new(),
-        aggregate: Aggregate::new(&settings, most, remembered),
+        aggregate: Aggregate::new(&settings, max_series(), remembered),
         tally: Tally::default(),
         datagram: vec![0; MAX_DATAGRAM],
     };
@@ -190,6 +191,7 @@ async fn receive<F, W>(
             () = stop.draining() => break,
             _ = flush.tick() => {
                 receiver.flush(Flush::Periodic);
+                receiver.aggregate.set_max_series(max_series());
                 continue;
             }
             ready = sources.readable() => ready.and_then(|()| {
@@ -283,7 +285,7 @@ where
         let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
         match (self.accept)(batch, &state) {
             Ok(accepted) => {
-                self.aggregate.end_interval();
+                self.aggregate.end_interval(now);
                 if accepted.rejected > 0 {
                     let Accepted { rejected, message } = accepted;
                     self.stats.add(Event::Refused, PLACE, Signal::Metrics, "rejected", rejected);

@@ -58,6 +58,11 @@ impl Table {
         self
     }
 
+    /// How many series of `StatsD` there may be beside those of OTLP that there are.
+    pub fn max_statsd_series(&self) -> usize {
+        self.shares.room(Receiver::Statsd)
+    }
+
     /// Forgets the streams at these places, with these attributes, unless a later point began them anew.
     pub(super) fn forget_ended(&mut self, metrics: &Metrics<'_>, ended: &[(usize, Attributes)]) {
         if ended.is_empty() {

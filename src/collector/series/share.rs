@@ -4,7 +4,7 @@
 use crate::collector::wire::Receiver;
 
 /// How many series one of the two can have at most, where there is the other.
-pub(in crate::collector) const fn most(max_series: usize) -> usize {
+const fn most(max_series: usize) -> usize {
     max_series - max_series / 4
 }
 
@@ -28,6 +28,11 @@ impl Shares {
     pub(super) fn has_room(&self, receiver: Receiver, leaving: usize) -> bool {
         let own = self.held[receiver as usize].saturating_sub(leaving);
         own < self.most && own + self.held[1 - receiver as usize] < self.limit
+    }
+
+    /// How many the receiver can have beside those of the other.
+    pub(super) fn room(&self, receiver: Receiver) -> usize {
+        self.most.min(self.limit.saturating_sub(self.held[1 - receiver as usize]))
     }
 
     pub(super) fn add(&mut self, receiver: Receiver) {

@@ -40,8 +40,11 @@ pub(super) const MAX_SET_VALUES: usize = 100_000;
 const MAX_VALUES_OF_ALL_SETS: usize = 1_000_000;
 /// Points of an interval that gauges have for other seconds than their last value's.
 const MAX_OTHER_POINTS: usize = 100_000;
-/// Log lines of one flush about names that two types have.
+/// Log lines of one flush about names, and names that are remembered as logged.
 const NOTICES_AT_ONCE: usize = 10;
+const MAX_LOGGED_NAMES: usize = 1_000;
+/// How long a name in the spool is not written again: far shorter than it is remembered.
+const NAME_WRITTEN: u64 = 3600 * NANOSECONDS;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What every datagram so far adds up to.
@@ -60,6 +63,8 @@ pub(super) struct Aggregate {
     /// Series that are shown no more, or as another type, and of which no flush that was taken has said so.
     pub(super) ended: Vec<Ended>,
     notices: Notices,
+    /// Names of which a notice was logged.
+    logged: HashSet<Box<str>>,
     /// Hashes the values of sets, with a key of its own so that no sender can make two of them meet.
     hasher: RandomState,
     /// The identity of the line in hand among the series of its name; its capacity is used again.
@@ -77,7 +82,14 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    fn add(&mut self, notice: impl FnOnce() -> String) {
+    /// Adds a notice about a name, unless there was one since the start.
+    fn add(&mut self, logged: &mut HashSet<Box<str>>, name: &str, notice: impl FnOnce() -> String) {
+        if logged.contains(name) {
+            return;
+        }
+        if logged.len() < MAX_LOGGED_NAMES {
+            logged.insert(name.into());
+        }
         if self.some.len() < NOTICES_AT_ONCE {
             self.some.push(notice());
         } else {
@@ -101,8 +113,8 @@ struct Held {
 pub(super) struct Ended {
     pub(super) shown: String,
     pub(super) kind: Kind,
-    /// Whether it was a counter that fell.
-    pub(super) fell: bool,
+    /// Whether it was a counter that was decremented before.
+    pub(super) was_decremented: bool,
     pub(super) key: String,
 }
 
@@ -121,6 +133,7 @@ impl Aggregate {
             remembered,
             ended: Vec::new(),
             notices: Notices::default(),
+            logged: HashSet::new(),
             hasher: RandomState::new(),
             key: String::new(),
             numbers: Vec::new(),
@@ -153,6 +166,7 @@ impl Aggregate {
 
     /// Forgets at `now` the series that were not sent for long, and remembers what they stood at.
     pub(super) fn expire(&mut self, now: u64) {
+        self.remembered.forget(now);
         let oldest = self.max_age.map_or(0, |age| (now / NANOSECONDS).saturating_sub(age.as_secs()));
         let Self { families, shown, held, remembered, ended, bounds, expiry, .. } = self;
         for (kind, families) in Kind::ALL.into_iter().zip(families) {
@@ -160,14 +174,14 @@ impl Aggregate {
             let after = u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
             let is_over = |sent: u64, is_fresh: bool| !is_fresh && now.saturating_sub(sent) >= after;
             families.retain(|name, family| {
-                let Family { named, data } = family;
+                let Family { named, data, .. } = family;
                 let visible = named.shown.as_deref().unwrap_or(name);
                 let mut end = |key: &str| {
                     held.series -= 1;
                     ended.push(Ended {
                         shown: visible.to_owned(),
                         kind,
-                        fell: named.fell,
+                        was_decremented: named.was_decremented,
                         key: key.to_owned(),
                     });
                 };
@@ -199,7 +213,7 @@ impl Aggregate {
                 }
                 let is_empty = data.is_empty();
                 if is_empty {
-                    shown.give_back(kind, visible, named.fell);
+                    shown.give_back(kind, visible, named.was_decremented);
                     remembered.remember_name(kind, name, named, now);
                 }
                 !is_empty
@@ -208,18 +222,18 @@ impl Aggregate {
     }
 
     /// What a later process needs to go on, at time `now`.
-    pub(super) fn state(&mut self, now: u64) -> Entries {
+    pub(super) fn state(&self, now: u64) -> Entries {
         let mut state = Entries::default();
-        // Before what is there: it may have come back since it was forgotten.
-        self.remembered.forget(now, &mut state);
         if !self.remembered.is_spooled() {
-            return Entries::default();
+            return state;
         }
+        // Before what is alive: it may have come back since it expired.
+        self.remembered.write(&mut state);
         for (kind, families) in Kind::ALL.into_iter().zip(&self.families) {
-            for (name, Family { named, data }) in families.iter() {
-                if *named != remembered::Named::default() {
-                    state
-                        .put(remembered::identity_of_name(kind, name), &remembered::encoded_name(named, now));
+            for (name, Family { named, written, data }) in families.iter() {
+                if now.saturating_sub(*written) >= NAME_WRITTEN {
+                    let name = remembered::identity_of_name(kind, name);
+                    state.put(name, &remembered::encoded_name(named, now));
                 }
                 let bounds = &self.bounds;
                 match data {
@@ -243,14 +257,22 @@ impl Aggregate {
             .then(|| encode::request(families, &self.ended, &self.bounds, now))
     }
 
-    /// The request was taken: sets begin again, as those of `StatsD` do at each flush.
-    pub(super) fn end_interval(&mut self) {
+    /// Sets how many series there may be: those that there are stay.
+    pub(super) const fn set_max_series(&mut self, max_series: usize) {
+        self.max_series = max_series;
+    }
+
+    /// The request of time `now` was taken: sets begin again, as those of `StatsD` do at each flush.
+    pub(super) fn end_interval(&mut self, now: u64) {
         for family in self.families.iter_mut().flat_map(Rows::rows_mut) {
+            if now.saturating_sub(family.written) >= NAME_WRITTEN {
+                family.written = now;
+            }
             match &mut family.data {
                 Data::Counters(rows) => rows.rows_mut().for_each(Series::end_interval),
                 Data::Gauges(rows) => rows.rows_mut().for_each(|series| {
                     series.end_interval();
-                    series.state.end_interval();
+                    series.state.end_interval(now);
                 }),
                 Data::Timers(rows) | Data::Distributions(rows) => {
                     rows.rows_mut().for_each(Series::end_interval);
@@ -319,13 +341,24 @@ impl Aggregate {
         let kind = piece.kind;
         let place = match self.families[kind as usize].find(name) {
             Some(place) => place,
-            None if self.held.series < self.max_series => self.new_family(kind, name),
+            None if self.held.series < self.max_series => self.new_family(kind, name, now),
             None => return Err(Reason::MaxSeries),
         };
         let Self {
-            families, shown, held, remembered, ended, bounds, key, numbers, max_series, hasher, ..
+            families,
+            held,
+            remembered,
+            ended,
+            bounds,
+            key,
+            numbers,
+            max_series,
+            hasher,
+            notices,
+            logged,
+            ..
         } = self;
-        let Family { named, data } = families[kind as usize].at(place);
+        let Family { named, data, written } = families[kind as usize].at(place);
         let mut shelf = Shelf {
             kind,
             name,
@@ -339,26 +372,18 @@ impl Aggregate {
         match data {
             Data::Counters(rows) => {
                 let total = shelf.known(rows, Total::default)?;
-                let mut fell = false;
+                let mut is_decremented = false;
                 for number in numbers.iter() {
                     let outcome = total.add(number.value);
-                    // A total that ever fell is no counter to those who compute rates of it.
-                    fell |= outcome.is_ok() && number.value < 0.0;
+                    // A total that was ever decremented is no counter to those who compute rates of it.
+                    is_decremented |= outcome.is_ok() && number.value < 0.0;
                     tally.note(outcome);
                 }
-                if fell && !named.fell {
-                    let visible = named.shown.as_deref().unwrap_or(name);
-                    shown.fell(visible);
-                    for (key, series) in rows.iter_mut().filter(|(_, series)| series.is_shown) {
-                        ended.push(Ended {
-                            shown: visible.to_owned(),
-                            kind,
-                            fell: false,
-                            key: key.to_owned(),
-                        });
-                        series.is_shown = false;
-                    }
-                    named.fell = true;
+                if is_decremented && !named.was_decremented {
+                    let visible = named.shown.as_deref().unwrap_or(name).to_owned();
+                    end_shown(kind, &visible, rows, ended);
+                    (named.was_decremented, *written) = (true, 0);
+                    self.show_as_gauge(&visible);
                 }
             }
             Data::Gauges(rows) => {
@@ -366,15 +391,23 @@ impl Aggregate {
                 let now = now / NANOSECONDS;
                 for number in numbers.iter() {
                     tally.note(match number.relative {
-                        true => gauge.move_by(number.value, now),
+                        true => gauge.move_by(number.value, now, &mut held.points_left),
                         false => gauge.set(number.value, piece.second, now, &mut held.points_left),
                     });
                 }
             }
             Data::Timers(rows) | Data::Distributions(rows) => {
                 let histogram = shelf.known(rows, || Histogram::new(bounds.len()))?;
+                let had_sum = histogram.sum.is_some();
                 for number in numbers.iter() {
                     tally.note(histogram.record(number.value, piece.rate, bounds));
+                }
+                if had_sum && histogram.sum.is_none() {
+                    notices.add(logged, name, || {
+                        format!(
+                            "StatsD sends {name:?} values below zero: it has buckets and a count, and no sum from now on"
+                        )
+                    });
                 }
             }
             Data::Sets(rows) => {
@@ -394,22 +427,58 @@ impl Aggregate {
         Ok(())
     }
 
-    fn new_family(&mut self, kind: Kind, name: &str) -> usize {
-        let mut named = self.remembered.claim_name(kind, name);
-        named.shown = self.shown.take(kind, name, named.shown);
-        if let Some(shown) = &named.shown {
-            self.notices.add(|| {
-                format!(
-                    "StatsD sends the name {name:?} as a {} and as another type: the {0} is shown, and written to \
-                     Graphite, as {shown:?}; give one of the two another name",
-                    kind.as_str()
-                )
-            });
+    fn new_family(&mut self, kind: Kind, name: &str, now: u64) -> usize {
+        let mut named = self.remembered.claim_name(kind, name, now);
+        let reserved = self.remembered.types_of_name(name, now);
+        named.shown = self.shown.take(kind, name, named.shown, reserved);
+        self.note_other_name(kind, name, named.shown.as_deref());
+        let visible = named.shown.as_deref().unwrap_or(name).to_owned();
+        let was_decremented = named.was_decremented;
+        let family = Family { named, written: 0, data: Data::new(kind) };
+        let place = self.families[kind as usize].insert(name, family);
+        if was_decremented {
+            self.show_as_gauge(&visible);
         }
-        if named.fell {
-            self.shown.fell(named.shown.as_deref().unwrap_or(name));
+        place
+    }
+
+    /// The counter that is shown under that name is a gauge from now on. It keeps its name, and its path in Graphite; a
+    /// distribution that has the name too gets another one.
+    fn show_as_gauge(&mut self, visible: &str) {
+        const KIND: Kind = Kind::Distribution;
+        if !self.shown.show_as_gauge(visible) {
+            return;
         }
-        self.families[kind as usize].insert(name, Family { named, data: Data::new(kind) })
+        let of_that_name = |(name, family): &(&str, &mut Family)| family.shown(name) == visible;
+        let Some((name, family)) = self.families[KIND as usize].iter_mut().find(of_that_name) else { return };
+        if let Data::Distributions(rows) = &mut family.data {
+            end_shown(KIND, visible, rows, &mut self.ended);
+        }
+        self.shown.give_back(KIND, visible, false);
+        family.named.shown = self.shown.take(KIND, name, None, 0);
+        family.written = 0;
+        let (name, shown) = (name.to_owned(), family.named.shown.clone());
+        self.note_other_name(KIND, &name, shown.as_deref());
+    }
+
+    fn note_other_name(&mut self, kind: Kind, name: &str, shown: Option<&str>) {
+        let Some(shown) = shown else { return };
+        self.notices.add(&mut self.logged, shown, || {
+            format!(
+                "StatsD sends the name {name:?} as a {} and as another type: the {0} is shown, and written to \
+                 Graphite, as {shown:?}; give one of the two another name",
+                kind.as_str()
+            )
+        });
+    }
+}
+
+/// Ends the series of a family under the name that it was shown under.
+fn end_shown<T>(kind: Kind, visible: &str, rows: &mut Rows<Series<T>>, ended: &mut Vec<Ended>) {
+    for (key, series) in rows.iter_mut().filter(|(_, series)| series.is_shown) {
+        let (shown, key) = (visible.to_owned(), key.to_owned());
+        ended.push(Ended { shown, kind, was_decremented: false, key });
+        series.is_shown = false;
     }
 }
 

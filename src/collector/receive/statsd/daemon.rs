@@ -4,6 +4,9 @@
 //! daemon's own rules, which are other and laxer ones (statsd 0.9.0, `stats.js`, `lib/process_metrics.js` and
 //! `backends/graphite.js` with their default settings).
 //!
+//! A line that the daemon would call bad, and that is good by the grammar of the series, is read by that: what a series has
+//! is in the daemon's lines too.
+//!
 //! Three things differ, each for carbon's sake: a name whose tags carbon would not take is not written, since it would
 //! spoil what is beside it; neither is what is no finite number; and what is held is bounded: where there is no room for
 //! another name, the one that was not sent for longest makes it.
@@ -25,8 +28,8 @@ use self::{
     timer::Timer,
     written::{Names, Writer},
 };
-use super::super::super::export::graphite::Lines;
-use crate::config::StatsdNames;
+use super::{super::super::export::graphite::Lines, line::Parts};
+use crate::config::{StatsdNames, StatsdTags};
 
 /// Values of timers, and of sets, that are held until the next flush.
 const MAX_VALUES: usize = 1_000_000;
@@ -39,6 +42,8 @@ const TIMESTAMP_LAG: &str = "statsd.timestamp_lag";
 #[derive(Debug)]
 pub(super) struct Daemon {
     names: StatsdNames,
+    /// Which tags in names the grammar of the series knows: a colon in them ends no name.
+    dialects: StatsdTags,
     interval: Duration,
     max_series: usize,
     counters: Table<f64>,
@@ -88,10 +93,17 @@ struct Graphite {
 
 impl Daemon {
     /// A daemon that began at `now`, in seconds.
-    pub(super) fn new(names: StatsdNames, interval: Duration, max_series: usize, now: u64) -> Self {
+    pub(super) fn new(
+        names: StatsdNames,
+        dialects: StatsdTags,
+        interval: Duration,
+        max_series: usize,
+        now: u64,
+    ) -> Self {
         let own = [BAD_LINES, PACKETS, METRICS].map(|key| (key.into(), Slot::own(0.0)));
         Self {
             names,
+            dialects,
             interval,
             max_series,
             counters: HashMap::from(own),
@@ -185,23 +197,59 @@ impl Daemon {
         self.counters.get_mut(key).into_iter().for_each(|count| count.value += 1.0);
     }
 
+    /// Adds a line as the daemon reads it; where it would call a value bad, and the line is good by the grammar of the
+    /// series, as that reads it.
     fn add_line(&mut self, line: &str) {
         // What follows a second mark is left out, as the daemon does.
         let mut sections = line.split("|#");
         let said = sections.next().unwrap_or_default();
         let tags = sections.next().filter(|tags| !tags.is_empty());
-        let mut pieces = said.split(':');
-        let key = key(pieces.next().unwrap_or_default(), tags);
-        let mut pieces = pieces.peekable();
-        if pieces.peek().is_none() {
+        let (name, values) = said.split_once(':').map_or((said, None), |(name, values)| (name, Some(values)));
+        let key = key(name, tags.into_iter().flat_map(|tags| tags.split(',')));
+        let events = || values.into_iter().flat_map(|values| values.split(':')).map(Event::of);
+        let is_plain = values.is_some() && !tags.is_some_and(|tags| tags.contains('|'));
+        let is_good = is_plain && is_taken_by_carbon(&key) && events().all(|event| event.is_some());
+        if !is_good && self.add_by_grammar(line) {
+            return;
+        }
+        if values.is_none() {
             return self.count(BAD_LINES);
         }
-        for piece in pieces {
-            match Event::of(piece) {
+        for event in events() {
+            match event {
                 None => self.count(BAD_LINES),
-                Some(_) if !is_taken_by_carbon(&key) => self.refuse(Refusal::BadName),
-                Some(event) => self.add_event(&key, event),
+                Some(event) => self.add_named(&key, event),
             }
+        }
+    }
+
+    /// Adds a line by the grammar of the series, with its name as it was sent; says whether all of it was good.
+    fn add_by_grammar(&mut self, line: &str) -> bool {
+        let mut parts = Parts::default();
+        let Ok(name) = parts.parse_as_sent(line.trim_end_matches('\r').as_bytes(), self.dialects) else {
+            return false;
+        };
+        let events: Option<Vec<Event<'_>>> = parts
+            .pieces
+            .iter()
+            .flat_map(|piece| {
+                let values = piece
+                    .ok()
+                    .into_iter()
+                    .flat_map(|piece| piece.values().map(move |value| Event::from_piece(piece, value)));
+                piece.is_err().then_some(None).into_iter().chain(values)
+            })
+            .collect();
+        let Some(events) = events else { return false };
+        let key = key(name, parts.tags.iter().map(|(key, value)| format!("{key}:{value}")));
+        events.into_iter().for_each(|event| self.add_named(&key, event));
+        true
+    }
+
+    fn add_named(&mut self, key: &str, event: Event<'_>) {
+        match is_taken_by_carbon(key) {
+            true => self.add_event(key, event),
+            false => self.refuse(Refusal::BadName),
         }
     }
 

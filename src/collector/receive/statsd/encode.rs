@@ -59,7 +59,7 @@ fn metric(name: &str, family: &Family, bounds: &[f64], now: u64) -> Metric {
     let (kind, data) = match &family.data {
         Rowed::Counters(rows) => {
             let points = numbers(rows, now, |total| total.value());
-            (Kind::Counter, sum(points, !family.named.fell))
+            (Kind::Counter, sum(points, !family.named.was_decremented))
         }
         Rowed::Gauges(rows) => (Kind::Gauge, gauge(rows.iter().flat_map(|row| gauges(row, now)).collect())),
         Rowed::Sets(rows) => (Kind::Set, gauge(numbers(rows, now, |values| values.len() as f64))),
@@ -78,7 +78,7 @@ fn end(ended: &Ended, now: u64) -> Metric {
         ..Default::default()
     };
     let data = match ended.kind {
-        Kind::Counter => sum(vec![number()], !ended.fell),
+        Kind::Counter => sum(vec![number()], !ended.was_decremented),
         Kind::Gauge | Kind::Set => gauge(vec![number()]),
         Kind::Timer | Kind::Distribution => histogram(vec![HistogramDataPoint {
             attributes: attributes(&ended.key),
@@ -122,10 +122,8 @@ fn gauges<'a>(
         let time = second.saturating_mul(NANOSECONDS);
         number(key, series.start.min(time), time, value)
     };
-    let last = match series.state.second {
-        Some(second) => of_second((second, series.state.value)),
-        None => number(key, series.start, now.max(series.start), series.state.value),
-    };
+    let (value, time) = (series.state.value, series.state.time(now.max(series.start)));
+    let last = number(key, series.start.min(time), time, value);
     series.state.others.iter().copied().map(of_second).chain([last])
 }
 

@@ -37,6 +37,8 @@ impl<T> Series<T> {
 #[derive(Debug)]
 pub(super) struct Family {
     pub(super) named: Named,
+    /// When the spool was given `named` last, in nanoseconds since 1970; 0 where it has something else.
+    pub(super) written: u64,
     pub(super) data: Data,
 }
 
@@ -95,11 +97,20 @@ impl Shown {
         Self { names: HashMap::new(), bare_sums }
     }
 
-    /// The name to show `name` under as this type, if that is another one; `known` is the one it had earlier.
-    pub(super) fn take(&mut self, kind: Kind, name: &str, known: Option<Box<str>>) -> Option<Box<str>> {
+    /// The name to show `name` under as this type, if that is another one; `known` is the one it had earlier, and
+    /// `reserved` are the types, as bits, that had the name itself and may come back.
+    pub(super) fn take(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        known: Option<Box<str>>,
+        reserved: u8,
+    ) -> Option<Box<str>> {
         let clashing = self.clashing(kind);
-        let is_free =
-            |names: &HashMap<Box<str>, u8>, name: &str| names.get(name).copied().unwrap_or(0) & clashing == 0;
+        let is_free = |names: &HashMap<Box<str>, u8>, shown: &str| {
+            let reserved = if shown == name { reserved } else { 0 };
+            (names.get(shown).copied().unwrap_or(0) | reserved) & clashing == 0
+        };
         let mut shown =
             known.filter(|known| is_free(&self.names, known)).map_or_else(|| name.to_owned(), String::from);
         while !is_free(&self.names, &shown) {
@@ -108,19 +119,22 @@ impl Shown {
         }
         let is_other = shown != name;
         let shown: Box<str> = shown.into();
-        *self.names.entry(shown.clone()).or_default() |= bit(kind);
+        *self.names.entry(shown.clone()).or_default() |= kind.bit();
         is_other.then_some(shown)
     }
 
-    /// A counter is shown as a gauge from now on.
-    pub(super) fn fell(&mut self, shown: &str) {
-        self.names.get_mut(shown).into_iter().for_each(|kinds| *kinds |= bit(Kind::Gauge));
+    /// The counter of that name is shown as a gauge from now on; says whether a distribution has the name too, which a
+    /// gauge cannot share.
+    pub(super) fn show_as_gauge(&mut self, shown: &str) -> bool {
+        let Some(kinds) = self.names.get_mut(shown) else { return false };
+        *kinds |= Kind::Gauge.bit();
+        *kinds & Kind::Distribution.bit() != 0
     }
 
-    /// A family has no series any more.
-    pub(super) fn give_back(&mut self, kind: Kind, shown: &str, fell: bool) {
+    /// A family has no series any more, or another name.
+    pub(super) fn give_back(&mut self, kind: Kind, shown: &str, was_decremented: bool) {
         let Some(kinds) = self.names.get_mut(shown) else { return };
-        *kinds &= !(bit(kind) | if fell { bit(Kind::Gauge) } else { 0 });
+        *kinds &= !(kind.bit() | if was_decremented { Kind::Gauge.bit() } else { 0 });
         if *kinds == 0 {
             self.names.remove(shown);
         }
@@ -129,20 +143,16 @@ impl Shown {
     /// The types that a name cannot have together with this one: numbers have one path, so have two histograms, and a gauge
     /// is shown to Prometheus under the name of a distribution.
     fn clashing(&self, kind: Kind) -> u8 {
-        const NUMBERS: u8 = bit(Kind::Counter) | bit(Kind::Gauge) | bit(Kind::Set);
-        const HISTOGRAMS: u8 = bit(Kind::Timer) | bit(Kind::Distribution);
+        const NUMBERS: u8 = Kind::Counter.bit() | Kind::Gauge.bit() | Kind::Set.bit();
+        const HISTOGRAMS: u8 = Kind::Timer.bit() | Kind::Distribution.bit();
         let all = if self.bare_sums { NUMBERS | HISTOGRAMS } else { 0 };
         all | match kind {
             Kind::Counter => NUMBERS,
-            Kind::Gauge | Kind::Set => NUMBERS | bit(Kind::Distribution),
+            Kind::Gauge | Kind::Set => NUMBERS | Kind::Distribution.bit(),
             Kind::Timer => HISTOGRAMS,
-            Kind::Distribution => HISTOGRAMS | bit(Kind::Gauge) | bit(Kind::Set),
+            Kind::Distribution => HISTOGRAMS | Kind::Gauge.bit() | Kind::Set.bit(),
         }
     }
-}
-
-const fn bit(kind: Kind) -> u8 {
-    1 << kind as u8
 }
 
 #[cfg(test)]
@@ -152,7 +162,7 @@ mod tests {
     #[test]
     fn only_what_would_be_one_series_is_shown_under_another_name() {
         let mut shown = Shown::new(false);
-        let mut take = |kind, name: &str| shown.take(kind, name, None);
+        let mut take = |kind, name: &str| shown.take(kind, name, None, 0);
         assert_eq!([Kind::Counter, Kind::Timer].map(|kind| take(kind, "a")), [None, None]);
         assert_eq!(take(Kind::Gauge, "a").as_deref(), Some("a.gauge"));
         assert_eq!(take(Kind::Set, "a").as_deref(), Some("a.set"));
@@ -169,15 +179,15 @@ mod tests {
     #[test]
     fn a_name_is_free_again_and_what_was_renamed_stays_so() {
         let mut shown = Shown::new(false);
-        assert_eq!(shown.take(Kind::Counter, "a", None), None);
-        shown.fell("a");
-        assert!(shown.take(Kind::Distribution, "a", None).is_some());
+        assert_eq!(shown.take(Kind::Counter, "a", None, 0), None);
+        assert!(!shown.show_as_gauge("a"));
+        assert!(shown.take(Kind::Distribution, "a", None, 0).is_some());
         shown.give_back(Kind::Counter, "a", true);
-        assert_eq!(shown.take(Kind::Gauge, "a", None), None);
+        assert_eq!(shown.take(Kind::Gauge, "a", None, 0), None);
         shown.give_back(Kind::Gauge, "a", false);
-        assert_eq!(shown.take(Kind::Gauge, "a", Some("a.gauge".into())).as_deref(), Some("a.gauge"));
+        assert_eq!(shown.take(Kind::Gauge, "a", Some("a.gauge".into()), 0).as_deref(), Some("a.gauge"));
         let mut bare = Shown::new(true);
-        assert_eq!(bare.take(Kind::Counter, "a", None), None);
-        assert_eq!(bare.take(Kind::Timer, "a", None).as_deref(), Some("a.timer"));
+        assert_eq!(bare.take(Kind::Counter, "a", None, 0), None);
+        assert_eq!(bare.take(Kind::Timer, "a", None, 0).as_deref(), Some("a.timer"));
     }
 }

@@ -51,6 +51,11 @@ impl Kind {
         }
     }
 
+    /// The type as a bit of a set of types.
+    pub(super) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// The word for it, in logs and in names.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -96,13 +101,7 @@ impl<'a> Parts<'a> {
     /// Takes `line` apart; its name, without the tags in it, is not empty and otherwise as it was sent. An error
     /// is one of the whole line.
     pub(super) fn parse(&mut self, line: &'a [u8], dialects: StatsdTags) -> Result<Cow<'a, str>, Reason> {
-        self.pieces.clear();
-        self.tags.clear();
-        let line = std::str::from_utf8(line).map_err(|_| Reason::NotUtf8)?;
-        if line.starts_with("_e{") || line.starts_with("_sc|") {
-            return Err(Reason::Unsupported);
-        }
-        let (sent, rest) = tags::split_name(line, dialects).ok_or(Reason::MalformedLine)?;
+        let (sent, rest) = self.split(line, dialects)?;
         let name = tags::of_name(sent, dialects, &mut self.tags)?;
         if name.is_empty() {
             return Err(Reason::EmptyName);
@@ -110,6 +109,28 @@ impl<'a> Parts<'a> {
         if name.len() > MAX_NAME {
             return Err(Reason::TooLong);
         }
+        self.sections(rest)?;
+        Ok(name)
+    }
+
+    /// The same with the name as it was sent, tags and all; `tags` are those behind it.
+    pub(super) fn parse_as_sent(&mut self, line: &'a [u8], dialects: StatsdTags) -> Result<&'a str, Reason> {
+        let (sent, rest) = self.split(line, dialects)?;
+        self.sections(rest)?;
+        Ok(sent)
+    }
+
+    fn split(&mut self, line: &'a [u8], dialects: StatsdTags) -> Result<(&'a str, &'a str), Reason> {
+        self.pieces.clear();
+        self.tags.clear();
+        let line = std::str::from_utf8(line).map_err(|_| Reason::NotUtf8)?;
+        if line.starts_with("_e{") || line.starts_with("_sc|") {
+            return Err(Reason::Unsupported);
+        }
+        tags::split_name(line, dialects).ok_or(Reason::MalformedLine)
+    }
+
+    fn sections(&mut self, rest: &'a str) -> Result<(), Reason> {
         if !rest.contains('|') {
             return Err(Reason::MalformedLine);
         }
@@ -120,8 +141,7 @@ impl<'a> Parts<'a> {
             self.pieces.push(piece);
             next = behind;
         }
-        tags::within(&self.tags)?;
-        Ok(name)
+        tags::within(&self.tags)
     }
 
     /// The piece with these values, its type and all else in the next sections; and the values of the next piece.
@@ -134,7 +154,7 @@ impl<'a> Parts<'a> {
         let Some(section) = sections.next() else { return Ok((Err(Reason::MalformedLine), None)) };
         let (kind, mut behind) = before_colon(section);
         let kind = Kind::of(kind);
-        let (mut rate, mut second) = (Ok(1.0), Ok(None));
+        let (mut rate, mut second, mut unknown) = (Ok(1.0), Ok(None), Ok(()));
         while behind.is_none() {
             let Some(section) = sections.next() else { break };
             let section = section.trim();
@@ -147,10 +167,11 @@ impl<'a> Parts<'a> {
                 let (text, values) = before_colon(section);
                 (second, behind) = (parse_second(&text[1..]).map(Some), values);
             } else if !is_left_aside(section) {
-                second = Err(Reason::MalformedLine);
+                unknown = Err(Reason::MalformedLine);
             }
         }
-        let piece = kind.and_then(|kind| Ok(Piece { raw, kind, rate: rate?, second: second? }));
+        let piece = kind.and_then(|kind| unknown.map(|()| kind));
+        let piece = piece.and_then(|kind| Ok(Piece { raw, kind, rate: rate?, second: second? }));
         Ok((piece, behind))
     }
 }
@@ -167,7 +188,8 @@ fn parse_rate(text: &str) -> Result<f64, Reason> {
     text.trim().parse().ok().filter(|rate| (MIN_RATE..=1.0).contains(rate)).ok_or(Reason::BadSampleRate)
 }
 
-fn parse_second(digits: &str) -> Result<u64, Reason> {
+fn parse_second(text: &str) -> Result<u64, Reason> {
+    let digits = text.trim();
     match digits.bytes().all(|byte| byte.is_ascii_digit()) {
         true => digits.parse().map_err(|_| Reason::MalformedLine),
         false => Err(Reason::MalformedLine),

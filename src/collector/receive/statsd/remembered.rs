@@ -1,11 +1,14 @@
-//! What is known of series that nobody sends any more: their totals, the last values of gauges, and when they began; of
-//! a name, that its counter fell, or under which other name it is shown.
+//! What is remembered of series that nobody sends any more: their totals, the last values of gauges, and when they
+//! started; and of each name, as which type it has the name itself, or which other name.
 //!
-//! It must not write anything itself: where there is a spool, values go into it with the lines of the same flush, so
-//! that a later process knows them too. What is known is bounded, in time and in number; the oldest goes first.
+//! It must not write anything itself: where there is a spool, values go into it with the lines of the same flush, so that a
+//! later process restores them.
 //!
-//! A value is a byte that says what it is, when it began, when it was sent last, and then what it stands at; numbers
-//! are little endian.
+//! What is remembered is bounded in time and in number, the series that were last seen longest ago go first. What a
+//! process restores of series that were alive has a bound of its own, so that no expired series takes their place.
+//!
+//! A value in the spool is a byte for its type, the time of the series' start, the time when it was last seen, and its
+//! state; numbers are little endian.
 
 use std::{
     borrow::Cow,
@@ -20,98 +23,135 @@ use super::{
 };
 use crate::collector::export::graphite::spool::{self, Entries, Values};
 
-/// A series as the first version wrote it: without the time of the last value, a total as one double.
+/// A series as the first version wrote it: without the time when it was last seen, a total as one double.
 const FIRST_VERSION: u8 = 16;
+/// A series that was alive.
 const SERIES: u8 = 17;
 const NAME: u8 = 18;
-/// How long what no series has gone on from is known: a nightly job is to find its counter again.
+/// A series that had expired.
+const EXPIRED: u8 = 19;
+/// How long a series is remembered: a nightly job is to find its counter again.
 const EXPIRES_AFTER: u64 = 48 * 3600 * 1_000_000_000;
 
 /// The values that this module wrote into the spool, and those of others.
 #[must_use]
 pub fn split(values: Values) -> (Values, Values) {
-    let is_ours = |value: &[u8]| matches!(value.first(), Some(&(FIRST_VERSION | SERIES | NAME)));
-    values.into_iter().partition(|(_, value)| is_ours(value))
+    let is_of_statsd =
+        |value: &[u8]| matches!(value.first(), Some(&(FIRST_VERSION | SERIES | NAME | EXPIRED)));
+    values.into_iter().partition(|(_, value)| is_of_statsd(value))
 }
-
-/// The order in which values go: until when they are known, when they were sent last, whose they are.
-type Order = (u64, u64, u128);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Remembered {
-    limit: usize,
-    values: HashMap<u128, (Order, Box<[u8]>)>,
-    order: BTreeSet<Order>,
+    /// Series that expired.
+    expired: Store,
+    /// Series that were alive when an earlier process ended.
+    restored: Store,
+    names: Store,
     is_spooled: bool,
-    /// What is still in the spool, and is not to be.
+    /// Identities that are still in the spool, and are to be removed.
     forgotten: Vec<u128>,
+    /// Identities of expired series that the spool still has as alive.
+    unwritten: Vec<u128>,
 }
 
-/// What is known of a name as one kind.
+/// What is remembered of a name as one type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Named {
-    /// A counter was sent a negative number.
-    pub(super) fell: bool,
+    /// A counter was sent a negative number, and is a gauge since.
+    pub(super) was_decremented: bool,
     /// The other name that it is shown under.
     pub(super) shown: Option<Box<str>>,
 }
 
+impl Named {
+    /// The types that it is shown as, as bits.
+    const fn types(&self, kind: Kind) -> u8 {
+        kind.bit() | if self.was_decremented { Kind::Gauge.bit() } else { 0 }
+    }
+}
+
 impl Remembered {
-    /// Nothing yet; at most `limit` values at any time.
+    /// Nothing yet; at most `limit` expired series at any time.
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            limit,
-            values: HashMap::new(),
-            order: BTreeSet::new(),
+            expired: Store::new(limit),
+            restored: Store::new(2 * limit),
+            names: Store::new(2 * limit),
             is_spooled: false,
             forgotten: Vec::new(),
+            unwritten: Vec::new(),
         }
     }
 
-    /// With what an earlier process wrote into the spool, at `now` in nanoseconds since 1970; a later one is to find what this one
-    /// knows.
+    /// With what an earlier process wrote into the spool, restored at `now` in nanoseconds since 1970; what is remembered
+    /// goes into the spool from now on.
     pub(super) fn spooled(mut self, values: Values, now: u64) -> Self {
         self.is_spooled = true;
         for (identity, value) in values {
-            let sent = value
+            let seen = value
                 .get(9..)
                 .and_then(|rest| rest.first_chunk())
-                .map_or(0, |sent| u64::from_le_bytes(*sent));
-            let sent = if value.first() == Some(&FIRST_VERSION) { 0 } else { sent };
-            self.insert(identity, value, sent, now);
+                .map_or(now, |seen| u64::from_le_bytes(*seen));
+            let (store, seen) = match value.first() {
+                Some(&FIRST_VERSION) => (&mut self.restored, now),
+                Some(&SERIES) => (&mut self.restored, seen),
+                Some(&NAME) => (&mut self.names, seen),
+                _ => (&mut self.expired, seen),
+            };
+            let until = seen.saturating_add(EXPIRES_AFTER);
+            if until < now {
+                self.forgotten.push(identity);
+            } else {
+                store.insert(identity, value, Order { until, seen, identity }, &mut self.forgotten);
+            }
         }
         self
     }
 
-    /// What is known of a series that is sent again.
+    /// The series to go on from where one is sent again at `now`.
     pub(super) fn claim<T: Keep>(
         &mut self,
-        kind: Kind,
-        name: &str,
-        key: &str,
+        (kind, name, key): (Kind, &str, &str),
         bounds: &[f64],
+        now: u64,
     ) -> Option<Series<T>> {
-        let value = self.take(|| identity(kind, name, key, bounds))?;
+        if self.expired.is_empty() && self.restored.is_empty() {
+            return None;
+        }
+        let identity = identity(kind, name, key, bounds);
+        let value = self.restored.take(identity, now).or_else(|| self.expired.take(identity, now))?;
         let (what, rest) = value.split_first()?;
         let (start, rest) = rest.split_first_chunk()?;
         let start = u64::from_le_bytes(*start);
         let state = match *what {
             FIRST_VERSION => T::decoded_first_version(rest)?,
-            SERIES => T::decoded(rest.get(8..)?)?,
+            SERIES | EXPIRED => T::decoded(rest.get(8..)?)?,
             _ => return None,
         };
         Some(Series { start, sent: 0, is_fresh: true, is_shown: false, state })
     }
 
-    /// What is known of a name that is sent again.
-    pub(super) fn claim_name(&mut self, kind: Kind, name: &str) -> Named {
-        let known = self.take(|| identity_of_name(kind, name)).and_then(|value| {
-            let [fell, shown @ ..] = value.strip_prefix(&[NAME])?.get(16..)? else { return None };
-            let shown = std::str::from_utf8(shown).ok()?;
-            Some(Named { fell: *fell != 0, shown: (!shown.is_empty()).then(|| shown.into()) })
-        });
-        known.unwrap_or_default()
+    /// What is remembered of a name that is sent again at `now`; nothing is remembered of it from here on.
+    pub(super) fn claim_name(&mut self, kind: Kind, name: &str, now: u64) -> Named {
+        if self.names.is_empty() {
+            return Named::default();
+        }
+        let value = self.names.take(identity_of_name(kind, name), now);
+        value.and_then(|value| decoded_name(&value)).unwrap_or_default()
+    }
+
+    /// The types, as bits, that had this very name, and are remembered at `now`.
+    pub(super) fn types_of_name(&self, name: &str, now: u64) -> u8 {
+        if self.names.is_empty() {
+            return 0;
+        }
+        let types = |kind: Kind| {
+            let named = self.names.get(identity_of_name(kind, name), now).and_then(decoded_name);
+            named.filter(|named| named.shown.is_none()).map_or(0, |named| named.types(kind))
+        };
+        Kind::ALL.into_iter().fold(0, |all, kind| all | types(kind))
     }
 
     /// A series has expired at `now`.
@@ -122,63 +162,106 @@ impl Remembered {
         bounds: &[f64],
         now: u64,
     ) {
-        self.insert(identity(kind, name, key, bounds), encoded(series).into(), series.sent, now);
+        let identity = identity(kind, name, key, bounds);
+        let order = Order { until: now.saturating_add(EXPIRES_AFTER), seen: series.sent, identity };
+        self.expired.insert(identity, encoded_as(EXPIRED, series).into(), order, &mut self.forgotten);
+        if self.is_spooled {
+            self.unwritten.push(identity);
+        }
     }
 
     /// All series of a name have expired at `now`.
     pub(super) fn remember_name(&mut self, kind: Kind, name: &str, named: &Named, now: u64) {
-        if *named != Named::default() {
-            self.insert(identity_of_name(kind, name), encoded_name(named, now).into(), now, now);
+        let identity = identity_of_name(kind, name);
+        let order = Order { until: now.saturating_add(EXPIRES_AFTER), seen: now, identity };
+        self.names.insert(identity, encoded_name(named, now).into(), order, &mut self.forgotten);
+    }
+
+    /// Forgets what is too old at `now`.
+    pub(super) fn forget(&mut self, now: u64) {
+        for store in [&mut self.expired, &mut self.restored, &mut self.names] {
+            store.forget(now, &mut self.forgotten);
+        }
+        if !self.is_spooled {
+            self.forgotten = Vec::new();
         }
     }
 
-    /// Forgets what is too old at `now`, in `state` too.
-    pub(super) fn forget(&mut self, now: u64, state: &mut Entries) {
-        while let Some(oldest) = self.order.first().copied().filter(|(until, ..)| *until < now) {
-            self.remove(oldest);
-        }
+    /// What the spool is to have of it from the next flush on, for which nothing of it was alive.
+    pub(super) fn write(&self, state: &mut Entries) {
         self.forgotten.iter().for_each(|identity| state.put(*identity, &[]));
+        for identity in &self.unwritten {
+            if let Some((_, value)) = self.expired.values.get(identity) {
+                state.put(*identity, value);
+            }
+        }
     }
 
-    /// Where each later process finds what this one knows.
+    /// Where each later process restores what this one remembers.
     pub(super) const fn is_spooled(&self) -> bool {
         self.is_spooled
     }
 
-    /// What was forgotten is so in the spool too.
+    /// What was to be written is in the spool.
     pub(super) fn end_interval(&mut self) {
-        self.forgotten = Vec::new();
+        (self.forgotten, self.unwritten) = (Vec::new(), Vec::new());
+    }
+}
+
+/// Values in the order in which they are forgotten.
+#[derive(Debug)]
+struct Store {
+    limit: usize,
+    values: HashMap<u128, (Order, Box<[u8]>)>,
+    order: BTreeSet<Order>,
+}
+
+/// When a value is forgotten: the least first, where there are too many, and after `until` at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    until: u64,
+    seen: u64,
+    identity: u128,
+}
+
+impl Store {
+    fn new(limit: usize) -> Self {
+        Self { limit, values: HashMap::new(), order: BTreeSet::new() }
     }
 
-    fn insert(&mut self, identity: u128, value: Box<[u8]>, sent: u64, now: u64) {
-        let order = (now.saturating_add(EXPIRES_AFTER), sent, identity);
+    fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    fn insert(&mut self, identity: u128, value: Box<[u8]>, order: Order, forgotten: &mut Vec<u128>) {
         if let Some((before, _)) = self.values.insert(identity, (order, value)) {
             self.order.remove(&before);
         }
         self.order.insert(order);
         while self.values.len() > self.limit
-            && let Some(oldest) = self.order.first().copied()
+            && let Some(oldest) = self.order.pop_first()
         {
-            self.remove(oldest);
+            self.values.remove(&oldest.identity);
+            forgotten.push(oldest.identity);
         }
     }
 
-    fn remove(&mut self, order: Order) {
-        self.order.remove(&order);
-        self.values.remove(&order.2);
-        if self.is_spooled {
-            self.forgotten.push(order.2);
-        }
+    fn get(&self, identity: u128, now: u64) -> Option<&[u8]> {
+        self.values.get(&identity).filter(|(order, _)| order.until >= now).map(|(_, value)| &**value)
     }
 
-    /// The value itself; hashing is spared where nothing is known.
-    fn take(&mut self, identity: impl FnOnce() -> u128) -> Option<Box<[u8]>> {
-        if self.values.is_empty() {
-            return None;
-        }
-        let (order, value) = self.values.remove(&identity())?;
+    fn take(&mut self, identity: u128, now: u64) -> Option<Box<[u8]>> {
+        let (order, value) = self.values.remove(&identity)?;
         self.order.remove(&order);
-        Some(value)
+        (order.until >= now).then_some(value)
+    }
+
+    fn forget(&mut self, now: u64, forgotten: &mut Vec<u128>) {
+        while let Some(oldest) = self.order.first().copied().filter(|oldest| oldest.until < now) {
+            self.order.remove(&oldest);
+            self.values.remove(&oldest.identity);
+            forgotten.push(oldest.identity);
+        }
     }
 }
 
@@ -220,9 +303,13 @@ fn of_first_version(key: &str) -> Cow<'_, str> {
     tags.join(",").into()
 }
 
-/// A series as bytes.
+/// A series that is alive as bytes.
 pub(super) fn encoded<T: Keep>(series: &Series<T>) -> Vec<u8> {
-    let mut bytes = vec![SERIES];
+    encoded_as(SERIES, series)
+}
+
+fn encoded_as<T: Keep>(what: u8, series: &Series<T>) -> Vec<u8> {
+    let mut bytes = vec![what];
     bytes.extend(series.start.to_le_bytes());
     bytes.extend(series.sent.to_le_bytes());
     series.state.encode(&mut bytes);
@@ -233,9 +320,16 @@ pub(super) fn encoded<T: Keep>(series: &Series<T>) -> Vec<u8> {
 pub(super) fn encoded_name(named: &Named, now: u64) -> Vec<u8> {
     let mut bytes = vec![NAME];
     [now, now].into_iter().for_each(|time| bytes.extend(time.to_le_bytes()));
-    bytes.push(u8::from(named.fell));
+    bytes.push(u8::from(named.was_decremented));
     bytes.extend(named.shown.as_deref().unwrap_or_default().as_bytes());
     bytes
+}
+
+fn decoded_name(value: &[u8]) -> Option<Named> {
+    let [was_decremented, shown @ ..] = value.strip_prefix(&[NAME])?.get(16..)? else { return None };
+    let shown = std::str::from_utf8(shown).ok()?;
+    let shown = (!shown.is_empty()).then(|| shown.into());
+    Some(Named { was_decremented: *was_decremented != 0, shown })
 }
 
 /// What a series can stand at.
@@ -265,10 +359,17 @@ impl Keep for Total {
 impl Keep for Gauge {
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.value.to_le_bytes());
+        bytes.extend(self.as_of().to_le_bytes());
     }
 
     fn decoded(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(|bytes| Self::of(f64::from_le_bytes(bytes)))
+        // An earlier version wrote the value alone.
+        let (value, as_of) = match numbers(bytes)? {
+            [value] => (value, 0),
+            [value, as_of] => (value, u64::from_le_bytes(*as_of)),
+            _ => return None,
+        };
+        Some(Self::restored(f64::from_le_bytes(*value), as_of))
     }
 
     fn decoded_first_version(bytes: &[u8]) -> Option<Self> {

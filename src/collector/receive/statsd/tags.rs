@@ -65,7 +65,7 @@ pub(super) fn of_name<'a>(
 /// Adds the tags of a section, without the `#` that it begins with. Some clients write one before each tag.
 pub(super) fn of_section<'a>(text: &'a str, tags: &mut Vec<Tag<'a>>) -> Result<(), Reason> {
     for tag in parts(text, ',') {
-        let (key, value) = tag.split_once(':').unwrap_or((tag, FLAG));
+        let (key, value) = tag.split_once(':').map_or((tag, FLAG), |(key, value)| (key.trim(), value.trim()));
         if key.is_empty() {
             return Err(Reason::BadTag);
         }
@@ -89,7 +89,10 @@ fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
 
 /// Each part as a tag; `None` for one that is none.
 fn pairs(text: &str, separator: char) -> impl Iterator<Item = Option<Tag<'_>>> {
-    parts(text, separator).map(|part| part.split_once('=').filter(|(key, _)| !key.is_empty()))
+    parts(text, separator).map(|part| {
+        let (key, value) = part.split_once('=')?;
+        (!key.trim().is_empty()).then(|| (key.trim(), value.trim()))
+    })
 }
 
 fn are_tags(text: &str, separator: char) -> bool {

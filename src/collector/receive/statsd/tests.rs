@@ -91,7 +91,7 @@ async fn what_the_system_holds_at_the_stop_is_read_and_flushed_once() {
         batches.lock().expect("no panic").push(numbers(&batch));
         Ok(Accepted::default())
     };
-    receive(server, accept, |_| Ok(()), &stats, settings(NEVER), stop).await;
+    receive(server, accept, |_| Ok(()), || 100, &stats, settings(NEVER), stop).await;
     let batches = batches.into_inner().expect("no panic");
     assert_eq!(batches.len(), 1);
     let expected = BTreeMap::from([("fuel".to_owned(), 0.5), ("gorets".to_owned(), 100.0)]);
@@ -114,7 +114,8 @@ async fn flushes_follow_each_other_and_a_refused_one_loses_nothing() {
                 sender.send((numbers(&batch), taken)).expect("the test listens");
                 if taken { Ok(Accepted::default()) } else { Err(refused()) }
             };
-            receive(server, accept, |_| Ok(()), &stats, settings(Duration::from_millis(2)), stop).await;
+            receive(server, accept, |_| Ok(()), || 100, &stats, settings(Duration::from_millis(2)), stop)
+                .await;
         }
     });
     let mut next = async |wanted: (&[(&str, f64)], bool)| {
@@ -162,6 +163,7 @@ async fn points_that_are_refused_at_the_end_or_for_good_are_counted() {
             server,
             |_: Batch<'_>, _: &Entries| answer.clone(),
             |_| Ok(()),
+            || 100,
             &stats,
             settings(NEVER),
             stop,
@@ -186,7 +188,7 @@ async fn the_longest_datagram_is_read_whole() {
         *heard.lock().expect("no panic") = numbers(&batch);
         Ok(Accepted::default())
     };
-    receive(server, accept, |_| Ok(()), &stats, settings(NEVER), stop).await;
+    receive(server, accept, |_| Ok(()), || 100, &stats, settings(NEVER), stop).await;
     let expected = BTreeMap::from([("first".to_owned(), 1.0), ("last".to_owned(), 2.0)]);
     assert_eq!(heard.into_inner().expect("no panic"), expected);
     assert_eq!(counts(&stats), [(Event::Accepted, "", 2)]);
@@ -198,7 +200,7 @@ async fn nothing_heard_is_nothing_flushed() {
     let (stats, stop) = (Stats::default(), Stop::default());
     stop.drain();
     let accept = |_: Batch<'_>, _: &Entries| panic!("there is nothing to accept");
-    receive(server, accept, |_| Ok(()), &stats, settings(Duration::ZERO), stop).await;
+    receive(server, accept, |_| Ok(()), || 100, &stats, settings(Duration::ZERO), stop).await;
     assert_eq!(counts(&stats), []);
 }
 

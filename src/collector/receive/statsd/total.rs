@@ -2,7 +2,7 @@
 //!
 //! Neither may be spoilt for good by one value: what cannot be added without that is refused.
 
-use super::tally::Reason;
+use super::{NANOSECONDS_IN_SECOND as NANOSECONDS, tally::Reason};
 use crate::collector::exact::two_sum;
 
 pub(super) use crate::collector::exact::LARGEST;
@@ -61,8 +61,13 @@ impl Histogram {
         let count = self.count.checked_add(weight).ok_or(Reason::Overflow)?;
         if value < 0.0 {
             self.sum = None;
-        } else if let Some(sum) = &mut self.sum {
-            sum.add(value * whole)?;
+        } else if let Some(sum) = self.sum {
+            // Once more than the rate says where a remainder is carried: in two parts, so that what the rate alone
+            // allows is not too large for it.
+            let mut more = sum;
+            more.add(value * (whole - 1.0))?;
+            more.add(value)?;
+            self.sum = Some(more);
         }
         self.owed = stands_for - whole;
         self.count = count;
@@ -71,43 +76,58 @@ impl Histogram {
     }
 }
 
-/// The last value of a gauge, and those of its interval that were sent for other seconds.
+/// The newest value of a gauge, and those of its interval that have a time of their own.
+///
+/// A value is as of the second that it was sent for, or else of the second in which it came; the newest by that time is
+/// the gauge's value. Where a flush wrote a point of a later time already, a value with a time gets a point of that time,
+/// and goes on as one that was sent without.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gauge {
     pub(super) value: f64,
-    /// The second that it was sent for, if it was.
+    /// The second that it was sent for, if it was and no later point was written.
     pub(super) second: Option<u64>,
-    /// The second that it is of: the one it was sent for, or the one in which it came.
     as_of: u64,
-    /// Whether a flush took it.
+    /// The time of the last point that a flush took, in nanoseconds since 1970.
+    written: u64,
+    /// Whether a flush took the value.
     is_flushed: bool,
     pub(super) others: Vec<(u64, f64)>,
 }
 
 impl Gauge {
-    /// One that an earlier process left.
-    pub(super) fn of(value: f64) -> Self {
-        Self { value, ..Self::default() }
+    /// A gauge that an earlier process left, or that has expired.
+    pub(super) fn restored(value: f64, as_of: u64) -> Self {
+        Self { value, as_of, is_flushed: true, ..Self::default() }
     }
 
-    /// Moves it, as of `now` in seconds.
-    pub(super) fn move_by(&mut self, change: f64, now: u64) -> Result<(), Reason> {
+    /// The second that the value is of.
+    pub(super) const fn as_of(&self) -> u64 {
+        self.as_of
+    }
+
+    /// The time of the value's point in a flush at `now`, both in nanoseconds since 1970.
+    pub(super) fn time(&self, now: u64) -> u64 {
+        match self.second {
+            Some(second) => second.saturating_mul(NANOSECONDS),
+            // Behind all that was written of it: a sender's clock may be ahead.
+            None => now.max(self.as_of.saturating_mul(NANOSECONDS)).max(self.written),
+        }
+    }
+
+    /// Moves the gauge, in the second `now`.
+    pub(super) fn move_by(&mut self, change: f64, now: u64, room: &mut usize) -> Result<(), Reason> {
         let value = self.value + change;
-        if !value.is_finite() {
+        if change.abs() > LARGEST || !value.is_finite() {
             return Err(Reason::Overflow);
         }
-        *self = Self {
-            value,
-            second: None,
-            as_of: now,
-            is_flushed: false,
-            others: std::mem::take(&mut self.others),
-        };
+        let pending = self.second.filter(|_| !self.is_flushed).map(|second| (second, self.value));
+        self.push(pending, room)?;
+        (self.value, self.second, self.as_of) = (value, None, self.as_of.max(now));
+        self.is_flushed = false;
         Ok(())
     }
 
-    /// Sets it. Of values for several seconds the one for the latest is the last, and `room` is how many others may
-    /// have a point of their own.
+    /// Sets the gauge, in the second `now`; `room` is how many more points with times of their own there may be.
     pub(super) fn set(
         &mut self,
         value: f64,
@@ -115,27 +135,33 @@ impl Gauge {
         now: u64,
         room: &mut usize,
     ) -> Result<(), Reason> {
-        let is_late = second.is_some_and(|second| second < self.as_of);
-        let other = match second {
-            Some(second) if is_late => Some((second, value)),
-            _ => self
-                .second
-                .filter(|before| !self.is_flushed && second != Some(*before))
-                .map(|before| (before, self.value)),
-        };
-        if let Some(other) = other {
-            *room = room.checked_sub(1).ok_or(Reason::MaxPoints)?;
-            self.others.push(other);
+        let as_of = second.unwrap_or(now);
+        if as_of < self.as_of {
+            return self.push(Some((as_of, value)), room);
         }
-        if !is_late {
-            (self.value, self.second, self.as_of) = (value, second, second.unwrap_or(now));
-            self.is_flushed = false;
+        let pending = self.second.filter(|before| !self.is_flushed && *before != as_of);
+        self.push(pending.map(|before| (before, self.value)), room)?;
+        // A point of that time would be older than the last one that was written.
+        let is_late = second.is_some_and(|second| second.saturating_mul(NANOSECONDS) <= self.written);
+        if is_late {
+            self.push(Some((as_of, value)), room)?;
+        }
+        (self.value, self.second, self.as_of) = (value, second.filter(|_| !is_late), as_of);
+        self.is_flushed = false;
+        Ok(())
+    }
+
+    fn push(&mut self, point: Option<(u64, f64)>, room: &mut usize) -> Result<(), Reason> {
+        if let Some(point) = point {
+            *room = room.checked_sub(1).ok_or(Reason::MaxPoints)?;
+            self.others.push(point);
         }
         Ok(())
     }
 
-    /// Its points were taken.
-    pub(super) fn end_interval(&mut self) {
+    /// The points of a flush at `now`, in nanoseconds since 1970, were taken.
+    pub(super) fn end_interval(&mut self, now: u64) {
+        self.written = self.written.max(self.time(now));
         self.is_flushed = true;
         self.others = Vec::new();
     }
@@ -173,11 +199,21 @@ mod tests {
             (2.0, Some(110), &[(100, 1.0), (90, 0.5)][..])
         );
         assert_eq!(gauge.set(9.0, Some(80), 1000, &mut room), Err(Reason::MaxPoints));
-        gauge.end_interval();
+        gauge.end_interval(1000 * NANOSECONDS);
         gauge.set(3.0, None, 1000, &mut 0).unwrap();
-        gauge.move_by(1.0, 1001).unwrap();
+        gauge.move_by(1.0, 1001, &mut 0).unwrap();
         assert_eq!((gauge.value, gauge.second, gauge.others.len()), (4.0, None, 0));
-        assert_eq!(gauge.move_by(f64::MAX, 1001).and(gauge.move_by(f64::MAX, 1001)), Err(Reason::Overflow));
+        assert_eq!(gauge.move_by(2.0 * LARGEST, 1001, &mut 0), Err(Reason::Overflow));
+        gauge.set(f64::MAX, None, 1001, &mut 0).unwrap();
+        gauge.move_by(LARGEST, 1001, &mut 0).unwrap();
+    }
+
+    #[test]
+    fn what_a_rate_allows_is_not_too_large_for_its_remainder() {
+        let mut histogram = Histogram::new(0);
+        (0..10).for_each(|_| histogram.record(5e15, 0.7, &[]).unwrap());
+        let sum = histogram.sum.unwrap().value();
+        assert_eq!((histogram.count, sum), (14, 7e16));
     }
 
     proptest! {

@@ -28,7 +28,11 @@ impl Shelf<'_> {
         rows: &'a mut Rows<Series<T>>,
         new: impl FnOnce() -> T,
     ) -> Result<&'a mut T, Reason> {
-        self.find(rows, |shelf| shelf.remembered.claim(shelf.kind, shelf.name, shelf.key, shelf.bounds), new)
+        self.find(
+            rows,
+            |shelf| shelf.remembered.claim((shelf.kind, shelf.name, shelf.key), shelf.bounds, shelf.now),
+            new,
+        )
     }
 
     /// Of what nothing is remembered.

@@ -133,7 +133,7 @@ fn a_counter_adds_up_and_counts_for_what_was_not_sampled() {
     let tally = add(&mut aggregate, &["gorets:1|c\ngorets:2|c|@0.1\ngorets:+3:0.5|c", "gorets:1|c"]);
     assert_eq!((tally.accepted(), tally.refused()), (5, vec![]));
     assert_eq!(number(&aggregate, "gorets"), ("counter", 1.0 + 20.0 + 3.0 + 0.5 + 1.0));
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(number(&aggregate, "gorets").1, 25.5, "totals go on over flushes");
     add(&mut aggregate, &["gorets:1|c"]);
     assert_eq!(number(&aggregate, "gorets").1, 26.5);
@@ -154,7 +154,7 @@ fn a_counter_that_fell_is_a_sum_with_the_same_total_from_then_on() {
     add(&mut aggregate, &["stock:-1|c"]);
     assert_eq!(number(&aggregate, "stock"), ("sum", 4.0));
     add(&mut aggregate, &["stock:3|c"]);
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(number(&aggregate, "stock"), ("sum", 7.0));
 }
 
@@ -167,7 +167,7 @@ fn a_gauge_is_set_or_moved() {
     assert_eq!(number(&aggregate, "gaugor"), ("gauge", -5.0), "the way to a value below zero");
     add(&mut aggregate, &["gaugor:1:2:0.25|g|@0.5"]);
     assert_eq!(number(&aggregate, "gaugor").1, 0.25, "the last packed value; a rate means nothing here");
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(number(&aggregate, "gaugor").1, 0.25, "an idle gauge keeps its value");
     add(&mut aggregate, &["new:-2|g"]);
     assert_eq!(number(&aggregate, "new").1, -2.0);
@@ -180,7 +180,7 @@ fn a_set_counts_distinct_values_of_one_interval() {
     assert_eq!((tally.accepted(), tally.refused()), (4, vec![]));
     assert_eq!(number(&aggregate, "uniques"), ("gauge", 3.0));
     assert_eq!(number(&aggregate, "uniques"), ("gauge", 3.0), "a refused flush changes nothing");
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(number(&aggregate, "uniques"), ("gauge", 0.0), "an idle set is empty");
     add(&mut aggregate, &["uniques:765|s"]);
     assert_eq!(number(&aggregate, "uniques"), ("gauge", 1.0));
@@ -198,7 +198,7 @@ fn a_set_is_bounded_and_still_knows_what_it_holds() {
     assert_eq!(tally.accepted(), MAX_SET_VALUES as u64 + 2);
     assert_eq!(number(&aggregate, "ids").1, MAX_SET_VALUES as f64);
     assert_eq!(number(&aggregate, "others").1, 1.0);
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(add(&mut aggregate, &["ids:new|s"]).accepted(), 1);
 }
 
@@ -213,7 +213,7 @@ fn a_timer_is_a_histogram_of_seconds() {
     assert_eq!((point.count, point.sum), (12, Some(0.32 + 0.1 + 20.0)));
     assert_eq!((point.min, point.max), (None, None));
     assert_eq!((point.start_time_unix_nano, point.time_unix_nano), (SEEN, FLUSHED));
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     add(&mut aggregate, &["glork:0|ms|@0.3"]);
     assert_eq!(histogram(&aggregate, "glork").1.bucket_counts, [4, 1, 0, 10], "cumulative; 1/0.3 is about 3");
     assert_eq!(add(&mut aggregate, &["glork:-1|ms"]).refused(), [("bad_value", 1)]);
@@ -284,7 +284,7 @@ fn what_is_not_sent_for_long_ends_and_its_total_goes_on() {
     let five_minutes = 300 * NANOSECONDS;
     aggregate.expire(SEEN + five_minutes);
     assert_eq!(metrics(&aggregate).len(), 5, "no flush had it yet");
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     aggregate.expire(SEEN + five_minutes - 1);
     assert_eq!(metrics(&aggregate).len(), 5);
     aggregate.expire(SEEN + five_minutes);
@@ -293,13 +293,13 @@ fn what_is_not_sent_for_long_ends_and_its_total_goes_on() {
     let all = [end("a", true, "k=v"), end("c", false, ""), end("d", false, ""), end("e", false, "")];
     assert_eq!(ended(&aggregate), all, "until a flush is taken");
     assert_eq!(ended(&aggregate), all);
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(ended(&aggregate), []);
     add(&mut aggregate, &["a:1|c|#k:v\nc:100|ms\ne:4|c"]);
     assert_eq!(numbers(&aggregate, "a"), ("counter", [("k=v".to_owned(), 6.0)].into()));
     assert_eq!(histogram(&aggregate, "c").1.count, 2);
     assert_eq!(number(&aggregate, "e"), ("sum", 2.0), "it stays a gauge");
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     aggregate.expire(SEEN + 24 * 12 * five_minutes);
     assert_eq!(aggregate.held.series, 0);
     assert_eq!(ended(&aggregate).len(), 4);
@@ -313,7 +313,7 @@ fn what_has_expired_makes_room() {
         let mut tally = Tally::default();
         aggregate.add(format!("a{round}:1|c\nb{round}:1|ms\nc{round}:1|c").as_bytes(), now, &mut tally);
         assert_eq!((tally.accepted(), tally.refused()), (2, vec![("max_series", 1)]));
-        aggregate.end_interval();
+        aggregate.end_interval(SEEN);
         now += 300 * NANOSECONDS;
         aggregate.expire(now);
     }
@@ -323,14 +323,14 @@ fn what_has_expired_makes_room() {
 fn a_counter_that_falls_ends_as_one() {
     let mut aggregate = aggregate();
     add(&mut aggregate, &["a:5|c\na:1|c|#k:v"]);
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     add(&mut aggregate, &["a:-2|c", "a:-1|c"]);
     assert_eq!(
         ended(&aggregate),
         [("a".to_owned(), true, String::new()), ("a".to_owned(), true, "k=v".to_owned())]
     );
     assert_eq!(numbers(&aggregate, "a").0, "sum");
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(ended(&aggregate), []);
 }
 
@@ -354,10 +354,87 @@ fn a_gauge_has_the_times_that_it_was_sent_for() {
     };
     assert_eq!(points(&aggregate, "a"), [(4100, 1.0), (4200, 2.0), (4300, 3.0)]);
     assert_eq!(points(&aggregate, "c"), [(5000, 1.0)]);
-    aggregate.end_interval();
+    aggregate.end_interval(SEEN);
     assert_eq!(points(&aggregate, "a"), [(4300, 3.0)]);
     aggregate.expire(now + 301 * NANOSECONDS);
     assert_eq!(ended(&aggregate).len(), 2, "no point of it would be taken");
+}
+
+#[test]
+fn a_distribution_makes_way_for_a_counter_that_becomes_a_gauge() {
+    let mut aggregate = aggregate();
+    add(&mut aggregate, &["a:5|c\na:1|d|#k:v"]);
+    aggregate.end_interval(SEEN);
+    add(&mut aggregate, &["a:-2|c"]);
+    assert_eq!(number(&aggregate, "a"), ("sum", 3.0));
+    assert_eq!(histogram(&aggregate, "a.distribution").1.count, 1);
+    let all = [("a".to_owned(), false, "k=v".to_owned()), ("a".to_owned(), true, String::new())];
+    assert!(all.iter().all(|end| ended(&aggregate).contains(end)), "{:?}", ended(&aggregate));
+    assert_eq!(aggregate.notices().some.len(), 1);
+    aggregate.end_interval(SEEN);
+    add(&mut aggregate, &["a:1|d|#k:v"]);
+    assert_eq!(histogram(&aggregate, "a.distribution").1.count, 2);
+}
+
+#[test]
+fn a_name_stays_with_the_type_that_had_it_and_is_logged_once() {
+    let mut aggregate = aggregate();
+    let mut now = SEEN;
+    for round in 1..4 {
+        let mut tally = Tally::default();
+        // After a day in which nobody sends either, the other comes first.
+        let lines = if round == 1 { "a:1|c\na:7|s" } else { "a:7|s\na:1|c" };
+        aggregate.add(lines.as_bytes(), now, &mut tally);
+        let Some(Data::Sum(sum)) = metric(&aggregate, "a").data else { panic!("not the counter") };
+        let total = number_data_point::Value::AsDouble(f64::from(round));
+        assert_eq!((sum.is_monotonic, sum.data_points[0].value), (true, Some(total)));
+        assert!(matches!(metric(&aggregate, "a.set").data, Some(Data::Gauge(_))));
+        assert_eq!(aggregate.notices().some.len(), usize::from(round == 1));
+        aggregate.end_interval(now);
+        now += 24 * 3600 * NANOSECONDS;
+        aggregate.expire(now);
+        assert_eq!(aggregate.held.series, 0);
+    }
+}
+
+/// Points of the gauge `a` in a flush at `now`, by second and value.
+fn flush_of_a(aggregate: &mut Aggregate, now: u64) -> Vec<(u64, f64)> {
+    let request = aggregate.request(now).expect("something");
+    aggregate.end_interval(now);
+    let metric =
+        request.resource_metrics[0].scope_metrics[0].metrics.iter().find(|metric| metric.name == "a");
+    let Some(Data::Gauge(gauge)) = metric.and_then(|metric| metric.data.as_ref()) else { panic!("no gauge") };
+    let point = |point: &opentelemetry_proto::tonic::metrics::v1::NumberDataPoint| match point.value {
+        Some(number_data_point::Value::AsDouble(value)) => (point.time_unix_nano / NANOSECONDS, value),
+        other => panic!("not a double: {other:?}"),
+    };
+    gauge.data_points.iter().map(point).collect()
+}
+
+#[test]
+fn the_newest_value_of_a_gauge_has_the_newest_point_whenever_it_came() {
+    let mut aggregate = aggregate();
+    let send = |aggregate: &mut Aggregate, line: &str, second: u64| {
+        let mut tally = Tally::default();
+        aggregate.add(line.as_bytes(), second * NANOSECONDS, &mut tally);
+        assert_eq!(tally.refused(), vec![], "{line}");
+    };
+    let at = |second: u64| second * NANOSECONDS + NANOSECONDS / 2;
+    send(&mut aggregate, "a:1|g", 5000);
+    assert_eq!(flush_of_a(&mut aggregate, at(5000)), [(5000, 1.0)]);
+    // In the second of the flush, and behind it: what is newest in time goes on.
+    send(&mut aggregate, "a:2|g|T5000", 5001);
+    assert_eq!(flush_of_a(&mut aggregate, at(5010)), [(5000, 2.0), (5010, 2.0)]);
+    send(&mut aggregate, "a:3|g|T5008", 5011);
+    assert_eq!(flush_of_a(&mut aggregate, at(5020)), [(5008, 3.0), (5020, 3.0)]);
+    send(&mut aggregate, "a:9|g|T5007", 5021);
+    assert_eq!(flush_of_a(&mut aggregate, at(5030)), [(5007, 9.0), (5030, 3.0)], "older than what there is");
+    // A sender whose clock is ahead, and an increment on top of it.
+    send(&mut aggregate, "a:4|g|T5033", 5031);
+    send(&mut aggregate, "a:+1|g", 5031);
+    assert_eq!(flush_of_a(&mut aggregate, at(5031)), [(5033, 4.0), (5033, 5.0)]);
+    send(&mut aggregate, "a:6|g", 5034);
+    assert_eq!(flush_of_a(&mut aggregate, at(5040)), [(5040, 6.0)]);
 }
 
 #[test]

@@ -32,15 +32,17 @@ impl Number {
             Kind::Timer => value / 1000.0,
             Kind::Gauge | Kind::Distribution | Kind::Set => value,
         };
-        // What adds to a sum must be fit to with its weight, or a new series would begin with a refusal.
+        let relative = text.starts_with(['+', '-']);
+        // What is added must be fit to with its weight, or a new series would begin with a refusal.
         let added = match piece.kind {
             Kind::Timer | Kind::Distribution => value / piece.rate,
             Kind::Counter => value,
+            Kind::Gauge if relative => value,
             Kind::Gauge | Kind::Set => 0.0,
         };
         if added.abs() > LARGEST {
             return Err(Reason::Overflow);
         }
-        Ok(Self { value, relative: text.starts_with(['+', '-']) })
+        Ok(Self { value, relative })
     }
 }

@@ -1,6 +1,9 @@
 //! What one value of a line says to the daemon, and under which key.
 
-use super::super::number;
+use super::super::{
+    line::{Kind, Piece},
+    number,
+};
 
 /// The longest name with its tags: carbon takes lines of 16,384 bytes.
 pub(super) const MAX_KEY: usize = 16_000;
@@ -47,6 +50,25 @@ impl<'a> Event<'a> {
     }
 }
 
+impl<'a> Event<'a> {
+    /// A value of a piece that was read by the grammar of the series, which has forms that the daemon does not know;
+    /// `None` for what is no value of the piece's type.
+    pub(super) fn from_piece(piece: Piece<'a>, text: &'a str) -> Option<Self> {
+        if piece.kind == Kind::Set {
+            return Some(Self::Set(text));
+        }
+        let value = number::parse(text).filter(|value| !text.is_empty() && value.is_finite())?;
+        let weight = 1.0 / piece.rate;
+        match piece.kind {
+            Kind::Timer if value < 0.0 => None,
+            Kind::Timer => Some(Self::Timer { value, weight }),
+            Kind::Gauge => Some(Self::Gauge { value, relative: text.starts_with(['+', '-']) }),
+            // A histogram is a counter to the daemon.
+            _ => Some(Self::Counter(value * weight)),
+        }
+    }
+}
+
 fn sample_rate(text: &str) -> Option<f64> {
     let text = text.strip_prefix('@').filter(|text| !text.is_empty() && !text.starts_with('-'))?;
     number::parse(text)?;
@@ -56,11 +78,11 @@ fn sample_rate(text: &str) -> Option<f64> {
 }
 
 /// A name and its tags as the daemon makes one key of them.
-pub(super) fn key(name: &str, tags: Option<&str>) -> String {
+pub(super) fn key<T: AsRef<str>>(name: &str, tags: impl Iterator<Item = T>) -> String {
     let mut raw = name.to_owned();
-    for tag in tags.into_iter().flat_map(|tags| tags.split(',')) {
+    for tag in tags {
         raw.push(';');
-        raw.push_str(&tag.replacen(';', "_", 1).replacen(':', "=", 1));
+        raw.push_str(&tag.as_ref().replacen(';', "_", 1).replacen(':', "=", 1));
     }
     let mut key = String::with_capacity(raw.len());
     let mut in_space = false;

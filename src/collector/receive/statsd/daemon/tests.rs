@@ -1,7 +1,7 @@
 use super::{super::number, *};
 
 fn flushed(names: StatsdNames, datagrams: &[&str]) -> Vec<String> {
-    let mut daemon = Daemon::new(names, Duration::from_secs(10), 100, 1_700_000_000);
+    let mut daemon = Daemon::new(names, StatsdTags::ALL, Duration::from_secs(10), 100, 1_700_000_000);
     datagrams.iter().for_each(|datagram| daemon.add(datagram.as_bytes()));
     lines(&daemon.flush(1_700_000_009_500))
 }
@@ -56,8 +56,28 @@ fn every_type_has_the_daemons_names() {
 }
 
 #[test]
+fn what_the_series_take_is_in_the_daemons_lines_too() {
+    for (sent, expected) in [
+        ("req:3|ms:6|ms", "stats.timers.req.count 2 1700000010"),
+        ("req: 3:6 |ms|#a:b", "stats.timers.req.count;a=b 2 1700000010"),
+        ("hits:1|c:2|c", "stats_counts.hits 3 1700000010"),
+        ("hits:1:2|c|@0.5", "stats_counts.hits 6 1700000010"),
+        ("hits:1|c|#a:b, #c:d,flag", "stats_counts.hits;a=b;c=d;flag=true 1 1700000010"),
+        ("hits: 1 | c |#a:b|T1700000000", "stats_counts.hits;a=b 1 1700000010"),
+        ("hits,k=v:1|m", "stats_counts.hitsk=v 1 1700000010"),
+        ("hits;k=v:1|c", "stats_counts.hits;k=v 1 1700000010"),
+        ("hits[url=http://x]:1|c", "stats_counts.hitsurl=http--x 1 1700000010"),
+        ("fuel:7|g|T1700000000", "stats.gauges.fuel 7 1700000010"),
+        ("fuel:7|g|c:box|e:it", "stats.gauges.fuel 7 1700000010"),
+    ] {
+        let lines = flushed(StatsdNames::Legacy, &[sent]);
+        assert!(lines.iter().any(|line| line == expected), "{sent}: {lines:#?}");
+    }
+}
+
+#[test]
 fn what_is_idle_is_zero_and_a_gauge_stays() {
-    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(1), 100, 0);
+    let mut daemon = Daemon::new(StatsdNames::Legacy, StatsdTags::ALL, Duration::from_secs(1), 100, 0);
     daemon.add(b"a:1|c\nb:2|ms\nc:3|g\nd:4|s");
     daemon.flush(1000);
     daemon.add(b"c:+4|g");
@@ -79,16 +99,16 @@ fn names_are_made_plain_as_the_daemon_does() {
     for (name, expected) in
         [("a b/c", "a_b-c"), ("a \t\u{a0}b", "a_b"), ("käse!", "kse"), ("a;b=c", "a;b=c"), ("a..b", "a..b")]
     {
-        assert_eq!(key(name, None), expected, "{name:?}");
+        assert_eq!(key(name, std::iter::empty::<&str>()), expected, "{name:?}");
     }
-    assert_eq!(key("a", Some("x:1,y:2:3,z;w:4")), "a;x=1;y=23;z_w=4");
+    assert_eq!(key("a", "x:1,y:2:3,z;w:4".split(',')), "a;x=1;y=23;z_w=4");
 }
 
 #[test]
 fn what_the_daemon_calls_bad_is_counted_as_such() {
     for bad in ["a", "a:", "a:x|c", "a:1", "a:1|c|0.1", "a:1|c|@", "a:1|c|@-1", "a:1|c|@x", "a:-1|ms", "a:|g"]
     {
-        let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(10), 100, 0);
+        let mut daemon = Daemon::new(StatsdNames::Legacy, StatsdTags::ALL, Duration::from_secs(10), 100, 0);
         daemon.add(bad.as_bytes());
         assert_eq!(daemon.counters[BAD_LINES].value, 1.0, "{bad}");
         assert_eq!(daemon.counters.len(), 3, "{bad}");
@@ -101,8 +121,8 @@ fn what_the_daemon_calls_bad_is_counted_as_such() {
 
 #[test]
 fn what_carbon_would_not_take_is_refused_and_counted() {
-    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(10), 2, 0);
-    for bad in ["a;b:1|c", "a;=1:1|c", "a;b=:1|c", "a;name=x:1|c", ":1|c", "a:1|c|#flag"] {
+    let mut daemon = Daemon::new(StatsdNames::Legacy, StatsdTags::ALL, Duration::from_secs(10), 2, 0);
+    for bad in ["a;b:1|c", "a;=1:1|c", "a;b=:1|c", "a;name=x:1|c", ":1|c", "a:1|c|#k:"] {
         daemon.add(bad.as_bytes());
     }
     daemon.add(format!("{}:1|c", "x".repeat(event::MAX_KEY + 1)).as_bytes());
@@ -128,7 +148,7 @@ fn numbers_read_as_in_ecmascript() {
 
 #[test]
 fn the_name_that_was_not_sent_for_longest_makes_room() {
-    let mut daemon = Daemon::new(StatsdNames::Legacy, Duration::from_secs(1), 4, 0);
+    let mut daemon = Daemon::new(StatsdNames::Legacy, StatsdTags::ALL, Duration::from_secs(1), 4, 0);
     daemon.add(b"a:1|c\nb:1|ms\nc:1|g\nd:1|s");
     // All are of this interval.
     daemon.add(b"e:1|c");
