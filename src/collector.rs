@@ -99,6 +99,7 @@ impl Collector {
     /// [`StartError`]
     pub fn start(settings: &CollectorSettings, sockets: Sockets) -> Result<Self, StartError> {
         let stats = Arc::new(Stats::default());
+        stats.show_evicted_connections(sockets.terms.places.evicted());
         let mut exporters = JoinSet::new();
         let mut sinks = Vec::new();
         let graphite = start_graphite(settings, &stats, &mut exporters, &mut sinks)?;

@@ -227,7 +227,7 @@ impl Connection {
             Some(tls) => {
                 let shaken = tokio::select! {
                     shaken = tokio::time::timeout(server.bounds.handshake, tls.accept(stream)) => shaken,
-                    () = activity.leaving() => return,
+                    () = activity.evicted() => return,
                     () = server.stop.draining() => return,
                 };
                 match shaken {
@@ -260,17 +260,18 @@ impl Connection {
 /// is drained lets it finish what it does.
 async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Activity, server: &Server) {
     let mut alarm = pin!(sleep_until(Instant::now()));
-    let (mut leaving, mut draining) = (pin!(activity.leaving()), pin!(server.stop.draining()));
-    let (mut left, mut drained) = (false, false);
+    let (mut evicted, mut draining) = (pin!(activity.evicted()), pin!(server.stop.draining()));
+    let (mut is_evicted, mut drained) = (false, false);
     loop {
         let overdue = tokio::select! {
             biased;
             overdue = poll_fn(|cx| step(connection.as_mut(), alarm.as_mut(), activity, &server.bounds, cx)) => overdue,
-            () = &mut leaving, if !left => {
-                left = true;
+            () = &mut evicted, if !is_evicted => {
+                is_evicted = true;
                 connection.as_mut().graceful_shutdown();
-                if activity.has_request() {
-                    activity.part(server.bounds.parting);
+                // It made a complete request meanwhile.
+                if activity.standing().is_none() {
+                    activity.cut_after(server.bounds.parting);
                     continue;
                 }
                 // Once, so that the client learns why; it is not waited for.
@@ -286,7 +287,7 @@ async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Ac
         match overdue {
             Some(Overdue::Idle) => {
                 connection.as_mut().graceful_shutdown();
-                activity.part(server.bounds.parting);
+                activity.cut_after(server.bounds.parting);
             }
             Some(Overdue::Stuck) | None => return,
         }

@@ -88,6 +88,12 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, exposed: Option<&
         spooled("spool_waiting_seconds", "How long the oldest in the spool has been waiting", |held| {
             held.waiting_for.as_secs()
         }),
+        family(
+            "evicted_connections_total",
+            "Connections that were closed to make room for others",
+            Kind::Counter,
+            pipeline.stats().evicted_connections().map(counter).into_iter().collect(),
+        ),
         family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),
         family(
             "hidden_series",
@@ -114,6 +120,10 @@ fn hidden(exposed: &Exposed) -> impl Iterator<Item = Sample> {
 
 fn family(name: &str, help: &str, kind: Kind, samples: Vec<Sample>) -> Family {
     Family { name: format!("{OWN_PREFIX}{name}"), help: help.to_owned(), kind, samples }
+}
+
+fn counter(value: u64) -> Sample {
+    Sample { labels: Labels::new([]), value: Value::Number(Number::Uint(value)) }
 }
 
 fn gauge(labels: &[(&str, &str)], value: usize) -> Sample {

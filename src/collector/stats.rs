@@ -2,7 +2,13 @@
 //!
 //! It must not decide anything; receivers, pipeline and exporters only add to it.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::batch::Signal;
 
@@ -44,6 +50,7 @@ pub struct Count {
 #[derive(Debug, Default)]
 pub struct Stats {
     counts: Mutex<BTreeMap<Count, u64>>,
+    evicted_connections: OnceLock<Arc<AtomicU64>>,
 }
 
 impl Stats {
@@ -51,6 +58,17 @@ impl Stats {
     pub fn add(&self, event: Event, place: &str, signal: Signal, reason: &'static str, items: u64) {
         let mut counts = self.counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *counts.entry(Count { event, place: place.to_owned(), signal, reason }).or_default() += items;
+    }
+
+    /// Shows a count of connections that were closed to make room for others; the first one that is given.
+    pub fn show_evicted_connections(&self, evicted: Arc<AtomicU64>) {
+        let _first = self.evicted_connections.set(evicted);
+    }
+
+    /// How many connections were closed to make room for others; `None` where nobody counts them.
+    #[must_use]
+    pub fn evicted_connections(&self) -> Option<u64> {
+        self.evicted_connections.get().map(|evicted| evicted.load(Ordering::Relaxed))
     }
 
     /// All counts that were ever added to, in a stable order.

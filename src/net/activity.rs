@@ -1,7 +1,7 @@
 //! What a connection is doing, as far as its bounds and its place depend on it.
 //!
-//! Socket, requests and answers write it; the task of the connection reads when it is overdue, and [`super::Places`] who
-//! has been without a whole request for longest.
+//! Socket, requests and answers write it; the task of the connection reads from it when it is overdue, and
+//! [`super::Places`] which connection has been without a complete request for longest.
 
 use std::{
     sync::Arc,
@@ -16,11 +16,16 @@ use super::Bounds;
 /// What a client of HTTP/2 says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a client that takes nothing of an answer counts as taking it, and how long one answer may take, where places
+/// are short.
+const TAKING: Duration = Duration::from_secs(1);
+const LONGEST_TAKING: Duration = Duration::from_secs(10);
+
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Activity {
     state: Mutex<State>,
-    leave: Notify,
+    evict: Notify,
 }
 
 #[derive(Debug)]
@@ -39,15 +44,15 @@ struct State {
     blocked: Option<Instant>,
     /// When the connection came.
     came: Instant,
-    /// When the last whole request came, or was answered.
-    whole: Option<Instant>,
+    /// When the last complete request came, or was answered.
+    complete: Option<Instant>,
     /// When the connection was last without a request.
     since: Instant,
     /// The first byte of a head that is not here to its end.
     head: Option<Instant>,
     spoken: Spoken,
     /// When a connection that was asked to end is cut.
-    parting: Option<Instant>,
+    cut: Option<Instant>,
 }
 
 /// What the first bytes of a connection said.
@@ -59,12 +64,12 @@ enum Spoken {
     Http2,
 }
 
-/// When a connection leaves, of those who may have to make room: the least first.
+/// The order in which connections are evicted: the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// It came then, and made no whole request.
+    /// It came then, and made no complete request.
     Silent(Instant),
-    /// It made its last one then.
+    /// It made its last complete request then.
     Asked(Instant),
 }
 
@@ -79,7 +84,11 @@ pub(super) enum Overdue {
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
-        let now = Instant::now();
+        Self::since(Instant::now())
+    }
+
+    /// A connection that came at this time.
+    pub(super) fn since(now: Instant) -> Arc<Self> {
         let state = State {
             handled: 0,
             waiting: 0,
@@ -88,13 +97,13 @@ impl Activity {
             taken: now,
             blocked: None,
             came: now,
-            whole: None,
+            complete: None,
             since: now,
             head: None,
             spoken: Spoken::Preface(0),
-            parting: None,
+            cut: None,
         };
-        Arc::new(Self { state: Mutex::new(state), leave: Notify::new() })
+        Arc::new(Self { state: Mutex::new(state), evict: Notify::new() })
     }
 
     /// The TLS handshake is over: the first byte may come.
@@ -144,44 +153,47 @@ impl Activity {
     }
 
     /// It was asked to end, and is cut after this time.
-    pub(super) fn part(&self, within: Duration) {
-        self.state.lock().parting = Some(Instant::now() + within);
+    pub(super) fn cut_after(&self, time: Duration) {
+        self.state.lock().cut = Some(Instant::now() + time);
     }
 
-    /// How it stands among those who may have to make room; `None` where it made a whole request that is being answered.
+    /// Where it stands among those that can be evicted; `None` where a complete request of it is being answered.
     pub(super) fn standing(&self) -> Option<Standing> {
         let state = self.state.lock();
-        match state.whole {
-            _ if state.handled > state.partial => None,
+        match state.complete {
+            _ if state.handled > state.partial || state.takes_an_answer() => None,
             None => Some(Standing::Silent(state.came)),
-            Some(whole) => Some(Standing::Asked(whole)),
+            Some(complete) => Some(Standing::Asked(complete)),
         }
     }
 
-    /// Whether there is a request that is not answered to its end.
-    pub(super) fn has_request(&self) -> bool {
-        self.state.lock().has_request()
+    /// Asks the connection's task to end it, for another one's sake.
+    pub(super) fn evict(&self) {
+        self.evict.notify_one();
     }
 
-    /// Asks it to make room for another.
-    pub(super) fn leave(&self) {
-        self.leave.notify_one();
-    }
-
-    /// Resolves once it was asked to.
-    pub(super) async fn leaving(&self) {
-        self.leave.notified().await;
+    /// Resolves once that was asked.
+    pub(super) async fn evicted(&self) {
+        self.evict.notified().await;
     }
 }
 
 impl State {
+    /// Whether the client takes an answer, of which there is more: it took some of it a moment ago.
+    fn takes_an_answer(&self) -> bool {
+        let is_new = |moment: Instant| moment.elapsed() < TAKING;
+        // A client that takes a little now and then is no better than one that takes nothing.
+        let is_recent = self.complete.is_some_and(|complete| complete.elapsed() < LONGEST_TAKING);
+        is_recent && (self.blocked.is_some_and(is_new) || (self.sending > 0 && is_new(self.taken)))
+    }
+
     const fn has_request(&self) -> bool {
         self.handled > 0 || self.waiting > 0 || self.sending > 0
     }
 
     fn due(&self, bounds: &Bounds) -> Option<(Instant, Overdue)> {
-        if let Some(parting) = self.parting {
-            return Some((parting, Overdue::Stuck));
+        if let Some(cut) = self.cut {
+            return Some((cut, Overdue::Stuck));
         }
         if self.sending > 0 {
             return Some((self.taken + bounds.stalled, Overdue::Stuck));
@@ -207,14 +219,14 @@ pub(super) struct Exchange {
     step: Step,
 }
 
-/// Whose turn it is in a request.
+/// What a request waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The handler's.
+    /// The handler.
     Handled,
-    /// That of the answer's body.
+    /// More of the answer's body.
     Waiting,
-    /// The client's: it is to take what there is of the answer.
+    /// The client: it is to take what there is of the answer.
     Sending,
 }
 
@@ -227,7 +239,7 @@ impl State {
         }
     }
 
-    const fn go(&mut self, from: &mut Step, to: Step) {
+    const fn move_to(&mut self, from: &mut Step, to: Step) {
         *self.count(*from) -= 1;
         *self.count(to) += 1;
         *from = to;
@@ -244,19 +256,19 @@ impl Exchange {
     }
 
     /// The answer waits for more of its body.
-    pub(super) fn is_ours(&mut self) {
-        self.activity.state.lock().go(&mut self.step, Step::Waiting);
+    pub(super) fn waits_for_answer(&mut self) {
+        self.activity.state.lock().move_to(&mut self.step, Step::Waiting);
     }
 
-    /// There is something for the client to take, which took all that was there before.
-    pub(super) fn is_theirs(&mut self) {
+    /// There is something of an answer for the client to take, which took all that was there before.
+    pub(super) fn has_answer_to_send(&mut self) {
         let mut state = self.activity.state.lock();
         state.taken = Instant::now();
-        // The handler is done, and the request was whole but for a body that it did not want.
+        // The handler is done, and the request was complete but for a body that it did not want.
         if self.step == Step::Handled && state.handled > state.partial {
-            state.whole = Some(state.taken);
+            state.complete = Some(state.taken);
         }
-        state.go(&mut self.step, Step::Sending);
+        state.move_to(&mut self.step, Step::Sending);
     }
 }
 
@@ -280,9 +292,9 @@ impl Partial {
         Self(Arc::clone(activity))
     }
 
-    /// The request is here to its end.
-    pub(super) fn is_whole(&self) {
-        self.0.state.lock().whole = Some(Instant::now());
+    /// The body has come to its end.
+    pub(super) fn is_complete(&self) {
+        self.0.state.lock().complete = Some(Instant::now());
     }
 }
 
@@ -326,11 +338,11 @@ mod tests {
         let mut exchange = Exchange::begin(&activity);
         assert_eq!(bound(&activity), None, "the handler");
         activity.read(b"body");
-        exchange.is_theirs();
+        exchange.has_answer_to_send();
         assert_eq!(bound(&activity), Some(6), "an answer that the client is to take");
-        exchange.is_ours();
+        exchange.waits_for_answer();
         assert_eq!(bound(&activity), None, "an answer that is being made");
-        exchange.is_theirs();
+        exchange.has_answer_to_send();
         drop(exchange);
         assert_eq!(bound(&activity), Some(5), "no request");
         activity.read(b"G");
@@ -350,21 +362,21 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_request_that_is_being_answered_keeps_its_place() {
+    fn a_complete_request_that_is_being_answered_keeps_its_place() {
         let activity = Activity::new();
         let began = activity.standing();
         assert!(matches!(began, Some(Standing::Silent(_))));
         let mut exchange = Exchange::begin(&activity);
         let partial = Partial::begin(&activity);
         assert_eq!(activity.standing(), began, "its body is not here");
-        partial.is_whole();
+        partial.is_complete();
         drop(partial);
         assert_eq!(activity.standing(), None);
-        exchange.is_theirs();
+        exchange.has_answer_to_send();
+        assert_eq!(activity.standing(), None, "it takes the answer");
+        exchange.waits_for_answer();
         let answered = activity.standing();
-        assert!(matches!(answered, Some(Standing::Asked(_))));
-        exchange.is_ours();
-        assert_eq!(activity.standing(), answered, "a stream that waits keeps no place by that");
+        assert!(matches!(answered, Some(Standing::Asked(_))), "a stream that waits keeps no place by that");
         drop(exchange);
         assert_eq!(activity.standing(), answered);
     }

@@ -1,14 +1,18 @@
-//! The places for connections: how many may be open at once, over all listeners that share them, and who has to leave
+//! The places for connections: how many may be open at once, over all listeners that share them, and which one is evicted
 //! where there are no more.
 //!
-//! A newcomer always gets a place. The one that has been without a whole request for longest makes room for it, whatever
-//! its address: who knocks and says nothing has many addresses, and a sender's may be one of them. Who never made one is
-//! without for longer than anybody who did; but they keep half of the places, so that a newcomer has the time for its first
-//! request where others made one and stay.
+//! A new connection always gets a place. The connection that has been without a complete request for longest is evicted for
+//! it, whatever its address: a client that sends nothing may have many addresses, and a sender's may be one of them. Each
+//! connection has a moment for its first request ([`FIRST_REQUEST`]). Those that never made one are evicted before all
+//! others, but for a share of the places ([`NEW_SHARE`]) in which new connections have that moment where senders hold all
+//! the rest. A connection whose complete request is being answered stays.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,10 +23,14 @@ use super::activity::{Activity, Standing};
 
 /// The most connections that are open at once, whatever the limit of open files: each takes memory.
 const MOST: usize = 8_192;
-/// How long to wait before one that makes room is looked for again, where all were being answered.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// How long the log says nothing more of those who had to leave.
-const QUIET: Duration = Duration::from_secs(60);
+/// How long a connection has for its first complete request before it can be evicted.
+const FIRST_REQUEST: Duration = Duration::from_millis(100);
+/// The part of all places that connections without a complete request keep where others hold the rest: an eighth.
+const NEW_SHARE: usize = 8;
+/// When a connection to evict is looked for again, where there was none.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How far two log lines about evictions are apart.
+const LOGS_APART: Duration = Duration::from_secs(60);
 
 /// Places that listeners share; clones are the same places.
 #[derive(Clone, Debug)]
@@ -33,19 +41,25 @@ struct Shared {
     count: usize,
     free: Arc<Semaphore>,
     taken: Mutex<Taken>,
+    evicted: Arc<AtomicU64>,
 }
 
-/// Connections in the order in which they leave, as far as that was known when they were last looked at. A standing only
-/// gets better, so the first one whose entry is right is the first one to leave.
+/// Connections in the order in which they are evicted, as far as it was known when they were last looked at. A standing only
+/// gets better, so the first one whose entry is right is the first one to evict.
 #[derive(Debug, Default)]
 struct Taken {
-    /// Those that never made a request.
+    /// Those that never made a complete request.
     silent: Order,
-    others: Order,
-    known: HashMap<u64, Standing>,
+    senders: Order,
+    standings: HashMap<u64, Standing>,
+    /// Those that are evicted and have not given their place back.
+    leaving: HashSet<u64>,
+    /// New connections that wait for a place.
+    waiting: usize,
     next: u64,
-    left: u64,
-    told: Option<Instant>,
+    /// Evictions since the last log line, and when that was.
+    unlogged: u64,
+    logged: Option<Instant>,
 }
 
 /// Connections by the time that counts for them, and by their number.
@@ -70,7 +84,7 @@ impl Places {
     #[must_use]
     pub fn new(count: usize) -> Self {
         let free = Arc::new(Semaphore::new(count));
-        Self(Arc::new(Shared { count, free, taken: Mutex::default() }))
+        Self(Arc::new(Shared { count, free, taken: Mutex::default(), evicted: Arc::default() }))
     }
 
     /// As many places as a process with so many open files has room for, with so many of them left for all that is no
@@ -81,16 +95,25 @@ impl Places {
         Self::new(usize::try_from(left).unwrap_or(MOST).min(MOST))
     }
 
-    /// A place for a connection that has just come.
+    /// How many connections were evicted since the start.
+    #[must_use]
+    pub fn evicted(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.0.evicted)
+    }
+
+    /// A place for a connection that was just accepted.
     pub(super) async fn take(&self, activity: &Arc<Activity>) -> Option<Place> {
         let free = &self.0.free;
-        let permit = loop {
-            if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
-                break permit;
-            }
-            self.make_room();
-            if let Ok(permit) = tokio::time::timeout(PATIENCE, Arc::clone(free).acquire_owned()).await {
-                break permit.ok()?;
+        let permit = match Arc::clone(free).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waiting = Waiting::begin(&self.0.taken);
+                loop {
+                    let again = self.make_room().unwrap_or(LOOK_AGAIN);
+                    if let Ok(permit) = tokio::time::timeout(again, Arc::clone(free).acquire_owned()).await {
+                        break permit.ok()?;
+                    }
+                }
             }
         };
         let mut taken = self.0.taken.lock();
@@ -102,17 +125,21 @@ impl Places {
         Some(Place { places: self.clone(), number, _permit: permit })
     }
 
-    /// Asks the connection that has been without a whole request for longest to leave.
-    pub(super) fn make_room(&self) {
+    /// Evicts a connection, unless as many are leaving as others wait; says when to try again where none can be evicted yet.
+    pub(super) fn make_room(&self) -> Option<Duration> {
         let mut taken = self.0.taken.lock();
-        if !taken.ask_one_to_leave() {
-            return;
+        if taken.leaving.len() >= taken.waiting.max(1) {
+            return None;
         }
-        taken.left += 1;
+        if let Err(again) = taken.evict(self.0.count / NEW_SHARE) {
+            return again;
+        }
+        self.0.evicted.fetch_add(1, Ordering::Relaxed);
+        taken.unlogged += 1;
         let now = Instant::now();
-        if taken.told.is_none_or(|told| now - told >= QUIET) {
-            taken.told = Some(now);
-            let closed = std::mem::take(&mut taken.left);
+        if taken.logged.is_none_or(|logged| now - logged >= LOGS_APART) {
+            taken.logged = Some(now);
+            let closed = std::mem::take(&mut taken.unlogged);
             drop(taken);
             tracing::warn!(
                 places = self.0.count,
@@ -121,6 +148,23 @@ impl Places {
                  good clients, raise the limit of open files (ulimit -n, LimitNOFILE=)"
             );
         }
+        None
+    }
+}
+
+/// A new connection that waits for a place, until it is dropped.
+struct Waiting<'a>(&'a Mutex<Taken>);
+
+impl<'a> Waiting<'a> {
+    fn begin(taken: &'a Mutex<Taken>) -> Self {
+        taken.lock().waiting += 1;
+        Self(taken)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
     }
 }
 
@@ -128,46 +172,55 @@ impl Taken {
     fn order(&mut self, standing: Standing) -> (&mut Order, Instant) {
         match standing {
             Standing::Silent(came) => (&mut self.silent, came),
-            Standing::Asked(last) => (&mut self.others, last),
+            Standing::Asked(last) => (&mut self.senders, last),
         }
     }
 
     fn put(&mut self, number: u64, standing: Standing, activity: Arc<Activity>) {
-        self.known.insert(number, standing);
+        self.standings.insert(number, standing);
         let (order, time) = self.order(standing);
         order.insert((time, number), activity);
     }
 
     fn remove(&mut self, number: u64) {
-        if let Some(standing) = self.known.remove(&number) {
+        self.leaving.remove(&number);
+        if let Some(standing) = self.standings.remove(&number) {
             let (order, time) = self.order(standing);
             order.remove(&(time, number));
         }
     }
 
-    /// Asks one to leave: of those who made requests only where they are as many as the others, or more.
-    fn ask_one_to_leave(&mut self) -> bool {
+    /// Evicts a connection: of those that made requests only where at most `kept` others are there. An error says when one
+    /// can be evicted, if that is known.
+    fn evict(&mut self, kept: usize) -> Result<(), Option<Duration>> {
         let mut answered = 0;
-        for _ in 0..2 * self.known.len() {
-            let others_stay = answered >= self.others.len();
-            let of_silent = others_stay || self.silent.len() > self.others.len();
-            let order = if of_silent { &mut self.silent } else { &mut self.others };
-            let Some(((_, number), activity)) = order.pop_first() else { break };
-            let known = self.known.remove(&number);
+        for _ in 0..2 * self.standings.len() {
+            let senders_stay = answered >= self.senders.len();
+            let of_silent = senders_stay || self.silent.len() > kept;
+            let order = if of_silent { &mut self.silent } else { &mut self.senders };
+            let Some(first) = order.first_entry() else { break };
+            let number = first.key().1;
+            let activity = first.get();
             match activity.standing() {
-                Some(standing) if Some(standing) <= known => {
-                    activity.leave();
-                    return true;
+                Some(Standing::Silent(came)) if came.elapsed() < FIRST_REQUEST => {
+                    return Err(FIRST_REQUEST.checked_sub(came.elapsed()));
                 }
-                Some(standing) => self.put(number, standing, activity),
-                // It is being answered, which is as good as a request of this moment.
-                None => {
-                    answered += 1;
-                    self.put(number, Standing::Asked(Instant::now()), activity);
+                Some(standing) if self.standings.get(&number).is_some_and(|known| standing <= *known) => {
+                    activity.evict();
+                    self.remove(number);
+                    self.leaving.insert(number);
+                    return Ok(());
+                }
+                standing => {
+                    let activity = Arc::clone(activity);
+                    self.remove(number);
+                    // One that is being answered is as good as a request of this moment.
+                    answered += usize::from(standing.is_none());
+                    self.put(number, standing.unwrap_or_else(|| Standing::Asked(Instant::now())), activity);
                 }
             }
         }
-        false
+        Err(None)
     }
 }
 
@@ -190,8 +243,16 @@ mod tests {
         }
     }
 
-    async fn leaves(activity: &Activity) {
-        tokio::time::timeout(Duration::from_secs(10), activity.leaving()).await.unwrap();
+    /// Connections that had their moment for a request.
+    fn connections<const N: usize>() -> [Arc<Activity>; N] {
+        let came = Instant::now().checked_sub(2 * FIRST_REQUEST).unwrap();
+        std::array::from_fn(|_| Activity::since(came))
+    }
+
+    async fn is_evicted(places: &Places, activity: &Activity) {
+        assert_eq!(places.make_room(), None);
+        tokio::time::timeout(Duration::from_secs(10), activity.evicted()).await.unwrap();
+        places.0.taken.lock().leaving.clear();
     }
 
     async fn all_take(places: &Places, activities: &[&Arc<Activity>]) -> Vec<Place> {
@@ -204,38 +265,59 @@ mod tests {
 
     fn makes_a_request(activity: &Arc<Activity>) {
         let mut exchange = Exchange::begin(activity);
-        exchange.is_theirs();
+        exchange.has_answer_to_send();
     }
 
     #[tokio::test]
-    async fn who_never_made_a_request_leaves_first_and_who_is_being_answered_stays() {
+    async fn who_never_made_a_request_is_evicted_first_and_who_is_being_answered_stays() {
         let places = Places::new(5);
-        let [answered, sender, silent, other, another] = [(); 5].map(|()| Activity::new());
+        let [answered, sender, silent, other, another] = connections();
         let exchange = Exchange::begin(&answered);
         let held = all_take(&places, &[&answered, &sender, &silent, &other, &another]).await;
         makes_a_request(&sender);
-        for leaving in [&silent, &sender, &other, &another] {
-            places.make_room();
-            leaves(leaving).await;
+        for evicted in [&silent, &other, &another, &sender] {
+            is_evicted(&places, evicted).await;
         }
-        places.make_room();
-        assert_eq!(places.0.taken.lock().known.len(), 1, "nobody else can leave");
+        assert_eq!(places.make_room(), None);
+        assert_eq!(places.0.taken.lock().standings.len(), 1, "nobody else can be evicted");
         drop(exchange);
-        places.make_room();
-        leaves(&answered).await;
+        is_evicted(&places, &answered).await;
         drop(held);
-        assert_eq!((places.0.free.available_permits(), places.0.taken.lock().known.len()), (5, 0));
+        assert_eq!((places.0.free.available_permits(), places.0.taken.lock().standings.len()), (5, 0));
+        assert_eq!(places.evicted().load(Ordering::Relaxed), 5);
     }
 
     #[tokio::test]
-    async fn newcomers_keep_half_of_the_places_to_make_their_first_request() {
-        let places = Places::new(4);
-        let [first, second, third, newcomer] = [(); 4].map(|()| Activity::new());
-        let senders = [&first, &second, &third];
-        let mut held = all_take(&places, &senders).await;
-        senders.into_iter().for_each(makes_a_request);
-        held.extend(all_take(&places, &[&newcomer]).await);
-        places.make_room();
-        leaves(&first).await;
+    async fn new_connections_keep_a_share_of_the_places_and_senders_the_others() {
+        let places = Places::new(16);
+        let activities: [_; 16] = connections();
+        let held = all_take(&places, &activities.iter().collect::<Vec<_>>()).await;
+        activities[..13].iter().for_each(makes_a_request);
+        // Three are silent, and two places are for them.
+        for evicted in [&activities[13], &activities[0], &activities[1]] {
+            is_evicted(&places, evicted).await;
+        }
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_has_a_moment_for_its_first_request() {
+        let places = Places::new(1);
+        let new = Activity::new();
+        let held = all_take(&places, &[&new]).await;
+        assert!(places.make_room().is_some_and(|again| again <= FIRST_REQUEST));
+        assert_eq!(places.evicted().load(Ordering::Relaxed), 0);
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_is_evicted_while_one_is_leaving() {
+        let places = Places::new(2);
+        let [first, second] = connections();
+        let held = all_take(&places, &[&first, &second]).await;
+        [&first, &second].into_iter().for_each(makes_a_request);
+        (0..3).for_each(|_| assert_eq!(places.make_room(), None));
+        assert_eq!(places.evicted().load(Ordering::Relaxed), 1);
+        drop(held);
     }
 }

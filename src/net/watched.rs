@@ -104,7 +104,7 @@ impl Received {
 
     fn end(&mut self) {
         if let Some(partial) = self.partial.take() {
-            partial.is_whole();
+            partial.is_complete();
         }
         self.late = None;
     }
@@ -155,7 +155,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn new(inner: Body, mut exchange: Exchange) -> Self {
-        exchange.is_theirs();
+        exchange.has_answer_to_send();
         Self { inner, exchange }
     }
 }
@@ -171,8 +171,8 @@ impl http_body::Body for Answer {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match polled {
-            Poll::Pending => this.exchange.is_ours(),
-            Poll::Ready(_) => this.exchange.is_theirs(),
+            Poll::Pending => this.exchange.waits_for_answer(),
+            Poll::Ready(_) => this.exchange.has_answer_to_send(),
         }
         polled
     }

@@ -1,5 +1,5 @@
-//! Many who connect and say nothing, and few places: senders are served all the same, and the process has files left for
-//! itself.
+//! Many who connect and say nothing, begin something and do not end it, or take no answer; and few places. Senders are served
+//! all the same, and the process has files left for itself.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -32,6 +32,16 @@ const PLACES: usize = FILES - 128;
 const EXPORT: &str = "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
                       Content-Length: 2\r\n\r\n{}";
 
+/// What a client sends, and then no more. HTTP/2 stands for itself: at an address of HTTP/1 it is a bad request.
+const SENT: [&str; 6] = [
+    "",
+    "POST /v1/metrics HTTP/1.1\r\nHost:",
+    "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\nGET /metrics HTTP/1.1\r\nHost: test\r\n\r\n",
+    "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{",
+];
+
 /// The address that a client of this number comes from.
 type Origin = fn(usize) -> Ipv4Addr;
 
@@ -49,10 +59,11 @@ struct Knocking {
 }
 
 impl Knocking {
-    fn at(doors: &[SocketAddr], origin: Origin) -> Self {
+    fn at(doors: &[SocketAddr], origin: Origin, sent: &'static [&'static str]) -> Self {
         let (connected, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let at_once = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
         let mut clients = JoinSet::new();
+        let doors_in_all = doors.len();
         for number in 0..SILENT {
             let door = doors[number % doors.len()];
             let (connected, open) = (Arc::clone(&connected), Arc::clone(&open));
@@ -61,6 +72,8 @@ impl Knocking {
                 let turn = at_once.acquire_owned().await.unwrap();
                 let mut stream = connect(origin(number), door).await;
                 drop(turn);
+                // The server may close first.
+                let _ = stream.write_all(sent[number / doors_in_all % sent.len()].as_bytes()).await;
                 open.fetch_add(1, Ordering::Relaxed);
                 connected.fetch_add(1, Ordering::Relaxed);
                 // It ends, or is reset.
@@ -103,15 +116,25 @@ async fn call(client: &mut h2::client::SendRequest<Bytes>) {
     assert_eq!(trailers["grpc-status"], "0");
 }
 
-async fn is_healthy(exposition: SocketAddr) {
+/// The answer to a request over a new connection.
+async fn get(exposition: SocketAddr, path: &str) -> String {
     let mut stream = connect(Ipv4Addr::LOCALHOST, exposition).await;
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer
 }
 
-async fn senders_are_served(program: &Program, origin: Origin) {
+/// What the program counted of connections that it closed to make room.
+async fn evicted(exposition: SocketAddr) -> usize {
+    let page = get(exposition, "/metrics").await;
+    let count = |line: &str| line.strip_prefix("pushpull_collector_evicted_connections_total ")?.parse().ok();
+    page.lines().find_map(count).unwrap()
+}
+
+async fn senders_are_served(program: &Program, origin: Origin, sent: &'static [&'static str]) {
     let address = |listener| program.address(listener).parse::<SocketAddr>().unwrap();
     let (grpc, http, exposition) = (address("otlp_grpc"), address("otlp_http"), address("exposition"));
     let mut kept = connect(Ipv4Addr::LOCALHOST, http).await;
@@ -120,13 +143,13 @@ async fn senders_are_served(program: &Program, origin: Origin) {
     let connection = tokio::spawn(connection);
     export(&mut kept).await;
     call(&mut client).await;
-    let knocking = Knocking::at(&[grpc, http, exposition], origin);
+    let knocking = Knocking::at(&[grpc, http, exposition], origin, sent);
     let mut rounds = 0;
     while !knocking.all_have_knocked() || rounds < 20 {
         export(&mut kept).await;
         call(&mut client).await;
         export(&mut connect(Ipv4Addr::LOCALHOST, http).await).await;
-        is_healthy(exposition).await;
+        get(exposition, "/healthz").await;
         rounds += 1;
     }
     let few = async {
@@ -135,15 +158,17 @@ async fn senders_are_served(program: &Program, origin: Origin) {
         }
     };
     timeout(DEADLINE, few).await.unwrap();
+    let evicted = evicted(exposition).await;
+    assert!(evicted > PLACES, "{evicted}");
     drop(knocking.clients);
     connection.abort();
 }
 
-fn senders_are_served_while_silent_clients_knock(origin: Origin) {
+fn senders_are_served_while_clients_knock(origin: Origin, sent: &'static [&'static str]) {
     let files = OpenFiles::raise();
     assert!(files.limit > SILENT as u64 + 500, "these tests need more open files: {files:?}");
     let program = Launch::collect_under(&format!("ulimit -n {FILES}")).start();
-    Runtime::new().unwrap().block_on(senders_are_served(&program, origin));
+    Runtime::new().unwrap().block_on(senders_are_served(&program, origin, sent));
     let said = program.stderr();
     let lines: Vec<_> = said.lines().filter(|line| line.contains("all places for connections")).collect();
     assert_eq!(lines.len(), 1, "{said}");
@@ -153,16 +178,22 @@ fn senders_are_served_while_silent_clients_knock(origin: Origin) {
 
 #[test]
 fn senders_are_served_while_silent_clients_knock_from_one_address() {
-    senders_are_served_while_silent_clients_knock(|_| Ipv4Addr::LOCALHOST);
+    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &SENT[..1]);
+}
+
+#[test]
+fn senders_are_served_while_clients_begin_what_they_do_not_end() {
+    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &SENT);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn senders_are_served_while_silent_clients_knock_from_many_addresses() {
-    senders_are_served_while_silent_clients_knock(|number| {
+    let origin = |number| {
         let number = u32::try_from(number).unwrap();
         Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number)
-    });
+    };
+    senders_are_served_while_clients_knock(origin, &SENT[..1]);
 }
 
 #[cfg(target_os = "linux")]
