@@ -41,3 +41,7 @@ mod soak;
 mod statsd;
 #[path = "graphite_delivery/totals.rs"]
 mod totals;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[path = "graphite_delivery/volumes.rs"]
+mod volumes;

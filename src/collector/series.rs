@@ -204,6 +204,7 @@ impl Table {
             let known = self.known(&keys, now);
             for (((metric, descriptor, point), key), known) in batch.into_iter().zip(keys).zip(known) {
                 let ends = metrics.receiver == Receiver::Statsd && point::no_recorded_value(point);
+                let made = plan.made.len();
                 let slot = match (known, descriptor) {
                     (Some(slot), _) => {
                         plan.leaving += usize::from(ends);
@@ -219,11 +220,16 @@ impl Table {
                     }),
                     (None, Err(reason)) => Err(*reason),
                 };
+                let delta = point::is_delta(metric);
+                let attributes = metrics.attributes(point.attributes);
+                let slot = slot.and_then(|slot| {
+                    self.plan_state(slot, point, delta, attributes, &mut plan)
+                        .inspect_err(|_| self.unmake(&mut plan, made))
+                        .map(|()| slot)
+                });
                 match slot {
                     Ok(slot) => {
-                        let delta = point::is_delta(metric);
                         plan.line_bytes += self.most_bytes(slot, point, delta);
-                        plan.state_bytes += self.most_state(slot, point, delta);
                         plan.slots.push(Some(slot));
                     }
                     Err(reason) => {
@@ -239,6 +245,7 @@ impl Table {
         plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
         // Of a series that comes again and again in a request, only its last total is kept.
         plan.state_bytes = plan.state_bytes.min(stream::MAX_LINES);
+        plan.new_state_bytes = plan.new_state_bytes.min(plan.state_bytes);
         plan
     }
 
@@ -283,8 +290,13 @@ impl Table {
     }
 
     /// Forgets the streams that were made for `plan`: its points are not taken.
-    pub fn abandon(&mut self, plan: Plan) {
-        for key in plan.made {
+    pub fn abandon(&mut self, mut plan: Plan) {
+        self.unmake(&mut plan, 0);
+    }
+
+    /// Forgets all but the first `kept` of those streams.
+    fn unmake(&mut self, plan: &mut Plan, kept: usize) {
+        for key in plan.made.split_off(kept) {
             if let Some(slot) = self.index.remove(&key) {
                 forget(&self.streams.remove(slot), &mut self.paths);
                 self.shares.remove(plan.receiver);

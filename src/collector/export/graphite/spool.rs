@@ -16,7 +16,9 @@ mod log;
 mod reader;
 mod record;
 mod segment;
+mod sizes;
 mod state;
+mod totals;
 mod window;
 
 #[cfg(test)]
@@ -38,10 +40,12 @@ use self::{
     log::Log,
     record::Head,
     segment::Segment,
+    totals::Totals,
     window::Window,
 };
 pub use self::{
     reader::Reader,
+    sizes::GROWTH,
     state::{Entries, Values, identity},
 };
 use super::{Lines, PLACE};
@@ -59,6 +63,9 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const LARGEST_SEGMENT: u64 = 8 * 1024 * 1024;
 const SMALLEST_SEGMENT: u64 = 64 * 1024;
 const SEGMENTS: u64 = 16;
+/// What is kept of series may take this share of the spool, or of its volume where that is smaller; it is on the disk
+/// twice while it is written anew, and the lines need room beside it.
+const SHARE_OF_TOTALS: u64 = 4;
 
 /// A spool could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -143,9 +150,11 @@ impl Spool {
         // After a power cut, carbon may have more than the disk.
         let end = last.max(noted.written);
         let window = Window::new(replay, noted.start.clamp(first, end), noted.written.clamp(first, end));
-        let segment = (settings.limit as u64 / SEGMENTS).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
-        let mut log =
-            Log::new(settings.folder.clone(), segments, end, segment, settings.limit as u64, window);
+        let limit = settings.limit as u64;
+        let room = folder.volume().map_or(limit, |volume| volume.min(limit));
+        let segment = (room / SEGMENTS).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        let totals = Totals::open(&settings.folder, room / SHARE_OF_TOTALS).map_err(failed)?;
+        let mut log = Log::new(settings.folder.clone(), segments, end, segment, limit, window, totals);
         log.find_oldest();
         log.covered = match state::covered(&settings.folder) {
             // Counted when it is loaded; a new one begins with what the segments hold.
@@ -194,6 +203,12 @@ impl Spool {
         let (folder, segments) = self.log.lock().places();
         let loaded = state::load(&folder, &segments);
         let (values, damaged) = loaded.map_err(|source| OpenError::Folder { folder, source })?;
+        let mut log = self.log.lock();
+        log.totals.load(&values);
+        if let Err(error) = log.make_totals_room(0, Instant::now()) {
+            tracing::warn!(%error, "the disk has no room to write the totals in the spool anew");
+        }
+        drop(log);
         if damaged > 0 {
             self.stats.add(Event::Damaged, PLACE, Signal::Metrics, "state", damaged);
             tracing::warn!(parts = damaged, "parts of the state in the spool cannot be read, and are lost");
@@ -201,12 +216,31 @@ impl Spool {
         Ok(values)
     }
 
-    /// Room for one batch of at most that many bytes of lines and state, or `None` where there is none: the spool or the
-    /// disk is full. There is one reservation at a time.
+    /// Room for one batch, or `None` where there is none: the spool or the disk is full. There is one reservation at
+    /// a time.
     #[must_use]
-    pub fn reserve(self: &Arc<Self>, lines: usize) -> Option<Room> {
-        let reserved = self.log.lock().reserve(lines as u64, Instant::now());
+    pub fn reserve(self: &Arc<Self>, need: Need) -> Option<Room> {
+        let Need { lines, state, new_state } = need;
+        let reserved = self.log.lock().reserve((lines + state) as u64, new_state as u64, Instant::now());
         reserved.then(|| Room { spool: Arc::clone(self) })
+    }
+
+    /// How many bytes of state of further series may be kept.
+    #[must_use]
+    pub fn state_room(&self) -> usize {
+        usize::try_from(self.log.lock().totals.room()).unwrap_or(usize::MAX)
+    }
+
+    /// How many bytes of these entries are of series that nothing is kept of yet.
+    #[must_use]
+    pub fn new_state(&self, entries: &Entries) -> usize {
+        if entries.is_empty() { 0 } else { self.log.lock().totals.added(entries) }
+    }
+
+    /// These entries without those of series that nothing is kept of yet, and how many those are.
+    #[must_use]
+    pub fn known_state(&self, entries: &Entries) -> (Entries, u64) {
+        self.log.lock().totals.known(entries)
     }
 
     /// What it holds.
@@ -262,14 +296,32 @@ impl Spool {
 
     /// Lets segments go that only their state still holds.
     fn take_over_state(&self, folder: &Folder) {
-        let Some(segments) = self.log.lock().held_by_state() else { return };
-        match state::take_over(folder.path(), &segments) {
+        let segments = {
+            let mut log = self.log.lock();
+            let Some(segments) = log.held_by_state() else { return };
+            // What would be reserved meanwhile would be for the snapshot that is written now.
+            log.totals.is_writing = true;
+            segments
+        };
+        let taken_over = state::take_over(folder.path(), &segments);
+        let mut log = self.log.lock();
+        log.totals.written(taken_over.as_ref().ok().copied());
+        match taken_over {
             Ok(covered) => {
-                let mut log = self.log.lock();
                 log.covered = covered;
-                log.forget(Instant::now());
+                let now = Instant::now();
+                // First of all, before another process takes the room; then with that of the segments which go.
+                let reserved = log.make_totals_room(0, now);
+                log.forget(now);
+                if reserved.is_err() {
+                    // What is new is refused until it succeeds.
+                    let _ = log.make_totals_room(0, now);
+                }
             }
-            Err(error) => tracing::warn!(%error, "the state in the spool cannot be taken over now"),
+            Err(error) => {
+                drop(log);
+                tracing::warn!(%error, "the state in the spool cannot be taken over now");
+            }
         }
     }
 
@@ -312,6 +364,17 @@ fn left(folder: &Folder) -> io::Result<(Vec<Segment>, Option<u64>)> {
         }
     }
     Ok((segments, torn))
+}
+
+/// The most bytes that a batch needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Of its lines.
+    pub lines: usize,
+    /// Of the state with them.
+    pub state: usize,
+    /// Of that, what is of series that nothing is kept of yet.
+    pub new_state: usize,
 }
 
 /// Room in a spool for one batch; given back when dropped.

@@ -86,6 +86,12 @@ impl Folder {
         &self.path
     }
 
+    /// The bytes of the volume that the folder is on, where the system tells.
+    pub(super) fn volume(&self) -> Option<u64> {
+        let volume = rustix::fs::fstatvfs(&self.position).ok()?;
+        volume.f_blocks.checked_mul(volume.f_frsize).filter(|bytes| *bytes > 0)
+    }
+
     /// Where each segment begins that is there, oldest first.
     pub(super) fn segments(&self) -> io::Result<Vec<u64>> {
         let mut segments = Vec::new();

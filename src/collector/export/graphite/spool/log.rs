@@ -20,7 +20,8 @@ use super::{
     reader::Part,
     record::{self, HEADER, Head},
     segment::Segment,
-    state::{Place, SNAPSHOT},
+    state::Place,
+    totals::Totals,
     window::{LEAST, Window},
 };
 use crate::collector::export::graphite::Piece;
@@ -46,6 +47,7 @@ pub(super) struct Log {
     pub(super) window: Window,
     /// Up to where the entries of state are in a file of their own.
     pub(super) covered: u64,
+    pub(super) totals: Totals,
     /// When the first record was acknowledged that was never written to carbon, as far as it is known.
     pub(super) oldest: Option<u64>,
     fresh: Fresh,
@@ -65,6 +67,7 @@ impl Log {
         segment: u64,
         limit: u64,
         window: Window,
+        totals: Totals,
     ) -> Self {
         Self {
             folder,
@@ -78,6 +81,7 @@ impl Log {
             limit,
             window,
             covered: 0,
+            totals,
             oldest: None,
             fresh: Fresh::default(),
             reserved: false,
@@ -103,19 +107,24 @@ impl Log {
 
     /// Bytes on the disk.
     pub(super) fn on_disk(&self) -> u64 {
-        self.segments.iter().chain(&self.spare).map(|segment| segment.allocated).sum()
+        let segments = self.segments.iter().chain(&self.spare).map(|segment| segment.allocated);
+        segments.sum::<u64>() + self.totals.on_disk()
     }
 
     pub(super) const fn is_refusing(&self) -> bool {
         self.refusal.is_some()
     }
 
-    /// Room for one record with that many bytes of lines, on the disk; false where there is none.
-    pub(super) fn reserve(&mut self, lines: u64, now: Instant) -> bool {
+    /// Room for one record with that many bytes of lines and state, and for what `new_state` of it adds to the next
+    /// snapshot, on the disk; false where there is none.
+    pub(super) fn reserve(&mut self, bytes: u64, new_state: u64, now: Instant) -> bool {
         if self.reserved || self.closed {
             return false;
         }
-        let made = self.write_stuck().and_then(|()| self.make_room(lines + HEADER as u64, now));
+        let made = self
+            .write_stuck()
+            .and_then(|()| self.make_totals_room(new_state, now))
+            .and_then(|()| self.make_room(bytes + HEADER as u64, now));
         match made {
             Ok(()) => {
                 self.reserved = true;
@@ -136,6 +145,37 @@ impl Log {
 
     pub(super) const fn release(&mut self) {
         self.reserved = false;
+    }
+
+    /// Room for the next snapshot of the state, once `more` bytes come to it: without it the segments whose state is
+    /// not in a snapshot could never go.
+    pub(super) fn make_totals_room(&mut self, more: u64, now: Instant) -> io::Result<()> {
+        let wanted = match self.totals.wanted(more)? {
+            Some(wanted) => wanted,
+            None => return Ok(()),
+        };
+        let others = self.on_disk() - self.totals.reserved();
+        let ample = self.totals.ample(wanted);
+        if others + ample <= self.limit && self.totals.grow(ample).is_ok() {
+            return Ok(());
+        }
+        self.make_way(now, |log| {
+            let others = log.on_disk() - log.totals.reserved();
+            others + wanted <= log.limit && log.totals.grow(wanted).is_ok()
+        });
+        let others = self.on_disk() - self.totals.reserved();
+        let limit = self.limit;
+        let grown = if others + wanted <= limit {
+            self.totals.grow(wanted)
+        } else {
+            let waiting = self.waiting();
+            Err(io::Error::other(format!(
+                "{waiting} bytes wait for carbon, and {limit} (--spool-limit) are taken with the room that is kept for totals"
+            )))
+        };
+        // Where nothing waits, carbon will make no room either.
+        self.totals.is_out_of_room = grown.is_err() && self.waiting() == 0;
+        grown
     }
 
     fn make_room(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
@@ -236,6 +276,8 @@ impl Log {
         if self.waiting() == 0 {
             self.oldest = Some(head.received_unix_milli);
         }
+        let base = self.segments.back().map_or(0, |last| last.base);
+        self.totals.note(state, base);
         let appended = match self.segments.back_mut() {
             Some(last) => last.append([&header, state, &lines]),
             None => Err(io::ErrorKind::NotFound.into()),
@@ -368,8 +410,8 @@ impl Log {
         let held: Vec<Place> =
             self.segments.iter().take(sealed).take_while(|held| held.end() <= start).map(place).collect();
         let bytes: u64 = held.iter().map(|held| held.end - held.base).sum();
-        let state = std::fs::metadata(self.folder.join(SNAPSHOT)).map_or(0, |file| file.len());
-        (!held.is_empty() && (bytes >= state || self.is_refusing())).then_some(held)
+        let worth_it = bytes >= self.totals.snapshot() || self.is_refusing();
+        (!held.is_empty() && worth_it).then_some(held)
     }
 
     /// Finds out how long the oldest has been waiting that an earlier process left.

@@ -177,10 +177,12 @@ fn read(part: &Part, age: Option<Duration>) -> io::Result<(Piece, Option<u64>)> 
     }
 }
 
-/// Adds what `bytes` lack of the part's first `length` bytes.
+/// Adds what `bytes` lack of the part's first `length` bytes, as far as the file has them: where segments are missing, the
+/// part is as long as what they held, and that may be more than there is memory.
 fn read_up_to(length: u64, mut file: &File, part: &Part, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let more = length - bytes.len() as u64;
-    bytes.reserve_exact(usize::try_from(more).map_err(io::Error::other)?);
+    let there = file.metadata()?.len().saturating_sub(part.from - part.base);
+    let more = length.min(there).saturating_sub(bytes.len() as u64);
+    bytes.try_reserve_exact(usize::try_from(more).map_err(io::Error::other)?).map_err(io::Error::other)?;
     file.seek(SeekFrom::Start(part.from - part.base + bytes.len() as u64))?;
     file.take(more).read_to_end(bytes)?;
     Ok(())

@@ -84,17 +84,9 @@ impl Segment {
     /// Has that many bytes on the disk, so that writing to them cannot fail for want of room.
     pub(super) fn allocate(&mut self, to: u64) -> io::Result<()> {
         let Some(file) = self.file.as_ref().filter(|_| to > self.allocated) else { return Ok(()) };
-        let (at, length) = (self.allocated, to - self.allocated);
-        let allocated = match fallocate(file, FallocateFlags::empty(), at, length) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, at, length),
-            done => done.map_err(io::Error::from),
-        };
-        match allocated {
-            Ok(()) => self.allocated = to,
-            // What was reserved of it before it failed is given back; the failure is what matters.
-            Err(_) => drop(file.set_len(at)),
-        }
-        allocated
+        allocate(file, self.allocated, to)?;
+        self.allocated = to;
+        Ok(())
     }
 
     /// Appends a record. Where that fails, what was written of it is cut off or lies behind the end.
@@ -145,6 +137,20 @@ impl Segment {
             self.file = None;
         }
     }
+}
+
+/// Gives a file of `from` bytes `to` bytes on the disk, or leaves it as it is.
+pub(super) fn allocate(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let length = to - from;
+    let allocated = match fallocate(file, FallocateFlags::empty(), from, length) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, from, length),
+        done => done.map_err(io::Error::from),
+    };
+    if allocated.is_err() {
+        // What was reserved of it before it failed is given back; the failure is what matters.
+        drop(file.set_len(from));
+    }
+    allocated
 }
 
 /// Zeros where a write was broken off, so that nothing of it is taken for a torn record later.
