@@ -18,6 +18,10 @@ mod points;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+#[path = "graphite_delivery/deleted.rs"]
+mod deleted;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "graphite_delivery/disk.rs"]
 mod disk;
 #[cfg(test)]

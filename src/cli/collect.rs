@@ -49,12 +49,20 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
         let views = Views { collector: Some(collector.pipeline().clone()), ..Views::default() };
         let served = startup::serve_console(console, &page, &settings.console_page, views, terms, &pages)?;
         page.print(log);
-        signals.first().await;
+        let lost = tokio::select! {
+            () = signals.first() => false,
+            () = collector.lost() => true,
+        };
         let deadline = Instant::now() + settings.stop_within.mul_f64(STOP_SHARE);
         pages.cut();
         collector.stop(deadline).await;
         if let Some(served) = served {
             served.await?;
+        }
+        if lost {
+            return Err(
+                anyhow::anyhow!("another process has the folder of --spool: stop one of the two").into()
+            );
         }
         Ok::<_, Failure>(())
     })?;

@@ -215,6 +215,12 @@ impl Pipeline {
         self.inner.graphite.as_ref().and_then(Backlog::spooled)
     }
 
+    /// Why the spool refuses what comes, where it does.
+    #[must_use]
+    pub fn why_refused(&self) -> Option<String> {
+        self.inner.graphite.as_ref().and_then(Backlog::why_refused)
+    }
+
     /// Whether a sink has no room, as far as its last batch showed.
     #[must_use]
     pub fn is_full(&self) -> bool {

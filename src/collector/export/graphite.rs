@@ -141,6 +141,23 @@ impl Backlog {
         }
     }
 
+    /// Why what comes now would be refused, where a spool says so.
+    #[must_use]
+    pub fn why_refused(&self) -> Option<String> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Spool(spool) => spool.why_refused(),
+        }
+    }
+
+    /// Resolves when another process has the folder of the spool; never without one.
+    pub async fn lost(&self) {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            Self::Spool(spool) => spool.lost().await,
+        }
+    }
+
     /// What is held on disk; `None` without a spool.
     #[must_use]
     pub fn spooled(&self) -> Option<Held> {

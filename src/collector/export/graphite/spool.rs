@@ -12,7 +12,9 @@
 
 mod folder;
 mod fresh;
+mod keeper;
 mod log;
+mod presence;
 mod reader;
 mod record;
 mod segment;
@@ -34,6 +36,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     folder::{Folder, Position, segment_name},
@@ -107,6 +110,8 @@ pub struct Spool {
     released: Notify,
     /// Up to where damage and loss were counted.
     told: Mutex<u64>,
+    /// Another process has the folder.
+    lost: CancellationToken,
 }
 
 /// What a spool holds now, in bytes unless said otherwise.
@@ -176,6 +181,7 @@ impl Spool {
             arrived: Notify::new(),
             released: Notify::new(),
             told: Mutex::new(0),
+            lost: CancellationToken::new(),
         });
         let kept = Arc::downgrade(&spool);
         let keep = move || {
@@ -260,7 +266,18 @@ impl Spool {
     /// Whether what came last was refused.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.log.lock().is_refusing()
+        self.log.lock().why_refused().is_some()
+    }
+
+    /// Why nothing is acknowledged, where that is so.
+    #[must_use]
+    pub fn why_refused(&self) -> Option<String> {
+        self.log.lock().why_refused().map(str::to_owned)
+    }
+
+    /// Resolves when another process has taken the folder: nothing can be acknowledged any more.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
     }
 
     /// Resolves when everything in it was written to carbon, or there is no connection to write it to: then it is
@@ -280,63 +297,6 @@ impl Spool {
         let mut folder = self.folder.lock();
         self.log.lock().close();
         folder.take().iter().for_each(|folder| self.sync(folder));
-    }
-
-    /// Once a second: brings records to the disk, notes how far carbon was written to, and removes what is not
-    /// needed. False once the spool is closed.
-    fn keep(&self) -> bool {
-        let folder = self.folder.lock();
-        let Some(folder) = &*folder else { return false };
-        self.log.lock().forget(Instant::now());
-        self.take_over_state(folder);
-        self.log.lock().trim();
-        self.sync(folder);
-        true
-    }
-
-    /// Lets segments go that only their state still holds.
-    fn take_over_state(&self, folder: &Folder) {
-        let segments = {
-            let mut log = self.log.lock();
-            let Some(segments) = log.held_by_state() else { return };
-            // What would be reserved meanwhile would be for the snapshot that is written now.
-            log.totals.is_writing = true;
-            segments
-        };
-        let taken_over = state::take_over(folder.path(), &segments);
-        let mut log = self.log.lock();
-        log.totals.written(taken_over.as_ref().ok().copied());
-        match taken_over {
-            Ok(covered) => {
-                log.covered = covered;
-                let now = Instant::now();
-                // First of all, before another process takes the room; then with that of the segments which go.
-                let reserved = log.make_totals_room(0, now);
-                log.forget(now);
-                if reserved.is_err() {
-                    // What is new is refused until it succeeds.
-                    let _ = log.make_totals_room(0, now);
-                }
-            }
-            Err(error) => {
-                drop(log);
-                tracing::warn!(%error, "the state in the spool cannot be taken over now");
-            }
-        }
-    }
-
-    fn sync(&self, folder: &Folder) {
-        let (files, new_names, position) = self.log.lock().unsynced();
-        let synced = files.iter().try_for_each(|(file, ..)| file.sync_data());
-        let named = if new_names { folder.sync() } else { Ok(()) };
-        let noted = folder.note(position);
-        match synced.and(named).and(noted) {
-            Ok(()) => self.log.lock().is_synced(&files),
-            Err(error) => {
-                tracing::warn!(%error, "the spool cannot be brought to the disk now; a power cut would lose what came last");
-                self.log.lock().names_changed();
-            }
-        }
     }
 }
 
@@ -360,7 +320,8 @@ fn left(folder: &Folder) -> io::Result<(Vec<Segment>, Option<u64>)> {
         if data == 0 {
             std::fs::remove_file(path)?;
         } else {
-            segments.push(Segment::left(path, base, data, allocated));
+            let open = bases.len() - at <= log::OPEN_FILES;
+            segments.push(Segment::left(path, base, data, allocated, open)?);
         }
     }
     Ok((segments, torn))

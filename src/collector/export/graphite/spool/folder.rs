@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::OpenError;
+use super::{OpenError, presence};
 
 /// The ending of a segment's name; the number is that of the format.
 const ENDING: &str = ".spool1";
@@ -22,7 +22,7 @@ pub(super) struct Folder {
     path: PathBuf,
     position: File,
     /// Holds the lock until it is dropped.
-    _lock: File,
+    lock: File,
 }
 
 /// How far carbon has been written to, as it was noted last.
@@ -57,29 +57,61 @@ pub(super) fn remedy(folder: &Path, error: &io::Error) -> String {
     }
 }
 
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Locks the folder for this process, making it where it is not there.
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Folder { folder: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut lock = open(&folder.join(LOCK)).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // Its number is for the message only.
+            let _ = lock.read_to_string(&mut process);
+            return Err(OpenError::InUse { folder: folder.to_owned(), process: process.trim().to_owned() });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    noted.map_err(failed)?;
+    Ok(lock)
+}
+
 impl Folder {
     /// Takes the folder, making it where it is not there.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Folder { folder: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(failed)?;
-        let open = |name: &str| {
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(name))
-        };
-        let mut lock = open(LOCK).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut process = String::new();
-                // Its number is for the message only.
-                let _ = lock.read_to_string(&mut process);
-                return Err(OpenError::InUse { folder: path.to_owned(), process: process.trim().to_owned() });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        let lock = lock(path)?;
+        let position = open(&path.join(POSITION));
+        let position = position.map_err(|source| OpenError::Folder { folder: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), position, lock })
+    }
+
+    /// Whether its lock and its position are still the files under their names.
+    pub(super) fn stands(&self) -> bool {
+        self.is_locked() && presence::stands(&self.position, &self.path.join(POSITION))
+    }
+
+    fn is_locked(&self) -> bool {
+        presence::stands(&self.lock, &self.path.join(LOCK))
+    }
+
+    /// Takes the folder again where another process could take it by now.
+    ///
+    /// # Errors
+    /// Where one did, or the folder cannot be made.
+    pub(super) fn take_again(&mut self) -> Result<(), OpenError> {
+        if !self.is_locked() {
+            self.lock = lock(&self.path)?;
         }
-        let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        noted.map_err(failed)?;
-        let position = open(POSITION).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), position, _lock: lock })
+        if !self.stands() {
+            let failed = |source| OpenError::Folder { folder: self.path.clone(), source };
+            self.position = open(&self.path.join(POSITION)).map_err(failed)?;
+        }
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {

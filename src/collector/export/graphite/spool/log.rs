@@ -2,6 +2,8 @@
 //!
 //! It must not wait, and must not bring anything to the disk: that is the keeper's, once a second.
 
+mod names;
+
 use std::{
     collections::VecDeque,
     fs::File,
@@ -25,6 +27,9 @@ use super::{
     window::{LEAST, Window},
 };
 use crate::collector::export::graphite::Piece;
+
+/// So many segments keep their files open, to be read when their names have gone; the process has other files too.
+pub(super) const OPEN_FILES: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ pub(super) struct Log {
     /// A record that the disk did not take although it had room for it.
     stuck: Option<Vec<u8>>,
     refusal: Option<String>,
+    /// Why nothing is taken although there may be room.
+    suspended: Option<String>,
     /// Names came or went since the folder was synced.
     names_changed: bool,
 }
@@ -87,6 +94,7 @@ impl Log {
             reserved: false,
             stuck: None,
             refusal: None,
+            suspended: None,
             names_changed: false,
         }
     }
@@ -115,10 +123,15 @@ impl Log {
         self.refusal.is_some()
     }
 
+    /// Why nothing is taken, where nothing is.
+    pub(super) fn why_refused(&self) -> Option<&str> {
+        self.suspended.as_deref().or(self.refusal.as_deref())
+    }
+
     /// Room for one record with that many bytes of lines and state, and for what `new_state` of it adds to the next
     /// snapshot, on the disk; false where there is none.
     pub(super) fn reserve(&mut self, bytes: u64, new_state: u64, now: Instant) -> bool {
-        if self.reserved || self.closed {
+        if self.reserved || self.closed || self.suspended.is_some() {
             return false;
         }
         let made = self
@@ -350,7 +363,8 @@ impl Log {
         let from = self.window.cursor();
         let segment = self.segments.iter().find(|segment| segment.end() > from)?;
         let (base, end, path) = (segment.base, segment.end(), segment.path.clone());
-        Some(Part { path, base, from: from.max(base), end, written: self.window.written() })
+        let file = segment.file();
+        Some(Part { path, file, base, from: from.max(base), end, written: self.window.written() })
     }
 
     /// Carbon has taken everything up to `to`.
@@ -441,9 +455,10 @@ impl Log {
 
     pub(super) fn is_synced(&mut self, files: &[Unsynced]) {
         let open = self.open.then(|| self.segments.back().map(|last| last.base)).flatten();
+        let many = self.segments.len() > OPEN_FILES;
         for segment in &mut self.segments {
             if let Some((_, base, data)) = files.iter().find(|(_, base, _)| *base == segment.base) {
-                segment.is_synced(*data, open != Some(*base));
+                segment.is_synced(*data, many && open != Some(*base));
             }
         }
     }
@@ -454,7 +469,7 @@ impl Log {
 }
 
 fn place(segment: &Segment) -> Place {
-    Place { path: segment.path.clone(), base: segment.base, end: segment.end() }
+    Place { path: segment.path.clone(), file: segment.file(), base: segment.base, end: segment.end() }
 }
 
 /// A file, the base of its segment, and how many bytes of it are to be brought to the disk.

@@ -4,8 +4,9 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
+    io::{self, ErrorKind},
     ops::Range,
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -41,6 +42,8 @@ pub struct Reader {
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) path: PathBuf,
+    /// Where it is open.
+    pub(super) file: Option<Arc<File>>,
     pub(super) base: u64,
     pub(super) from: u64,
     /// The end of the segment's records.
@@ -149,7 +152,8 @@ impl Reader {
 /// # Errors
 /// Where the file cannot be opened now, but perhaps later.
 fn read(part: &Part, age: Option<Duration>) -> io::Result<(Piece, Option<u64>)> {
-    let file = match File::open(&part.path) {
+    let opened = part.file.clone().map_or_else(|| File::open(&part.path).map(Arc::new), Ok);
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Ok((skipped(part, part.end, &error), None));
@@ -179,12 +183,19 @@ fn read(part: &Part, age: Option<Duration>) -> io::Result<(Piece, Option<u64>)> 
 
 /// Adds what `bytes` lack of the part's first `length` bytes, as far as the file has them: where segments are missing, the
 /// part is as long as what they held, and that may be more than there is memory.
-fn read_up_to(length: u64, mut file: &File, part: &Part, bytes: &mut Vec<u8>) -> io::Result<()> {
+fn read_up_to(length: u64, file: &File, part: &Part, bytes: &mut Vec<u8>) -> io::Result<()> {
     let there = file.metadata()?.len().saturating_sub(part.from - part.base);
     let more = length.min(there).saturating_sub(bytes.len() as u64);
     bytes.try_reserve_exact(usize::try_from(more).map_err(io::Error::other)?).map_err(io::Error::other)?;
-    file.seek(SeekFrom::Start(part.from - part.base + bytes.len() as u64))?;
-    file.take(more).read_to_end(bytes)?;
+    let (mut filled, from) = (bytes.len(), part.from - part.base);
+    bytes.resize(filled + usize::try_from(more).map_err(io::Error::other)?, 0);
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], from + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
     Ok(())
 }
 

@@ -71,6 +71,11 @@ pub(super) fn header(
     Ok(header)
 }
 
+/// Whether a header is that of a record at `position`.
+pub(super) fn begins(header: &[u8; HEADER], position: u64) -> bool {
+    u64_at(header, 8) == position
+}
+
 /// Reads what `bytes`, which stand at `position` of the log, begin with.
 pub(super) fn read(bytes: &[u8], position: u64) -> Found<'_> {
     if bytes.len() < HEADER {

@@ -10,12 +10,16 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, ErrorKind, Read, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
-use super::record::{self, Found};
+use super::{
+    record::{self, Found},
+    segment,
+};
 
 /// The name of that file.
 pub(super) const SNAPSHOT: &str = "state";
@@ -101,6 +105,8 @@ pub type Values = HashMap<u128, Box<[u8]>>;
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
+    /// Where it is open.
+    pub(super) file: Option<Arc<File>>,
     pub(super) base: u64,
     pub(super) end: u64,
 }
@@ -205,21 +211,21 @@ fn write(path: &Path, position: u64, snapshot: Option<Snapshot>, newer: Values) 
     file.sync_all()
 }
 
-/// Adds the entries of a segment from `position` on; how many parts of it could not be read.
-fn read_segment(segment: &Place, position: u64, values: &mut Values) -> io::Result<u64> {
-    let bytes = match fs::read(&segment.path) {
-        Ok(bytes) => bytes,
+/// Adds the entries of a segment from `from` on; how many parts of it could not be read.
+fn read_segment(place: &Place, from: u64, values: &mut Values) -> io::Result<u64> {
+    let opened = place.file.clone().map_or_else(|| File::open(&place.path).map(Arc::new), Ok);
+    let bytes = match opened {
+        Ok(file) => segment::read(&file, place.end - place.base)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(1),
         Err(error) => return Err(error),
     };
-    let bytes = &bytes[..bytes.len().min(usize::try_from(segment.end - segment.base).unwrap_or(usize::MAX))];
     let (mut at, mut damaged) = (0, 0);
     loop {
-        let place = segment.base + at as u64;
-        match record::read(&bytes[at..], place) {
+        let position = place.base + at as u64;
+        match record::read(&bytes[at..], position) {
             Found::Record(record) => {
                 at += record.size;
-                if place >= position {
+                if position >= from {
                     let mut entries = record.state;
                     while let Some((hash, value)) = next(&mut entries)? {
                         values.insert(hash, value);
@@ -229,7 +235,7 @@ fn read_segment(segment: &Place, position: u64, values: &mut Values) -> io::Resu
             Found::Nothing => return Ok(damaged),
             Found::Longer(_) | Found::Damage => {
                 damaged += 1;
-                match record::next_after_damage(&bytes[at..], place) {
+                match record::next_after_damage(&bytes[at..], position) {
                     Some(further) => at += further,
                     None => return Ok(damaged),
                 }

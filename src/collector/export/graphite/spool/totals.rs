@@ -7,9 +7,11 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
+    presence::Named,
     segment,
     sizes::Sizes,
     state::{self, Entries, SNAPSHOT, UNFINISHED, Values},
@@ -26,6 +28,8 @@ pub(super) struct Totals {
     /// The most bytes of a snapshot; further series are refused.
     limit: u64,
     snapshot: u64,
+    /// The snapshot, open so that it can be read when its name has gone.
+    file: Option<Arc<File>>,
     reserved: u64,
     /// The next snapshot is being written into the room that was kept for it.
     pub(super) is_writing: bool,
@@ -41,6 +45,7 @@ impl Totals {
             sizes: Sizes::default(),
             limit,
             snapshot: 0,
+            file: None,
             reserved: 0,
             is_writing: false,
             is_out_of_room: false,
@@ -49,7 +54,15 @@ impl Totals {
         Ok(totals)
     }
 
-    fn measure(&mut self) {
+    /// The snapshot's file, where there is one.
+    pub(super) fn named(&self) -> Option<Named> {
+        let file = Arc::clone(self.file.as_ref()?);
+        Some(Named { path: self.folder.join(SNAPSHOT), file, data: self.snapshot, base: None })
+    }
+
+    /// Looks at what is in the folder.
+    pub(super) fn measure(&mut self) {
+        self.file = File::open(self.folder.join(SNAPSHOT)).ok().map(Arc::new);
         let length = |name: &str| fs::metadata(self.folder.join(name)).map_or(0, |file| file.len());
         (self.snapshot, self.reserved) = (length(SNAPSHOT), length(UNFINISHED));
     }
