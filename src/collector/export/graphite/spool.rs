@@ -321,7 +321,12 @@ fn left(folder: &Folder) -> io::Result<(Vec<Segment>, Option<u64>)> {
             std::fs::remove_file(path)?;
         } else {
             let open = bases.len() - at <= log::OPEN_FILES;
-            segments.push(Segment::left(path, base, data, allocated, open)?);
+            let mut segment = Segment::left(path, base, data, allocated, open)?;
+            if segment.named().is_some_and(|named| named.wrong().is_some()) {
+                // What was damaged before is found, and counted, where it is read.
+                segment.close();
+            }
+            segments.push(segment);
         }
     }
     Ok((segments, torn))

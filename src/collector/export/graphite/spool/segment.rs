@@ -16,7 +16,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::record::{self, Found, HEADER};
+use super::{
+    presence::Named,
+    record::{self, Found, HEADER},
+};
 
 /// So many zeros stand behind the last record, where there is room: in a file that is used again, something else would.
 const END: u64 = HEADER as u64;
@@ -85,6 +88,12 @@ impl Segment {
     /// The file, while it is open.
     pub(super) fn file(&self) -> Option<Arc<File>> {
         self.file.clone()
+    }
+
+    /// The file with its name, while it is open.
+    pub(super) fn named(&self) -> Option<Named> {
+        let (path, data, base) = (self.path.clone(), self.data, Some(self.base));
+        Some(Named { path, file: self.file()?, data, base })
     }
 
     /// Closes the file, with nothing more to write or to sync.

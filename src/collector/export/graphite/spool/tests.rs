@@ -239,8 +239,8 @@ fn a_segment_that_was_taken_away_is_skipped_and_counted() {
     let lines: Vec<String> = (0..40).map(|number| line(number, 5_000)).collect();
     let folder = filled(&lines);
     let places = places(folder.path(), &lines);
-    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
     fs::remove_file(&segments(folder.path())[1]).unwrap();
+    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
     let kept: Vec<_> = lines.iter().zip(&places).filter(|(_, (segment, _))| *segment != 1).collect();
     let kept: Vec<_> = kept.into_iter().map(|(line, _)| line.clone()).collect();
     assert_eq!(drain(&spool, &reader), kept);

@@ -3,15 +3,15 @@
 use std::fs::File;
 
 use super::Log;
-use crate::collector::export::graphite::spool::presence::{Named, stands};
+use crate::collector::export::graphite::spool::{
+    presence::{Named, stands},
+    segment::Segment,
+};
 
 impl Log {
     /// The files that hold what may still be needed.
     pub(in super::super) fn named(&self) -> Vec<Named> {
-        let segments = self.segments.iter().filter_map(|segment| {
-            let (path, data, base) = (segment.path.clone(), segment.data, Some(segment.base));
-            Some(Named { path, file: segment.file()?, data, base })
-        });
+        let segments = self.segments.iter().filter_map(Segment::named);
         segments.chain(self.totals.named()).collect()
     }
 
