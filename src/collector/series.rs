@@ -110,6 +110,8 @@ pub struct Table {
     named: Named,
     /// When totals began, where deltas are sent on as totals.
     starts: Option<Starts>,
+    /// When the first request was planned, with the clock at that time, and the time that passed since until the last.
+    planned: Option<(Instant, SystemTime, Duration)>,
 }
 
 impl Table {
@@ -140,6 +142,7 @@ impl Table {
             key: Vec::new(),
             named: Named::default(),
             starts: None,
+            planned: None,
         }
     }
 
@@ -184,7 +187,9 @@ impl Table {
     pub fn plan(&mut self, metrics: &Metrics<'_>, now: Instant, clock: SystemTime) -> Plan {
         let mut plan = Plan { receiver: metrics.receiver, ..Plan::default() };
         plan.slots.reserve_exact(metrics.len());
-        let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
+        let (first, ..) = *self.planned.get_or_insert((now, clock, Duration::ZERO));
+        self.planned.iter_mut().for_each(|(.., passed)| *passed = now.saturating_duration_since(first));
+        let times = self.written.then(|| Times::at(clock, self.steady(), self.graphite.max_age));
         let mut rivals = Rivals::default();
         let descriptor = |metric| self.descriptor(metrics, metric, &mut rivals, &mut plan);
         let descriptors: Vec<_> = metrics.metrics.iter().map(descriptor).collect();
@@ -247,6 +252,11 @@ impl Table {
         plan.state_bytes = plan.state_bytes.min(stream::MAX_LINES);
         plan.new_state_bytes = plan.new_state_bytes.min(plan.state_bytes);
         plan
+    }
+
+    /// The time of the last plan by a clock that nobody sets.
+    fn steady(&self) -> SystemTime {
+        self.planned.map_or(SystemTime::UNIX_EPOCH, |(_, clock, passed)| clock + passed)
     }
 
     /// The key of a point's stream, or why the point is refused.

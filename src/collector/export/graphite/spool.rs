@@ -10,6 +10,7 @@
 //! It must not drop what was acknowledged, except for what is older than `--spool-age`, and what the disk
 //! does not give back; both are counted.
 
+mod clock;
 mod folder;
 mod fresh;
 mod keeper;
@@ -31,7 +32,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -39,6 +40,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    clock::{Clock, Note},
     folder::{Folder, Position, segment_name},
     log::Log,
     record::Head,
@@ -106,6 +108,7 @@ pub struct Spool {
     limit: u64,
     log: Mutex<Log>,
     stats: Arc<Stats>,
+    clock: Clock,
     arrived: Notify,
     released: Notify,
     /// Up to where damage and loss were counted.
@@ -166,6 +169,14 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => 0,
             covered => covered.map_err(failed)?,
         };
+        let (clock, jump) = Clock::resume(folder.clocks(), Note::of_system(), Instant::now());
+        if let Some(seconds) = jump {
+            tracing::warn!(
+                seconds,
+                "the system's clock is off by more than a minute from the time that passed since the spool was used last: \
+                 it was set, or the system was off; nothing counts as older for it"
+            );
+        }
         let waiting = log.waiting();
         if waiting > 0 {
             tracing::info!(
@@ -178,6 +189,7 @@ impl Spool {
             limit: settings.limit as u64,
             log: Mutex::new(log),
             stats,
+            clock,
             arrived: Notify::new(),
             released: Notify::new(),
             told: Mutex::new(0),
@@ -254,7 +266,7 @@ impl Spool {
     pub fn held(&self) -> Held {
         let log = self.log.lock();
         let since = log.oldest.filter(|_| log.waiting() > 0);
-        let waiting_for = since.map_or(0, |since| unix_millis().saturating_sub(since));
+        let waiting_for = since.map_or(0, |since| self.clock.now().saturating_sub(since));
         Held {
             waiting: log.waiting(),
             waiting_for: Duration::from_millis(waiting_for),
@@ -356,7 +368,8 @@ impl Room {
         let points = u32::try_from(lines.points).unwrap_or(u32::MAX);
         let mut log = self.spool.log.lock();
         let position = log.end();
-        log.append(Head { position, received_unix_milli: unix_millis(), points }, state.bytes(), lines.text);
+        let received_unix_milli = self.spool.clock.now();
+        log.append(Head { position, received_unix_milli, points }, state.bytes(), lines.text);
         drop(log);
         self.spool.arrived.notify_one();
     }
@@ -366,9 +379,4 @@ impl Drop for Room {
     fn drop(&mut self) {
         self.spool.log.lock().release();
     }
-}
-
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

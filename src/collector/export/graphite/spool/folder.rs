@@ -9,12 +9,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{OpenError, presence};
+use super::{
+    OpenError,
+    clock::{NOTE, Note},
+    presence,
+};
 
 /// The ending of a segment's name; the number is that of the format.
 const ENDING: &str = ".spool1";
 const LOCK: &str = "lock";
 const POSITION: &str = "position";
+/// Bytes of the position in its file; what the clocks said stands behind it.
+const POSITION_BYTES: usize = 20;
 
 /// A folder that no other process uses.
 #[derive(Debug)]
@@ -143,7 +149,7 @@ impl Folder {
 
     /// The position that was noted last; `None` where there is none that is whole.
     pub(super) fn position(&self) -> Option<Position> {
-        let mut bytes = [0; 20];
+        let mut bytes = [0; POSITION_BYTES];
         self.position.read_exact_at(&mut bytes, 0).ok()?;
         let (numbers, checksum) = bytes.split_at(16);
         (crc32fast::hash(numbers).to_le_bytes() == checksum).then_some(())?;
@@ -152,13 +158,21 @@ impl Folder {
         Some(Position { start: number(start)?, written: number(written)? })
     }
 
-    /// Notes a position, in its place: that needs no room on the disk. One that is torn counts as none.
-    pub(super) fn note(&self, position: Position) -> io::Result<()> {
-        let mut bytes = [0; 20];
+    /// What the clocks said when a position was noted last, where an earlier process noted it.
+    pub(super) fn clocks(&self) -> Option<Note> {
+        let mut bytes = [0; NOTE];
+        self.position.read_exact_at(&mut bytes, POSITION_BYTES as u64).ok()?;
+        Note::decoded(&bytes)
+    }
+
+    /// Notes a position and the clocks, in their place: that needs no room on the disk. What is torn counts as none.
+    pub(super) fn note(&self, position: Position, clocks: Note) -> io::Result<()> {
+        let mut bytes = [0; POSITION_BYTES + NOTE];
         bytes[..8].copy_from_slice(&position.start.to_le_bytes());
         bytes[8..16].copy_from_slice(&position.written.to_le_bytes());
         let checksum = crc32fast::hash(&bytes[..16]);
-        bytes[16..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[16..POSITION_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        bytes[POSITION_BYTES..].copy_from_slice(&clocks.encoded());
         self.position.write_all_at(&bytes, 0)
     }
 }

@@ -83,7 +83,7 @@ impl Spool {
         let (files, new_names, position) = self.log.lock().unsynced();
         let synced = files.iter().try_for_each(|(file, ..)| file.sync_data());
         let named = if new_names { folder.sync() } else { Ok(()) };
-        let noted = folder.note(position);
+        let noted = folder.note(position, self.clock.note());
         match synced.and(named).and(noted) {
             Ok(()) => self.log.lock().is_synced(&files),
             Err(error) => {

@@ -8,7 +8,7 @@
 //! | 0..4 | length of what follows byte 8 |
 //! | 4..8 | CRC-32 of that |
 //! | 8..16 | position: the bytes of the log before this record |
-//! | 16..24 | when it was acknowledged, in milliseconds since 1970 |
+//! | 16..24 | when it was acknowledged, in milliseconds since 1970 by the spool's clock |
 //! | 24..28 | data points in it |
 //! | 28..32 | bytes of state entries, which stand before the lines |
 
