@@ -10,6 +10,7 @@ mod load;
 mod logs;
 mod mixin;
 mod names;
+mod reload;
 mod serve;
 mod signals;
 mod sockets;
@@ -22,6 +23,7 @@ use std::{
     fmt,
     io::{ErrorKind, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use crate::config::{self, Command, Outcome};
@@ -30,6 +32,8 @@ use crate::config::{self, Command, Outcome};
 const FAILED: u8 = 1;
 /// Exit code of a command that was asked for something it cannot do: a bad setting, a port that is taken.
 const BAD_SETTINGS: u8 = 2;
+/// How long the end waits for an output that takes no log lines.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// Runs the command that the arguments (the program's name first) and variables ask for.
 pub fn run(
@@ -54,6 +58,7 @@ pub fn run(
         Command::Load(load) => load::run(&load, settings.log),
         Command::Mixin(mixin) => mixin::run(&mixin),
     };
+    logs::flush(LAST_LINES);
     done.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
 }
 
@@ -84,7 +89,7 @@ impl Failure {
     }
 
     fn report(self) -> ExitCode {
-        let _ = writeln!(std::io::stderr(), "pushpull: {}", self.message());
+        logs::say(&format!("pushpull: {}\n", self.message()));
         ExitCode::from(self.code)
     }
 

@@ -147,6 +147,14 @@ impl Collector {
         &self.pipeline
     }
 
+    /// Resolves when it can take nothing any more: another process has its spool.
+    pub async fn lost(&self) {
+        match &self.graphite {
+            Some(backlog) => backlog.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Takes nothing more in, sends on what is queued, and ends at `deadline` at the latest; what could not
     /// be sent is counted as dropped and logged.
     pub async fn stop(mut self, deadline: Instant) {

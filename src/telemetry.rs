@@ -43,6 +43,7 @@ mod environment;
 mod exporters;
 mod link;
 mod log_format;
+mod log_lines;
 mod process;
 mod push;
 mod queue;
@@ -85,6 +86,7 @@ pub use self::{
     environment::{Environment, exporter_variable},
     link::Link,
     log_format::{LogFormat, WithIds},
+    log_lines::{Limit, LogLines, lines_not_written},
     reader::{CollectError, Reader},
     resource::resource,
 };

@@ -18,6 +18,10 @@ mod points;
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
+#[path = "graphite_delivery/deleted.rs"]
+mod deleted;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 #[path = "graphite_delivery/disk.rs"]
 mod disk;
 #[cfg(test)]
@@ -41,3 +45,7 @@ mod soak;
 mod statsd;
 #[path = "graphite_delivery/totals.rs"]
 mod totals;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[path = "graphite_delivery/volumes.rs"]
+mod volumes;

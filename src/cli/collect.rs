@@ -7,6 +7,7 @@ use tokio::runtime::Builder;
 use super::{
     Failure, logs,
     names::{self, Names},
+    reload::Reload,
     signals::Signals,
     sockets::{Binder, Taken},
     startup::{self, Page, Views},
@@ -35,6 +36,7 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     let token_file = settings.console_page.token_file.as_deref();
     page.add_console(console.as_ref().map(|(_, address)| *address), token_file)?;
     page.add_way_to_look();
+    let reload = Reload::of(settings, sockets.tls.as_ref(), page.token.as_ref());
     logs::install(log, None)?;
     open_files.log();
     let runtime = Builder::new_multi_thread()
@@ -43,18 +45,26 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(reload.at_hangup(), Some(settings.stop_within))?;
         let collector = Collector::start(&settings.collector, sockets).map_err(startup::failed)?;
         let pages = Stop::default();
         let views = Views { collector: Some(collector.pipeline().clone()), ..Views::default() };
         let served = startup::serve_console(console, &page, &settings.console_page, views, terms, &pages)?;
         page.print(log);
-        signals.first().await;
+        let lost = tokio::select! {
+            () = signals.first() => false,
+            () = collector.lost() => true,
+        };
         let deadline = Instant::now() + settings.stop_within.mul_f64(STOP_SHARE);
         pages.cut();
         collector.stop(deadline).await;
         if let Some(served) = served {
             served.await?;
+        }
+        if lost {
+            return Err(
+                anyhow::anyhow!("another process has the folder of --spool: stop one of the two").into()
+            );
         }
         Ok::<_, Failure>(())
     })?;

@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     Failure, logs,
     names::{self, Names},
-    signals::Signals,
+    signals::{Hangup, Signals},
 };
 use crate::{
     config::{Load, LogFormat},
@@ -29,7 +29,7 @@ pub(super) fn run(settings: &Load, log: LogFormat) -> Result<(), Failure> {
     logs::install(log, None)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(Hangup::Default, None)?;
         // Nobody reads the instruments here; the tally is what the lines are made of.
         let meter = SdkMeterProvider::default().meter("pushpull");
         let Load { authority, rps, probe } = settings;

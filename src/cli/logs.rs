@@ -1,19 +1,27 @@
 //! Where log lines go: to standard error, and with telemetry also to the OTLP endpoint.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::Targets,
+    filter::{FilterExt as _, Targets},
     layer::SubscriberExt as _,
-    util::{SubscriberInitExt as _, TryInitError},
+    util::SubscriberInitExt as _,
 };
 
+use super::Failure;
 use crate::{
     config,
-    telemetry::{LogFormat, Telemetry, WithIds},
+    telemetry::{LogFormat, LogLines, Telemetry, WithIds},
 };
+
+/// The lines of this process, once it logs.
+static LINES: OnceLock<LogLines> = OnceLock::new();
 
 /// The service's own spans; those of libraries would not say more of a request.
 const SPANS: &str = "pushpull::service";
@@ -35,19 +43,42 @@ const CARRIERS: [&str; 11] = [
 /// Installs the process's log subscriber; `telemetry` where there is one gets spans and log records too.
 ///
 /// # Errors
-/// Where there is a subscriber already.
-pub(super) fn install(format: config::LogFormat, telemetry: Option<&Telemetry>) -> Result<(), TryInitError> {
+/// Where there is a subscriber already, or no thread can be started.
+pub(super) fn install(format: config::LogFormat, telemetry: Option<&Telemetry>) -> Result<(), Failure> {
     let wanted = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let (terminal, warning) = terminal(format, wanted.as_deref());
+    let lines = LogLines::to(io::stderr())?;
+    let (terminal, warning) = terminal(format, wanted.as_deref(), &lines);
     let exported = telemetry.map(|telemetry| telemetry.layer(spans(), exported_events(wanted.as_deref())));
     tracing_subscriber::registry().with(terminal).with(exported).try_init()?;
+    let _ = LINES.set(lines);
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
     Ok(())
 }
 
-fn terminal(format: config::LogFormat, wanted: Option<&str>) -> (impl Layer<Registry>, Option<String>) {
+/// Waits until the lines so far are written, but no longer than that.
+pub(super) fn flush(within: Duration) {
+    if let Some(lines) = LINES.get() {
+        lines.flush(within);
+    }
+}
+
+/// Writes whole lines to standard error, behind the log's where there is one.
+pub(super) fn say(text: &str) {
+    // Where it is closed nobody wants to read.
+    let _ = match LINES.get() {
+        Some(lines) => lines.clone().write_all(text.as_bytes()),
+        None => io::stderr().write_all(text.as_bytes()),
+    };
+    flush(super::LAST_LINES);
+}
+
+fn terminal(
+    format: config::LogFormat,
+    wanted: Option<&str>,
+    lines: &LogLines,
+) -> (impl Layer<Registry>, Option<String>) {
     let parsed = EnvFilter::try_new(terminal_filter(wanted.unwrap_or("info")));
     let (filter, warning) = match parsed {
         Ok(filter) => (filter, None),
@@ -65,8 +96,8 @@ fn terminal(format: config::LogFormat, wanted: Option<&str>) -> (impl Layer<Regi
     let layer = tracing_subscriber::fmt::layer()
         .event_format(WithIds(format))
         .with_ansi(color)
-        .with_writer(io::stderr)
-        .with_filter(filter);
+        .with_writer(lines.clone())
+        .with_filter(filter.and(lines.limit()));
     (layer, warning)
 }
 

@@ -20,7 +20,7 @@ use url::Url;
 use super::{
     Failure, destinations, logs,
     names::{self, Names},
-    signals::Signals,
+    signals::{Hangup, Signals},
     sockets::{Addresses, Binder, Taken},
     startup::{self, Page, Views},
     trial::{self, Trial},
@@ -76,7 +76,7 @@ pub(super) fn run(
     let scope = trial::scope(&resource, settings.objective);
     let (signals, telemetry) = {
         let _entered = background.enter();
-        let signals = Signals::listen()?;
+        let signals = Signals::listen(Hangup::Stop, Some(settings.stop_within))?;
         (signals, Telemetry::start(&environment, resource, bound.destination())?)
     };
     logs::install(log, Some(&telemetry))?;

@@ -121,11 +121,12 @@ impl Page {
     /// Says that all is ready: the block, or one log line where log lines are for machines.
     pub(super) fn print(&self, log: LogFormat) {
         let Some(text) = (log == LogFormat::Text).then(|| self.text()) else { return self.log() };
+        if self.with_lines {
+            return super::logs::say(&text);
+        }
+        super::logs::flush(super::LAST_LINES);
         // A closed output is no reason to end: whoever closed it does not want to read.
-        let _ = match self.with_lines {
-            true => io::stderr().write_all(text.as_bytes()),
-            false => io::stdout().write_all(text.as_bytes()),
-        };
+        let _ = io::stdout().write_all(text.as_bytes());
     }
 
     /// Who else can reach what, where something listens on more than one address.

@@ -17,7 +17,10 @@ use super::batch::Signal;
 /// How far apart two log lines about refusals of one sink are.
 const REFUSALS_APART: Duration = Duration::from_secs(60);
 
-/// Whether a sink's peer can be reached; each change is logged once.
+/// So many changes of a sink are logged in that time.
+const MOST_CHANGES: u32 = 6;
+
+/// Whether a sink's peer can be reached; each change is logged once, unless there are many.
 #[derive(Clone, Debug)]
 pub struct State {
     sink: Arc<str>,
@@ -39,14 +42,45 @@ struct Condition {
     refusal_logged: BTreeMap<Signal, Instant>,
     /// When it was logged last that the peer is gone, and why.
     down_logged: Option<(Instant, String)>,
+    /// Whether it was logged last that the peer is gone.
+    is_logged_down: bool,
+    /// Since when changes are counted, how many were logged, and how many were not.
+    changes: (Instant, u32, u64),
+}
+
+impl Condition {
+    /// Whether a change is to be logged: then how many before it were not.
+    fn log_change(&mut self, now: Instant) -> Option<u64> {
+        let (since, logged, left_out) = self.changes;
+        if now.saturating_duration_since(since) >= REFUSALS_APART {
+            self.changes = (now, 1, 0);
+            return Some(left_out);
+        }
+        if logged < MOST_CHANGES {
+            self.changes.1 += 1;
+            return Some(0);
+        }
+        self.changes.2 += 1;
+        None
+    }
+}
+
+/// A number to be logged where it is one.
+fn some(number: u64) -> Option<u64> {
+    (number > 0).then_some(number)
 }
 
 impl State {
     /// The state of a sink of which nothing is known yet.
     #[must_use]
     pub fn new(sink: &str) -> Self {
-        let condition =
-            Condition { reached: Reached::NotYet, refusal_logged: BTreeMap::new(), down_logged: None };
+        let condition = Condition {
+            reached: Reached::NotYet,
+            refusal_logged: BTreeMap::new(),
+            down_logged: None,
+            is_logged_down: false,
+            changes: (Instant::now(), 0, 0),
+        };
         Self { sink: sink.into(), condition: Arc::new(Mutex::new(condition)) }
     }
 
@@ -77,10 +111,15 @@ impl State {
 
     /// The peer took a connection, or an export.
     pub fn up(&self, peer: &str) {
-        let before = std::mem::replace(&mut self.condition.lock().reached, Reached::Up);
-        if matches!(before, Reached::Down(_)) {
-            tracing::info!(sink = %self.sink, peer, "the sink is back");
+        let mut condition = self.condition.lock();
+        condition.reached = Reached::Up;
+        if !condition.is_logged_down {
+            return;
         }
+        let Some(left_out) = condition.log_change(Instant::now()) else { return };
+        condition.is_logged_down = false;
+        drop(condition);
+        tracing::info!(sink = %self.sink, peer, changes_left_out = some(left_out), "the sink is back");
     }
 
     /// The peer cannot be reached, or does not take now what it is sent: it is kept and sent again. Another reason than
@@ -88,17 +127,22 @@ impl State {
     pub fn down(&self, peer: &str, error: &dyn std::fmt::Display) {
         let error = error.to_string();
         let mut condition = self.condition.lock();
-        let before = std::mem::replace(&mut condition.reached, Reached::Down(error.clone()));
+        condition.reached = Reached::Down(error.clone());
         let now = Instant::now();
         let said = condition.down_logged.as_ref().is_some_and(|(logged, said)| {
             *said == error || now.saturating_duration_since(*logged) < REFUSALS_APART
         });
-        if said && matches!(before, Reached::Down(_)) {
+        if said && condition.is_logged_down {
             return;
         }
+        let Some(left_out) = condition.log_change(now) else { return };
+        condition.is_logged_down = true;
         condition.down_logged = Some((now, error.clone()));
         drop(condition);
-        tracing::warn!(sink = %self.sink, peer, %error, "the sink is gone: what is for it is queued and sent again");
+        tracing::warn!(
+            sink = %self.sink, peer, %error, changes_left_out = some(left_out),
+            "the sink is gone: what is for it is queued and sent again"
+        );
     }
 
     /// The peer refuses for good what it is sent of a signal, or a part of it: that is dropped and counted. One that

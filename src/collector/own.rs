@@ -21,6 +21,7 @@ use crate::{
     config::GraphiteLines,
     exposition::family::{Family, Kind, Labels, Number, Sample, Value},
     naming::graphite::{Names, Series, Shape},
+    telemetry::lines_not_written,
 };
 
 /// What they start with in Graphite, behind `--graphite-prefix`.
@@ -106,6 +107,17 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, exposed: Option<&
             "Series and targets of which a label has the values of several attributes",
             Kind::Gauge,
             exposed.map(|exposed| gauge(&[], exposed.joined)).into_iter().collect(),
+        ),
+        family(
+            "log_lines_dropped_total",
+            "Lines of the process's log that were not written, by reason",
+            Kind::Counter,
+            lines_not_written()
+                .map(|(reason, lines)| Sample {
+                    labels: Labels::new([("reason", reason)]),
+                    value: Value::Number(Number::Uint(lines)),
+                })
+                .into(),
         ),
         family("series_limit", "The most series in the table", Kind::Gauge, vec![gauge(&[], max_series)]),
     ]

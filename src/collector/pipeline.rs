@@ -4,6 +4,7 @@
 //! It must not wait: a sink without room refuses at once, and the sender keeps the batch.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -17,7 +18,7 @@ use super::{
     export::{
         graphite::{
             self, Backlog, Buffers, Lines, Room,
-            spool::{Entries, Held},
+            spool::{Entries, Held, Need},
         },
         otlp::{self, Export},
     },
@@ -129,7 +130,8 @@ impl Pipeline {
         let Some(backlog) = &self.inner.graphite else { return Ok(()) };
         // A backlog has one reservation at a time, which whoever holds the table may have.
         let _table = self.inner.table.lock();
-        let room = backlog.reserve(lines.text.len()).ok_or_else(|| no_room(graphite::PLACE))?;
+        let need = Need { lines: lines.text.len(), ..Need::default() };
+        let room = backlog.reserve(need).ok_or_else(|| no_room(graphite::PLACE))?;
         room.commit(lines.clone(), &Entries::default());
         Ok(())
     }
@@ -191,12 +193,14 @@ impl Pipeline {
         table.sweep(Instant::now());
         // What is full refuses more than these few bytes, and must go on saying so.
         let Some(backlog) = self.inner.graphite.as_ref().filter(|backlog| !backlog.is_full()) else { return };
-        table.forget_kept(|entries| match backlog.reserve(entries.len()) {
-            Some(room) => {
-                room.commit(Lines::default(), entries);
-                true
+        table.forget_kept(|entries| {
+            match backlog.reserve(Need { state: entries.len(), ..Need::default() }) {
+                Some(room) => {
+                    room.commit(Lines::default(), entries);
+                    true
+                }
+                None => false,
             }
-            None => false,
         });
     }
 
@@ -217,6 +221,12 @@ impl Pipeline {
         self.inner.graphite.as_ref().and_then(Backlog::spooled)
     }
 
+    /// Why the spool refuses what comes, where it does.
+    #[must_use]
+    pub fn why_refused(&self) -> Option<String> {
+        self.inner.graphite.as_ref().and_then(Backlog::why_refused)
+    }
+
     /// Whether a sink has no room, as far as its last batch showed.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -233,8 +243,10 @@ impl Pipeline {
         let inner = &*self.inner;
         // Planned, admitted and applied under one lock: what is admitted is what was planned.
         let mut table = inner.table.lock();
+        let (of_receiver, state) = self.kept_room(&mut table, state);
         let mut plan = table.plan(metrics, Instant::now(), SystemTime::now());
         plan.state_bytes += state.len();
+        plan.new_state_bytes += of_receiver;
         let (room, forwards) = match self.reserve(&plan, wire.len()) {
             Ok(reserved) => reserved,
             Err(refused) => {
@@ -247,7 +259,7 @@ impl Pipeline {
         };
         let lines = inner.graphite.is_some().then(|| inner.buffers.take(plan.line_bytes));
         let mut applied = table.apply(metrics, &mut plan, lines, SystemTime::now());
-        applied.state.append(state);
+        applied.state.append(&state);
         if let Some(room) = room.filter(|_| !applied.lines.is_empty() || !applied.state.is_empty()) {
             let lines = Lines {
                 text: inner.buffers.lend(std::mem::take(&mut applied.lines)),
@@ -275,12 +287,26 @@ impl Pipeline {
         Ok(self.partial(&plan))
     }
 
+    /// Says to the table how much may be kept of new series. Gives what of it `state` takes, without what does not fit:
+    /// of that nothing is kept.
+    fn kept_room<'a>(&self, table: &mut Table, state: &'a Entries) -> (usize, Cow<'a, Entries>) {
+        let Some(backlog) = &self.inner.graphite else { return (0, Cow::Borrowed(state)) };
+        let (room, new) = (backlog.state_room(), backlog.new_state(state));
+        table.set_kept_room(room.saturating_sub(new));
+        if new <= room {
+            return (new, Cow::Borrowed(state));
+        }
+        let (known, left_out) = backlog.known_state(state);
+        self.inner.stats.add(Event::Dropped, graphite::PLACE, Signal::Metrics, "spool_state", left_out);
+        (0, Cow::Owned(known))
+    }
+
     /// Room in every sink for what is planned.
     fn reserve(&self, plan: &Plan, wire: usize) -> Result<(Option<Room>, Reserved), Refused> {
-        let bytes = plan.line_bytes + plan.state_bytes;
+        let need = Need { lines: plan.line_bytes, state: plan.state_bytes, new_state: plan.new_state_bytes };
         let room = match &self.inner.graphite {
-            Some(backlog) if bytes > 0 => {
-                Some(backlog.reserve(bytes).ok_or_else(|| no_room(graphite::PLACE))?)
+            Some(backlog) if need.lines + need.state > 0 => {
+                Some(backlog.reserve(need).ok_or_else(|| no_room(graphite::PLACE))?)
             }
             _ => None,
         };

@@ -34,6 +34,10 @@ pub(super) fn shortened(text: &str) -> &str {
 pub(super) fn explain(reason: &str) -> &str {
     match reason {
         "max_series" => "the limit of --max-series is reached; raise it, or send fewer attribute values",
+        "spool_state" => {
+            "what the spool keeps of series, to go on from after a restart, has no room for further ones; raise \
+             --spool-limit where its volume is larger, or send fewer attribute values"
+        }
         "no_name" => "a metric needs a name",
         "no_data" => "a metric needs a gauge, sum, histogram or summary",
         "no_temporality" => "a sum or histogram needs aggregation_temporality CUMULATIVE or DELTA",

@@ -110,6 +110,8 @@ pub struct Table {
     named: Named,
     /// When totals began, where deltas are sent on as totals.
     starts: Option<Starts>,
+    /// When the first request was planned, with the clock at that time, and the time that passed since until the last.
+    planned: Option<(Instant, SystemTime, Duration)>,
 }
 
 impl Table {
@@ -140,6 +142,7 @@ impl Table {
             key: Vec::new(),
             named: Named::default(),
             starts: None,
+            planned: None,
         }
     }
 
@@ -184,7 +187,9 @@ impl Table {
     pub fn plan(&mut self, metrics: &Metrics<'_>, now: Instant, clock: SystemTime) -> Plan {
         let mut plan = Plan { receiver: metrics.receiver, ..Plan::default() };
         plan.slots.reserve_exact(metrics.len());
-        let times = self.written.then(|| Times::at(clock, self.graphite.max_age));
+        let (first, ..) = *self.planned.get_or_insert((now, clock, Duration::ZERO));
+        self.planned.iter_mut().for_each(|(.., passed)| *passed = now.saturating_duration_since(first));
+        let times = self.written.then(|| Times::at(clock, self.steady(), self.graphite.max_age));
         let mut rivals = Rivals::default();
         let descriptor = |metric| self.descriptor(metrics, metric, &mut rivals, &mut plan);
         let descriptors: Vec<_> = metrics.metrics.iter().map(descriptor).collect();
@@ -204,6 +209,7 @@ impl Table {
             let known = self.known(&keys, now);
             for (((metric, descriptor, point), key), known) in batch.into_iter().zip(keys).zip(known) {
                 let ends = metrics.receiver == Receiver::Statsd && point::no_recorded_value(point);
+                let made = plan.made.len();
                 let slot = match (known, descriptor) {
                     (Some(slot), _) => {
                         plan.leaving += usize::from(ends);
@@ -219,11 +225,16 @@ impl Table {
                     }),
                     (None, Err(reason)) => Err(*reason),
                 };
+                let delta = point::is_delta(metric);
+                let attributes = metrics.attributes(point.attributes);
+                let slot = slot.and_then(|slot| {
+                    self.plan_state(slot, point, delta, attributes, &mut plan)
+                        .inspect_err(|_| self.unmake(&mut plan, made))
+                        .map(|()| slot)
+                });
                 match slot {
                     Ok(slot) => {
-                        let delta = point::is_delta(metric);
                         plan.line_bytes += self.most_bytes(slot, point, delta);
-                        plan.state_bytes += self.most_state(slot, point, delta);
                         plan.slots.push(Some(slot));
                     }
                     Err(reason) => {
@@ -239,7 +250,13 @@ impl Table {
         plan.line_bytes = plan.line_bytes.min(stream::MAX_LINES);
         // Of a series that comes again and again in a request, only its last total is kept.
         plan.state_bytes = plan.state_bytes.min(stream::MAX_LINES);
+        plan.new_state_bytes = plan.new_state_bytes.min(plan.state_bytes);
         plan
+    }
+
+    /// The time of the last plan by a clock that nobody sets.
+    fn steady(&self) -> SystemTime {
+        self.planned.map_or(SystemTime::UNIX_EPOCH, |(_, clock, passed)| clock + passed)
     }
 
     /// The key of a point's stream, or why the point is refused.
@@ -283,8 +300,13 @@ impl Table {
     }
 
     /// Forgets the streams that were made for `plan`: its points are not taken.
-    pub fn abandon(&mut self, plan: Plan) {
-        for key in plan.made {
+    pub fn abandon(&mut self, mut plan: Plan) {
+        self.unmake(&mut plan, 0);
+    }
+
+    /// Forgets all but the first `kept` of those streams.
+    fn unmake(&mut self, plan: &mut Plan, kept: usize) {
+        for key in plan.made.split_off(kept) {
             if let Some(slot) = self.index.remove(&key) {
                 forget(&self.streams.remove(slot), &mut self.paths);
                 self.shares.remove(plan.receiver);

@@ -19,6 +19,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use parking_lot::RwLock;
 
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
@@ -34,9 +35,9 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
 ];
 
-/// What a console that listens beyond this machine asks for.
+/// What a console that listens beyond this machine asks for. All clones change with [`Token::replace`].
 #[derive(Clone)]
-pub struct Token(Arc<str>);
+pub struct Token(Arc<RwLock<Arc<str>>>);
 
 impl Token {
     /// The fewest characters of a token.
@@ -46,7 +47,13 @@ impl Token {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let long = text.chars().count() >= Self::SHORTEST;
-        (long && !text.contains(char::is_whitespace)).then(|| Self(text.into()))
+        (long && !text.contains(char::is_whitespace)).then(|| Self(Arc::new(RwLock::new(text.into()))))
+    }
+
+    /// Asks for what `new` asks for from now on.
+    pub fn replace(&self, new: &Self) {
+        let text = Arc::clone(&new.0.read());
+        *self.0.write() = text;
     }
 
     /// Whether the request gives it: as a Bearer token (RFC 6750) or as the password of any user (RFC 7617),
@@ -67,7 +74,8 @@ impl Token {
 
     /// Compared without a hint in its time of how much was right.
     fn is(&self, given: &[u8]) -> bool {
-        let token = self.0.as_bytes();
+        let token = Arc::clone(&self.0.read());
+        let token = token.as_bytes();
         let differences = token.iter().zip(given).fold(0, |differences, (a, b)| differences | (a ^ b));
         token.len() == given.len() && differences == 0
     }

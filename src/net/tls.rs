@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::RwLock;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
@@ -21,8 +22,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 /// How a listener speaks TLS, 1.2 or 1.3, with HTTP/2 or HTTP/1.1 as the client prefers. Cheap to clone.
+/// All clones change with [`Tls::replace`].
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub struct Tls(Arc<RwLock<TlsAcceptor>>);
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,7 +86,7 @@ impl Tls {
         match builder.and_then(|builder| builder.with_single_cert(chain, private)) {
             Ok(mut config) if errors.is_empty() => {
                 config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-                Ok(Self(TlsAcceptor::from(Arc::new(config))))
+                Ok(Self(Arc::new(RwLock::new(TlsAcceptor::from(Arc::new(config))))))
             }
             Ok(_) => Err(errors),
             Err(error) => {
@@ -100,7 +102,14 @@ impl Tls {
     /// # Errors
     /// Where it does not speak TLS, or has no certificate that is taken.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.0.accept(stream).await
+        let acceptor = self.0.read().clone();
+        acceptor.accept(stream).await
+    }
+
+    /// Speaks as `new` does from the next connection on.
+    pub fn replace(&self, new: Self) {
+        let acceptor = new.0.read().clone();
+        *self.0.write() = acceptor;
     }
 }
 

@@ -15,7 +15,7 @@ use pushpull::{
     collector::{
         export::graphite::{
             Lines,
-            spool::{Spool, Values},
+            spool::{Need, Spool, Values},
         },
         series::{STALE_AFTER, Table},
         stats::Event,
@@ -400,7 +400,14 @@ impl Keeping {
         let mut plan = self.table.plan(&metrics, now, SystemTime::now());
         let applied = self.table.apply(&metrics, &mut plan, Some(Vec::new()), SystemTime::now());
         assert!(applied.lines.len() <= plan.line_bytes && applied.state.len() <= plan.state_bytes);
-        let room = self.spool.reserve(plan.line_bytes + plan.state_bytes).unwrap();
+        let room = self
+            .spool
+            .reserve(Need {
+                lines: plan.line_bytes,
+                state: plan.state_bytes,
+                new_state: plan.new_state_bytes,
+            })
+            .unwrap();
         let lines = Lines { text: applied.lines.into(), points: applied.points };
         room.commit(lines.clone(), &applied.state);
         String::from_utf8(lines.text.into()).unwrap()
@@ -409,7 +416,10 @@ impl Keeping {
     fn sweep(&mut self, now: Instant) {
         self.table.sweep(now);
         self.table.forget_kept(|entries| {
-            self.spool.reserve(entries.len()).unwrap().commit(Lines::default(), entries);
+            self.spool
+                .reserve(Need { state: entries.len(), ..Need::default() })
+                .unwrap()
+                .commit(Lines::default(), entries);
             true
         });
     }

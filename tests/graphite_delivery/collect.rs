@@ -150,7 +150,7 @@ impl Collect {
     }
 
     /// Waits for its end.
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let status = eventually("the end of the process", || self.child.try_wait().unwrap());
         self.reader.take().unwrap().join().unwrap();
         status

@@ -1,18 +1,14 @@
 //! A disk, or a spool, without room: senders are told to try again, nothing that was acknowledged is lost, and it
 //! goes on by itself once there is room.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeSet, fs};
 
 use crate::{
     away::Away,
     carbon::Carbon,
     collect::{Collect, spooling, without_file_signal},
-    points::{Batch, eventually, lines_of},
+    points::{Batch, T, deltas, eventually, lines_of},
+    volumes::Volume,
 };
 
 const SERIES: usize = 200;
@@ -36,26 +32,14 @@ fn taken_at_last(collect: &Collect, number: u64) {
     });
 }
 
-/// A file system of its own in memory, seen by the process alone.
 #[test]
 fn a_full_disk_makes_senders_wait_and_is_used_again_once_there_is_room() {
-    let namespace = ["--user", "--map-root-user", "--mount"];
-    let folder = tempfile::tempdir().unwrap();
-    let mount = format!("mount -t tmpfs -o size=2m tmpfs {}", folder.path().display());
-    let tried = Command::new("unshare").args(namespace).args(["sh", "-c", &mount]).output().unwrap();
-    if !tried.status.success() {
-        // The other test of this file fills a disk without it.
-        println!("this system lets nobody mount: {}", String::from_utf8_lossy(&tried.stderr));
-        return;
-    }
-    let filler = folder.path().join("filler");
-    let filled = format!("{mount} && head -c 500000 /dev/zero >{}", filler.display());
-    let mut command = Command::new("unshare");
-    command.args(namespace).args(["sh", "-c"]).arg(format!("{filled} && exec \"$0\" \"$@\""));
-    command.arg(env!("CARGO_BIN_EXE_pushpull"));
+    // The other test of this file fills a disk without mounting one.
+    let Some(volume) = Volume::tmpfs(2) else { return };
+    let filler = format!("head -c 500000 /dev/zero >{}", volume.path().join("filler").display());
     let away = Away::new();
-    let flags = format!("{} --graphite-replay 1s", spooling(&folder.path().join("spool"), away.address()));
-    let collect = Collect::start_as(command, &flags);
+    let flags = format!("{} --graphite-replay 1s", spooling(&volume.path().join("spool"), away.address()));
+    let collect = Collect::start_as(volume.command(&filler), &flags);
 
     let refused = fill(&collect, 0);
     assert!(refused > 0);
@@ -70,8 +54,7 @@ fn a_full_disk_makes_senders_wait_and_is_used_again_once_there_is_room() {
     assert_eq!(of_senders(&collect.get("/metrics").1), of_senders(&before), "nothing of it is taken");
 
     // Another makes room on the disk.
-    let seen_by_it: PathBuf = Path::new("/proc").join(collect.id().to_string()).join("root");
-    fs::remove_file(seen_by_it.join(filler.strip_prefix("/").unwrap())).unwrap();
+    fs::remove_file(volume.seen_by(&collect, "filler")).unwrap();
     taken_at_last(&collect, refused);
     let (status, ready) = collect.get("/readyz");
     assert_eq!(status, 200, "{ready}");
@@ -85,6 +68,99 @@ fn a_full_disk_makes_senders_wait_and_is_used_again_once_there_is_room() {
     carbon.until(&lines_of([refused], SERIES));
     assert_eq!(collect.own("spool_damaged_total", ""), 0);
     assert_eq!(collect.own("dropped_total", ""), 0);
+}
+
+/// So many that what is kept of them is a good part of the disk.
+const MANY: usize = 20_000;
+
+/// Sends deltas until they are taken.
+fn deltas_taken_at_last(collect: &Collect, number: u64) {
+    eventually("there is room for totals again", || {
+        (collect.post(deltas(number, 0..MANY)) == Some(200)).then_some(())
+    });
+}
+
+/// The line of the first series at a second, with what all deltas of one make by then.
+fn total(number: u64, sum: u64) -> BTreeSet<String> {
+    [format!("jobs;k=path00000;service.name=shop {sum} {}", T + number)].into()
+}
+
+fn totals_make_way(volume: Option<Volume>) {
+    let Some(volume) = volume else { return };
+    let away = Away::new();
+    let spool = volume.path().join("spool");
+    // With the limit that it has by default, which is far above the volume.
+    let flags = format!("{} --graphite-replay 1s", spooling(&spool, away.address()));
+    let collect = Collect::start_as(volume.command("true"), &flags);
+    let mut taken = 0;
+    let refused = loop {
+        match collect.post(deltas(taken, 0..MANY)) {
+            Some(200) => taken += 1,
+            Some(503) => break taken,
+            other => panic!("{other:?}: {}", collect.log()),
+        }
+    };
+    assert!(taken > 1, "{}", collect.log());
+    let carbon = Carbon::on(away.listen());
+    // More than the volume holds, so that every segment goes, and the totals are written anew again and again.
+    for number in refused..refused + 12 {
+        deltas_taken_at_last(&collect, number);
+        carbon.until(&total(number, number + 1));
+    }
+    assert_eq!(collect.get("/readyz").0, 200, "{}", collect.log());
+    assert_eq!(collect.own("spool_damaged_total", ""), 0);
+    assert_eq!(collect.own("dropped_total", ""), 0);
+    let warnings = collect.log().lines().filter(|line| line.contains("WARN")).count();
+    assert!(warnings < 10, "{}", collect.log());
+}
+
+#[test]
+fn a_disk_that_totals_filled_recovers_in_memory() {
+    totals_make_way(Volume::tmpfs(12));
+}
+
+#[test]
+fn a_disk_that_totals_filled_recovers_on_ext4() {
+    totals_make_way(Volume::ext4(12));
+}
+
+/// Here the limit is what fills.
+#[test]
+fn series_whose_totals_would_not_fit_are_refused_and_the_others_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = Carbon::listen();
+    let flags =
+        format!("{} --spool-limit 1MiB --graphite-replay 1s", spooling(folder.path(), carbon.address()));
+    let collect = Collect::start(&flags);
+    let mut number = 0;
+    let mut send = |collect: &Collect, series: std::ops::Range<usize>| {
+        eventually("the totals are taken", || {
+            (collect.post(deltas(number, series.clone())) == Some(200)).then_some(())
+        });
+        number += 1;
+        number - 1
+    };
+    for first in (0..10_000).step_by(500) {
+        send(&collect, first..first + 500);
+    }
+    let refused = collect.own("refused_total", "spool_state");
+    assert!((1..10_000).contains(&refused), "{refused}: {}", collect.log());
+    assert!(collect.log().contains("spool_state"), "{}", collect.log());
+    // Those that it has go on, and so they do after a restart.
+    let last = send(&collect, 0..500);
+    carbon.until(&total(last, 2));
+    let refused = collect.own("refused_total", "spool_state");
+    let on_disk: u64 = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().map_or(0, |file| file.len()))
+        .sum();
+    assert!(on_disk <= 1024 * 1024 + 4096, "{on_disk}");
+    assert_eq!(collect.own("refused_total", "spool_state"), refused);
+    collect.kill();
+    let collect = Collect::start(&flags);
+    let last = send(&collect, 0..500);
+    carbon.until(&total(last, 3));
+    assert_eq!(collect.own("refused_total", "spool_state"), 0);
 }
 
 /// A limit on the size of its files stands in for the disk; it also stops a write half-way.
@@ -133,4 +209,35 @@ fn a_spool_never_takes_more_than_its_limit() {
     carbon.until(&lines_of(0..300, SERIES));
     assert!(collect.own("spool_bytes", "graphite") <= 1024 * 1024);
     assert_eq!(collect.own("spool_limit_bytes", "graphite"), 1024 * 1024);
+}
+
+/// A record of a spool, at a position of its log.
+fn record(position: u64, line: &str) -> Vec<u8> {
+    let mut counted = position.to_le_bytes().to_vec();
+    counted.extend(u64::MAX.to_le_bytes());
+    counted.extend(1_u32.to_le_bytes());
+    counted.extend(0_u32.to_le_bytes());
+    counted.extend(line.as_bytes());
+    let mut record = u32::try_from(counted.len()).unwrap().to_le_bytes().to_vec();
+    record.extend(crc32fast::hash(&counted).to_le_bytes());
+    record.extend(counted);
+    record
+}
+
+#[test]
+fn segments_that_are_missing_take_no_memory_however_much_they_held() {
+    const FAR: u64 = 1 << 50;
+    let folder = tempfile::tempdir().unwrap();
+    let lines = ["level;k=a 1 1700000000", "level;k=b 2 1700000000"];
+    for (position, line) in [0, FAR].into_iter().zip(lines) {
+        let file = folder.path().join(format!("{position:020}.spool1"));
+        fs::write(file, record(position, &format!("{line}\n"))).unwrap();
+    }
+    let carbon = Carbon::listen();
+    let collect = Collect::start(&spooling(folder.path(), carbon.address()));
+    carbon.until(&lines.map(str::to_owned).into());
+    eventually("the gap is counted", || (collect.own("spool_damaged_total", "damaged") == 1).then_some(()));
+    assert!(collect.log().contains("a part of the spool cannot be read"), "{}", collect.log());
+    collect.take(&Batch::new(1, 1));
+    carbon.until(&lines_of([1], 1));
 }

@@ -9,7 +9,7 @@ use pushpull::{
             State,
             graphite::{
                 Backlog, Lines, Outgoing, PLACE, connection,
-                spool::{Entries, Spool},
+                spool::{Entries, Need, Spool},
             },
         },
         queue::Queue,
@@ -49,7 +49,7 @@ fn on_disk(folder: &Path) -> (Backlog, Outgoing) {
 
 fn put(backlog: &Backlog, text: &str) {
     backlog
-        .reserve(text.len())
+        .reserve(Need { lines: text.len(), ..Need::default() })
         .unwrap()
         .commit(Lines { text: text.to_owned().into(), points: 1 }, &Entries::default());
 }

@@ -11,7 +11,8 @@ use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value},
     metrics::v1::{
-        Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric::Data, number_data_point,
+        AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+        metric::Data, number_data_point,
     },
     resource::v1::Resource,
 };
@@ -71,6 +72,22 @@ impl Batch {
         let (value, second) = (self.number, T + self.number);
         self.names().map(move |name| format!("level;k={name};service.name=shop {value} {second}"))
     }
+}
+
+/// The body of a request with deltas of one, for these series.
+pub(crate) fn deltas(number: u64, series: Range<usize>) -> Vec<u8> {
+    let point = |series: usize| NumberDataPoint {
+        attributes: vec![attribute("k", format!("path{series:05}"))],
+        time_unix_nano: (T + number) * 1_000_000_000,
+        value: Some(number_data_point::Value::AsInt(1)),
+        ..NumberDataPoint::default()
+    };
+    let sum = Sum {
+        data_points: series.map(point).collect(),
+        aggregation_temporality: AggregationTemporality::Delta as i32,
+        is_monotonic: true,
+    };
+    request(vec![Metric { name: "jobs".to_owned(), data: Some(Data::Sum(sum)), ..Metric::default() }])
 }
 
 /// The lines of the batches with these numbers.

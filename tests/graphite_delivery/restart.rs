@@ -123,3 +123,38 @@ fn a_torn_last_record_is_cut_off_and_counted() {
     let lines: Vec<_> = carbon.connections().concat();
     assert!(!lines.iter().any(|line| lines_of([2], 100).contains(line)), "a part of a batch was written");
 }
+
+/// Changes what the clock said when the program noted it last.
+fn set_noted_clock(spool: &std::path::Path, change: impl Fn(u64) -> u64) {
+    let file = spool.join("position");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let wall = u64::from_le_bytes(*bytes[28..].first_chunk().unwrap());
+    bytes[28..36].copy_from_slice(&change(wall).to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[20..44]);
+    bytes[44..48].copy_from_slice(&checksum.to_le_bytes());
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_clock_that_is_set_between_two_starts_drops_nothing() {
+    const HOURS: u64 = 5 * 3_600_000;
+    for (change, seconds) in
+        [(&(|wall| wall - HOURS) as &dyn Fn(u64) -> u64, "18000"), (&|wall| wall + HOURS, "-18000")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let away = Away::new();
+        let flags = format!("{} --spool-age 1h", spooling(folder.path(), away.address()));
+        let collect = Collect::start(&flags);
+        collect.take(&Batch::new(0, 10));
+        collect.stop();
+        set_noted_clock(folder.path(), change);
+        let collect = Collect::start(&flags);
+        collect.take(&Batch::new(1, 10));
+        Carbon::on(away.listen()).until(&lines_of(0..2, 10));
+        assert_eq!(collect.own("dropped_total", ""), 0);
+        let log = collect.log();
+        let named = log.lines().find(|line| line.contains("the system's clock is off")).unwrap();
+        // To the second or so.
+        assert!(named.contains(&seconds[..seconds.len() - 2]) || named.contains("1799"), "{named}");
+    }
+}

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 pub use self::buffers::Buffers;
 pub use self::replay::Outgoing;
-use self::spool::{Entries, Held, Spool};
+use self::spool::{Entries, Held, Need, Spool};
 use crate::{
     collector::queue::{Queue, Reservation},
     config::{GraphiteLines, GraphiteNames},
@@ -78,12 +78,39 @@ pub enum Room {
 }
 
 impl Backlog {
-    /// Room for that many bytes of lines and state, or `None` where there is none.
+    /// Room for that, or `None` where there is none.
     #[must_use]
-    pub fn reserve(&self, bytes: usize) -> Option<Room> {
+    pub fn reserve(&self, need: Need) -> Option<Room> {
         match self {
-            Self::Memory(queue) => queue.reserve(bytes).map(Room::Memory),
-            Self::Spool(spool) => spool.reserve(bytes).map(Room::Spool),
+            Self::Memory(queue) => queue.reserve(need.lines + need.state).map(Room::Memory),
+            Self::Spool(spool) => spool.reserve(need).map(Room::Spool),
+        }
+    }
+
+    /// How many bytes may be kept of further series beyond this process; without a spool nothing is.
+    #[must_use]
+    pub fn state_room(&self) -> usize {
+        match self {
+            Self::Memory(_) => usize::MAX,
+            Self::Spool(spool) => spool.state_room(),
+        }
+    }
+
+    /// How many bytes of these entries are of series that nothing is kept of yet.
+    #[must_use]
+    pub fn new_state(&self, entries: &Entries) -> usize {
+        match self {
+            Self::Memory(_) => 0,
+            Self::Spool(spool) => spool.new_state(entries),
+        }
+    }
+
+    /// These entries without those of series that nothing is kept of yet, and how many those are.
+    #[must_use]
+    pub fn known_state(&self, entries: &Entries) -> (Entries, u64) {
+        match self {
+            Self::Memory(_) => (entries.clone(), 0),
+            Self::Spool(spool) => spool.known_state(entries),
         }
     }
 
@@ -111,6 +138,23 @@ impl Backlog {
         match self {
             Self::Memory(queue) => queue.is_full(),
             Self::Spool(spool) => spool.is_full(),
+        }
+    }
+
+    /// Why what comes now would be refused, where a spool says so.
+    #[must_use]
+    pub fn why_refused(&self) -> Option<String> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Spool(spool) => spool.why_refused(),
+        }
+    }
+
+    /// Resolves when another process has the folder of the spool; never without one.
+    pub async fn lost(&self) {
+        match self {
+            Self::Memory(_) => std::future::pending().await,
+            Self::Spool(spool) => spool.lost().await,
         }
     }
 

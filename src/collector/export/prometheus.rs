@@ -55,6 +55,9 @@ fn ready(pipeline: &Pipeline, sinks: &[State]) -> Response {
         let state = sinks.iter().find(|state| state.sink() == name).map(State::describe).unwrap_or_default();
         body.push_str(&format!("{name}: {state}; {bytes} of {limit} bytes queued\n"));
     }
+    if let Some(why) = pipeline.why_refused() {
+        body.push_str(&format!("spool: refuses what comes: {why}\n"));
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, body).into_response()
 }

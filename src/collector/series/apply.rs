@@ -88,7 +88,7 @@ impl Table {
         let mut applying = Applying {
             now,
             horizon: u64::try_from((since + STALE_AFTER).as_nanos()).unwrap_or(u64::MAX),
-            times: Times::at(now, self.graphite.max_age),
+            times: Times::at(now, self.steady(), self.graphite.max_age),
             rendered: Rendered::new(self.names.style()),
             writes: lines.is_some(),
             applied: Applied {

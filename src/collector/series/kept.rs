@@ -7,9 +7,14 @@ use std::{
     time::Instant,
 };
 
-use super::{STALE_AFTER, Table, beginning::Written, identity::attribute_key, state::State};
+use super::{
+    Plan, STALE_AFTER, Table,
+    beginning::{self, Written},
+    identity::attribute_key,
+    state::State,
+};
 use crate::collector::{
-    export::graphite::spool::{Entries, Values},
+    export::graphite::spool::{Entries, GROWTH, Values},
     wire::{Attribute, Point},
 };
 
@@ -28,6 +33,8 @@ pub(super) struct Kept {
     loaded: Instant,
     /// What is not needed any more, and still in the spool.
     gone: HashSet<u128>,
+    /// The bytes that may be kept of series that nothing is kept of yet.
+    room: usize,
 }
 
 impl Kept {
@@ -41,7 +48,7 @@ impl Kept {
                 totals.insert(identity, value);
             }
         }
-        Self { totals, loaded: now, gone: HashSet::new() }
+        Self { totals, loaded: now, gone: HashSet::new(), room: usize::MAX }
     }
 
     /// The total that an earlier process kept of a stream.
@@ -115,6 +122,64 @@ impl Table {
         let total =
             delta.then(|| Entries::bytes_of(State::encoded_bytes(point, self.histogram_bounds.len())));
         total.unwrap_or_default() + if begins { BEGINNING_BYTES } else { 0 }
+    }
+
+    /// Of series that nothing is kept of yet, that many bytes may be.
+    pub fn set_kept_room(&mut self, bytes: usize) {
+        if let Some(kept) = &mut self.kept {
+            kept.room = bytes;
+        }
+    }
+
+    /// Plans what is kept of a point's series beyond this process.
+    ///
+    /// # Errors
+    /// The reason why a series is refused that is new, where there is no room to keep what it stands at.
+    pub(super) fn plan_state(
+        &mut self,
+        slot: usize,
+        point: &Point<'_>,
+        delta: bool,
+        attributes: &[Attribute<'_>],
+        plan: &mut Plan,
+    ) -> Result<(), &'static str> {
+        let Some(room) = self.kept.as_ref().map(|kept| kept.room) else { return Ok(()) };
+        let bytes = self.most_state(slot, point, delta);
+        let stream = &self.streams[slot];
+        let is_new = !stream.begun;
+        let mut new = match is_new {
+            true => bytes + 2 * GROWTH,
+            false if stream.may_begin(point, delta) => BEGINNING_BYTES + GROWTH,
+            false => 0,
+        };
+        if is_new && plan.new_state_bytes + new > room {
+            new = self.new_state(slot, point, delta, attributes);
+            if new > 0 && plan.new_state_bytes + new > room {
+                return Err("spool_state");
+            }
+        }
+        plan.state_bytes += bytes;
+        plan.new_state_bytes += new;
+        Ok(())
+    }
+
+    /// What a point adds to what is kept, less what an earlier process kept of its series.
+    fn new_state(
+        &mut self,
+        slot: usize,
+        point: &Point<'_>,
+        delta: bool,
+        attributes: &[Attribute<'_>],
+    ) -> usize {
+        let (Some(kept), Some(stream)) = (&self.kept, self.streams.get(slot)) else { return 0 };
+        let begins = stream.path.as_ref().is_some_and(|path| {
+            let second = beginning::zero_second(true, point.start, point.time, 0);
+            second.is_some_and(|second| !self.beginnings.knows(path.as_str(), second))
+        });
+        let is_kept = attribute_key(0, attributes, &mut self.key)
+            .is_ok_and(|()| kept.totals.contains_key(&stream.descriptor.series_identity(&self.key)));
+        let total = Entries::bytes_of(State::encoded_bytes(point, self.histogram_bounds.len())) + GROWTH;
+        (if delta && !is_kept { total } else { 0 }) + if begins { BEGINNING_BYTES + GROWTH } else { 0 }
     }
 
     /// A stream of delta points goes on from the total that an earlier process kept of it.

@@ -27,6 +27,8 @@ pub struct Plan {
     pub line_bytes: usize,
     /// At most so many bytes of what is kept of its series beside their lines.
     pub state_bytes: usize,
+    /// Of that, what is of series that nothing is kept of yet.
+    pub new_state_bytes: usize,
     /// At most so many bytes more than the request has, once its deltas are totals.
     pub total_bytes: usize,
     /// Points that are refused for good, by reason, each with the beginning of the name of one of the metrics.

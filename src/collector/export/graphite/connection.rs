@@ -30,6 +30,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(1);
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+/// By how many times a connection must outlast the pause before it to have lasted.
+const LASTED: u32 = 30;
+/// When a connection is certain to have lasted.
+const CERTAIN: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -47,8 +51,9 @@ pub async fn run(addresses: Vec<String>, outgoing: Outgoing, stats: Arc<Stats>, 
         };
         writer.outgoing.end();
         writer.state.down(address, &error);
-        // A connection that lasted ends the series of failures.
-        pause = if connected > SETTLED { FIRST_PAUSE } else { pause };
+        // A connection that lasted ends the series of failures. Each one begins with the whole window, so a carbon that
+        // ends them soon is asked ever more seldom.
+        pause = if connected > pause * LASTED { FIRST_PAUSE } else { pause };
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         writer.outgoing.expire().await;
@@ -84,14 +89,19 @@ impl Writer {
         // A peer that takes a connection only to end it is not back yet.
         let settled = tokio::time::sleep(SETTLED);
         tokio::pin!(settled);
+        // It is said again then, where the log had too much of it before.
+        let mut further = Some(CERTAIN);
         let mut lasted = false;
         loop {
             let piece = tokio::select! {
                 biased;
                 error = closed(&reading) => return error,
                 () = &mut settled, if !lasted => {
-                    lasted = true;
                     self.state.up(address);
+                    match further.take() {
+                        Some(further) => settled.as_mut().reset(Instant::now() + further),
+                        None => lasted = true,
+                    }
                     continue;
                 }
                 piece = self.outgoing.next() => piece,

@@ -10,13 +10,18 @@
 //! It must not drop what was acknowledged, except for what is older than `--spool-age`, and what the disk
 //! does not give back; both are counted.
 
+mod clock;
 mod folder;
 mod fresh;
+mod keeper;
 mod log;
+mod presence;
 mod reader;
 mod record;
 mod segment;
+mod sizes;
 mod state;
+mod totals;
 mod window;
 
 #[cfg(test)]
@@ -27,21 +32,25 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use self::{
+    clock::{Clock, Note},
     folder::{Folder, Position, segment_name},
     log::Log,
     record::Head,
     segment::Segment,
+    totals::Totals,
     window::Window,
 };
 pub use self::{
     reader::Reader,
+    sizes::GROWTH,
     state::{Entries, Values, identity},
 };
 use super::{Lines, PLACE};
@@ -59,6 +68,9 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 const LARGEST_SEGMENT: u64 = 8 * 1024 * 1024;
 const SMALLEST_SEGMENT: u64 = 64 * 1024;
 const SEGMENTS: u64 = 16;
+/// What is kept of series may take this share of the spool, or of its volume where that is smaller; it is on the disk
+/// twice while it is written anew, and the lines need room beside it.
+const SHARE_OF_TOTALS: u64 = 4;
 
 /// A spool could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +108,13 @@ pub struct Spool {
     limit: u64,
     log: Mutex<Log>,
     stats: Arc<Stats>,
+    clock: Clock,
     arrived: Notify,
     released: Notify,
     /// Up to where damage and loss were counted.
     told: Mutex<u64>,
+    /// Another process has the folder.
+    lost: CancellationToken,
 }
 
 /// What a spool holds now, in bytes unless said otherwise.
@@ -143,15 +158,25 @@ impl Spool {
         // After a power cut, carbon may have more than the disk.
         let end = last.max(noted.written);
         let window = Window::new(replay, noted.start.clamp(first, end), noted.written.clamp(first, end));
-        let segment = (settings.limit as u64 / SEGMENTS).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
-        let mut log =
-            Log::new(settings.folder.clone(), segments, end, segment, settings.limit as u64, window);
+        let limit = settings.limit as u64;
+        let room = folder.volume().map_or(limit, |volume| volume.min(limit));
+        let segment = (room / SEGMENTS).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        let totals = Totals::open(&settings.folder, room / SHARE_OF_TOTALS).map_err(failed)?;
+        let mut log = Log::new(settings.folder.clone(), segments, end, segment, limit, window, totals);
         log.find_oldest();
         log.covered = match state::covered(&settings.folder) {
             // Counted when it is loaded; a new one begins with what the segments hold.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => 0,
             covered => covered.map_err(failed)?,
         };
+        let (clock, jump) = Clock::resume(folder.clocks(), Note::of_system(), Instant::now());
+        if let Some(seconds) = jump {
+            tracing::warn!(
+                seconds,
+                "the system's clock is off by more than a minute from the time that passed since the spool was used last: \
+                 it was set, or the system was off; nothing counts as older for it"
+            );
+        }
         let waiting = log.waiting();
         if waiting > 0 {
             tracing::info!(
@@ -164,9 +189,11 @@ impl Spool {
             limit: settings.limit as u64,
             log: Mutex::new(log),
             stats,
+            clock,
             arrived: Notify::new(),
             released: Notify::new(),
             told: Mutex::new(0),
+            lost: CancellationToken::new(),
         });
         let kept = Arc::downgrade(&spool);
         let keep = move || {
@@ -194,6 +221,12 @@ impl Spool {
         let (folder, segments) = self.log.lock().places();
         let loaded = state::load(&folder, &segments);
         let (values, damaged) = loaded.map_err(|source| OpenError::Folder { folder, source })?;
+        let mut log = self.log.lock();
+        log.totals.load(&values);
+        if let Err(error) = log.make_totals_room(0, Instant::now()) {
+            tracing::warn!(%error, "the disk has no room to write the totals in the spool anew");
+        }
+        drop(log);
         if damaged > 0 {
             self.stats.add(Event::Damaged, PLACE, Signal::Metrics, "state", damaged);
             tracing::warn!(parts = damaged, "parts of the state in the spool cannot be read, and are lost");
@@ -201,12 +234,31 @@ impl Spool {
         Ok(values)
     }
 
-    /// Room for one batch of at most that many bytes of lines and state, or `None` where there is none: the spool or the
-    /// disk is full. There is one reservation at a time.
+    /// Room for one batch, or `None` where there is none: the spool or the disk is full. There is one reservation at
+    /// a time.
     #[must_use]
-    pub fn reserve(self: &Arc<Self>, lines: usize) -> Option<Room> {
-        let reserved = self.log.lock().reserve(lines as u64, Instant::now());
+    pub fn reserve(self: &Arc<Self>, need: Need) -> Option<Room> {
+        let Need { lines, state, new_state } = need;
+        let reserved = self.log.lock().reserve((lines + state) as u64, new_state as u64, Instant::now());
         reserved.then(|| Room { spool: Arc::clone(self) })
+    }
+
+    /// How many bytes of state of further series may be kept.
+    #[must_use]
+    pub fn state_room(&self) -> usize {
+        usize::try_from(self.log.lock().totals.room()).unwrap_or(usize::MAX)
+    }
+
+    /// How many bytes of these entries are of series that nothing is kept of yet.
+    #[must_use]
+    pub fn new_state(&self, entries: &Entries) -> usize {
+        if entries.is_empty() { 0 } else { self.log.lock().totals.added(entries) }
+    }
+
+    /// These entries without those of series that nothing is kept of yet, and how many those are.
+    #[must_use]
+    pub fn known_state(&self, entries: &Entries) -> (Entries, u64) {
+        self.log.lock().totals.known(entries)
     }
 
     /// What it holds.
@@ -214,7 +266,7 @@ impl Spool {
     pub fn held(&self) -> Held {
         let log = self.log.lock();
         let since = log.oldest.filter(|_| log.waiting() > 0);
-        let waiting_for = since.map_or(0, |since| unix_millis().saturating_sub(since));
+        let waiting_for = since.map_or(0, |since| self.clock.now().saturating_sub(since));
         Held {
             waiting: log.waiting(),
             waiting_for: Duration::from_millis(waiting_for),
@@ -226,7 +278,18 @@ impl Spool {
     /// Whether what came last was refused.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.log.lock().is_refusing()
+        self.log.lock().why_refused().is_some()
+    }
+
+    /// Why nothing is acknowledged, where that is so.
+    #[must_use]
+    pub fn why_refused(&self) -> Option<String> {
+        self.log.lock().why_refused().map(str::to_owned)
+    }
+
+    /// Resolves when another process has taken the folder: nothing can be acknowledged any more.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
     }
 
     /// Resolves when everything in it was written to carbon, or there is no connection to write it to: then it is
@@ -246,45 +309,6 @@ impl Spool {
         let mut folder = self.folder.lock();
         self.log.lock().close();
         folder.take().iter().for_each(|folder| self.sync(folder));
-    }
-
-    /// Once a second: brings records to the disk, notes how far carbon was written to, and removes what is not
-    /// needed. False once the spool is closed.
-    fn keep(&self) -> bool {
-        let folder = self.folder.lock();
-        let Some(folder) = &*folder else { return false };
-        self.log.lock().forget(Instant::now());
-        self.take_over_state(folder);
-        self.log.lock().trim();
-        self.sync(folder);
-        true
-    }
-
-    /// Lets segments go that only their state still holds.
-    fn take_over_state(&self, folder: &Folder) {
-        let Some(segments) = self.log.lock().held_by_state() else { return };
-        match state::take_over(folder.path(), &segments) {
-            Ok(covered) => {
-                let mut log = self.log.lock();
-                log.covered = covered;
-                log.forget(Instant::now());
-            }
-            Err(error) => tracing::warn!(%error, "the state in the spool cannot be taken over now"),
-        }
-    }
-
-    fn sync(&self, folder: &Folder) {
-        let (files, new_names, position) = self.log.lock().unsynced();
-        let synced = files.iter().try_for_each(|(file, ..)| file.sync_data());
-        let named = if new_names { folder.sync() } else { Ok(()) };
-        let noted = folder.note(position);
-        match synced.and(named).and(noted) {
-            Ok(()) => self.log.lock().is_synced(&files),
-            Err(error) => {
-                tracing::warn!(%error, "the spool cannot be brought to the disk now; a power cut would lose what came last");
-                self.log.lock().names_changed();
-            }
-        }
     }
 }
 
@@ -308,10 +332,27 @@ fn left(folder: &Folder) -> io::Result<(Vec<Segment>, Option<u64>)> {
         if data == 0 {
             std::fs::remove_file(path)?;
         } else {
-            segments.push(Segment::left(path, base, data, allocated));
+            let open = bases.len() - at <= log::OPEN_FILES;
+            let mut segment = Segment::left(path, base, data, allocated, open)?;
+            if segment.named().is_some_and(|named| named.wrong().is_some()) {
+                // What was damaged before is found, and counted, where it is read.
+                segment.close();
+            }
+            segments.push(segment);
         }
     }
     Ok((segments, torn))
+}
+
+/// The most bytes that a batch needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Of its lines.
+    pub lines: usize,
+    /// Of the state with them.
+    pub state: usize,
+    /// Of that, what is of series that nothing is kept of yet.
+    pub new_state: usize,
 }
 
 /// Room in a spool for one batch; given back when dropped.
@@ -327,7 +368,8 @@ impl Room {
         let points = u32::try_from(lines.points).unwrap_or(u32::MAX);
         let mut log = self.spool.log.lock();
         let position = log.end();
-        log.append(Head { position, received_unix_milli: unix_millis(), points }, state.bytes(), lines.text);
+        let received_unix_milli = self.spool.clock.now();
+        log.append(Head { position, received_unix_milli, points }, state.bytes(), lines.text);
         drop(log);
         self.spool.arrived.notify_one();
     }
@@ -337,9 +379,4 @@ impl Drop for Room {
     fn drop(&mut self) {
         self.spool.log.lock().release();
     }
-}
-
-fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

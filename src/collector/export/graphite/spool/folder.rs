@@ -9,12 +9,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::OpenError;
+use super::{
+    OpenError,
+    clock::{NOTE, Note},
+    presence,
+};
 
 /// The ending of a segment's name; the number is that of the format.
 const ENDING: &str = ".spool1";
 const LOCK: &str = "lock";
 const POSITION: &str = "position";
+/// Bytes of the position in its file; what the clocks said stands behind it.
+const POSITION_BYTES: usize = 20;
 
 /// A folder that no other process uses.
 #[derive(Debug)]
@@ -22,7 +28,7 @@ pub(super) struct Folder {
     path: PathBuf,
     position: File,
     /// Holds the lock until it is dropped.
-    _lock: File,
+    lock: File,
 }
 
 /// How far carbon has been written to, as it was noted last.
@@ -57,33 +63,71 @@ pub(super) fn remedy(folder: &Path, error: &io::Error) -> String {
     }
 }
 
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Locks the folder for this process, making it where it is not there.
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Folder { folder: folder.to_owned(), source };
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut lock = open(&folder.join(LOCK)).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // Its number is for the message only.
+            let _ = lock.read_to_string(&mut process);
+            return Err(OpenError::InUse { folder: folder.to_owned(), process: process.trim().to_owned() });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    noted.map_err(failed)?;
+    Ok(lock)
+}
+
 impl Folder {
     /// Takes the folder, making it where it is not there.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
-        let failed = |source| OpenError::Folder { folder: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(failed)?;
-        let open = |name: &str| {
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(name))
-        };
-        let mut lock = open(LOCK).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut process = String::new();
-                // Its number is for the message only.
-                let _ = lock.read_to_string(&mut process);
-                return Err(OpenError::InUse { folder: path.to_owned(), process: process.trim().to_owned() });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        let lock = lock(path)?;
+        let position = open(&path.join(POSITION));
+        let position = position.map_err(|source| OpenError::Folder { folder: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), position, lock })
+    }
+
+    /// Whether its lock and its position are still the files under their names.
+    pub(super) fn stands(&self) -> bool {
+        self.is_locked() && presence::stands(&self.position, &self.path.join(POSITION))
+    }
+
+    fn is_locked(&self) -> bool {
+        presence::stands(&self.lock, &self.path.join(LOCK))
+    }
+
+    /// Takes the folder again where another process could take it by now.
+    ///
+    /// # Errors
+    /// Where one did, or the folder cannot be made.
+    pub(super) fn take_again(&mut self) -> Result<(), OpenError> {
+        if !self.is_locked() {
+            self.lock = lock(&self.path)?;
         }
-        let noted = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        noted.map_err(failed)?;
-        let position = open(POSITION).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), position, _lock: lock })
+        if !self.stands() {
+            let failed = |source| OpenError::Folder { folder: self.path.clone(), source };
+            self.position = open(&self.path.join(POSITION)).map_err(failed)?;
+        }
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The bytes of the volume that the folder is on, where the system tells.
+    pub(super) fn volume(&self) -> Option<u64> {
+        let volume = rustix::fs::fstatvfs(&self.position).ok()?;
+        volume.f_blocks.checked_mul(volume.f_frsize).filter(|bytes| *bytes > 0)
     }
 
     /// Where each segment begins that is there, oldest first.
@@ -105,7 +149,7 @@ impl Folder {
 
     /// The position that was noted last; `None` where there is none that is whole.
     pub(super) fn position(&self) -> Option<Position> {
-        let mut bytes = [0; 20];
+        let mut bytes = [0; POSITION_BYTES];
         self.position.read_exact_at(&mut bytes, 0).ok()?;
         let (numbers, checksum) = bytes.split_at(16);
         (crc32fast::hash(numbers).to_le_bytes() == checksum).then_some(())?;
@@ -114,13 +158,21 @@ impl Folder {
         Some(Position { start: number(start)?, written: number(written)? })
     }
 
-    /// Notes a position, in its place: that needs no room on the disk. One that is torn counts as none.
-    pub(super) fn note(&self, position: Position) -> io::Result<()> {
-        let mut bytes = [0; 20];
+    /// What the clocks said when a position was noted last, where an earlier process noted it.
+    pub(super) fn clocks(&self) -> Option<Note> {
+        let mut bytes = [0; NOTE];
+        self.position.read_exact_at(&mut bytes, POSITION_BYTES as u64).ok()?;
+        Note::decoded(&bytes)
+    }
+
+    /// Notes a position and the clocks, in their place: that needs no room on the disk. What is torn counts as none.
+    pub(super) fn note(&self, position: Position, clocks: Note) -> io::Result<()> {
+        let mut bytes = [0; POSITION_BYTES + NOTE];
         bytes[..8].copy_from_slice(&position.start.to_le_bytes());
         bytes[8..16].copy_from_slice(&position.written.to_le_bytes());
         let checksum = crc32fast::hash(&bytes[..16]);
-        bytes[16..].copy_from_slice(&checksum.to_le_bytes());
+        bytes[16..POSITION_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        bytes[POSITION_BYTES..].copy_from_slice(&clocks.encoded());
         self.position.write_all_at(&bytes, 0)
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! It must not wait, and must not bring anything to the disk: that is the keeper's, once a second.
 
+mod names;
+
 use std::{
     collections::VecDeque,
     fs::File,
@@ -20,10 +22,14 @@ use super::{
     reader::Part,
     record::{self, HEADER, Head},
     segment::Segment,
-    state::{Place, SNAPSHOT},
+    state::Place,
+    totals::Totals,
     window::{LEAST, Window},
 };
 use crate::collector::export::graphite::Piece;
+
+/// So many segments keep their files open, to be read when their names have gone; the process has other files too.
+pub(super) const OPEN_FILES: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,6 +52,7 @@ pub(super) struct Log {
     pub(super) window: Window,
     /// Up to where the entries of state are in a file of their own.
     pub(super) covered: u64,
+    pub(super) totals: Totals,
     /// When the first record was acknowledged that was never written to carbon, as far as it is known.
     pub(super) oldest: Option<u64>,
     fresh: Fresh,
@@ -53,6 +60,8 @@ pub(super) struct Log {
     /// A record that the disk did not take although it had room for it.
     stuck: Option<Vec<u8>>,
     refusal: Option<String>,
+    /// Why nothing is taken although there may be room.
+    suspended: Option<String>,
     /// Names came or went since the folder was synced.
     names_changed: bool,
 }
@@ -65,6 +74,7 @@ impl Log {
         segment: u64,
         limit: u64,
         window: Window,
+        totals: Totals,
     ) -> Self {
         Self {
             folder,
@@ -78,11 +88,13 @@ impl Log {
             limit,
             window,
             covered: 0,
+            totals,
             oldest: None,
             fresh: Fresh::default(),
             reserved: false,
             stuck: None,
             refusal: None,
+            suspended: None,
             names_changed: false,
         }
     }
@@ -103,19 +115,29 @@ impl Log {
 
     /// Bytes on the disk.
     pub(super) fn on_disk(&self) -> u64 {
-        self.segments.iter().chain(&self.spare).map(|segment| segment.allocated).sum()
+        let segments = self.segments.iter().chain(&self.spare).map(|segment| segment.allocated);
+        segments.sum::<u64>() + self.totals.on_disk()
     }
 
     pub(super) const fn is_refusing(&self) -> bool {
         self.refusal.is_some()
     }
 
-    /// Room for one record with that many bytes of lines, on the disk; false where there is none.
-    pub(super) fn reserve(&mut self, lines: u64, now: Instant) -> bool {
-        if self.reserved || self.closed {
+    /// Why nothing is taken, where nothing is.
+    pub(super) fn why_refused(&self) -> Option<&str> {
+        self.suspended.as_deref().or(self.refusal.as_deref())
+    }
+
+    /// Room for one record with that many bytes of lines and state, and for what `new_state` of it adds to the next
+    /// snapshot, on the disk; false where there is none.
+    pub(super) fn reserve(&mut self, bytes: u64, new_state: u64, now: Instant) -> bool {
+        if self.reserved || self.closed || self.suspended.is_some() {
             return false;
         }
-        let made = self.write_stuck().and_then(|()| self.make_room(lines + HEADER as u64, now));
+        let made = self
+            .write_stuck()
+            .and_then(|()| self.make_totals_room(new_state, now))
+            .and_then(|()| self.make_room(bytes + HEADER as u64, now));
         match made {
             Ok(()) => {
                 self.reserved = true;
@@ -136,6 +158,37 @@ impl Log {
 
     pub(super) const fn release(&mut self) {
         self.reserved = false;
+    }
+
+    /// Room for the next snapshot of the state, once `more` bytes come to it: without it the segments whose state is
+    /// not in a snapshot could never go.
+    pub(super) fn make_totals_room(&mut self, more: u64, now: Instant) -> io::Result<()> {
+        let wanted = match self.totals.wanted(more)? {
+            Some(wanted) => wanted,
+            None => return Ok(()),
+        };
+        let others = self.on_disk() - self.totals.reserved();
+        let ample = self.totals.ample(wanted);
+        if others + ample <= self.limit && self.totals.grow(ample).is_ok() {
+            return Ok(());
+        }
+        self.make_way(now, |log| {
+            let others = log.on_disk() - log.totals.reserved();
+            others + wanted <= log.limit && log.totals.grow(wanted).is_ok()
+        });
+        let others = self.on_disk() - self.totals.reserved();
+        let limit = self.limit;
+        let grown = if others + wanted <= limit {
+            self.totals.grow(wanted)
+        } else {
+            let waiting = self.waiting();
+            Err(io::Error::other(format!(
+                "{waiting} bytes wait for carbon, and {limit} (--spool-limit) are taken with the room that is kept for totals"
+            )))
+        };
+        // Where nothing waits, carbon will make no room either.
+        self.totals.is_out_of_room = grown.is_err() && self.waiting() == 0;
+        grown
     }
 
     fn make_room(&mut self, bytes: u64, now: Instant) -> io::Result<()> {
@@ -236,6 +289,8 @@ impl Log {
         if self.waiting() == 0 {
             self.oldest = Some(head.received_unix_milli);
         }
+        let base = self.segments.back().map_or(0, |last| last.base);
+        self.totals.note(state, base);
         let appended = match self.segments.back_mut() {
             Some(last) => last.append([&header, state, &lines]),
             None => Err(io::ErrorKind::NotFound.into()),
@@ -308,7 +363,8 @@ impl Log {
         let from = self.window.cursor();
         let segment = self.segments.iter().find(|segment| segment.end() > from)?;
         let (base, end, path) = (segment.base, segment.end(), segment.path.clone());
-        Some(Part { path, base, from: from.max(base), end, written: self.window.written() })
+        let file = segment.file();
+        Some(Part { path, file, base, from: from.max(base), end, written: self.window.written() })
     }
 
     /// Carbon has taken everything up to `to`.
@@ -368,8 +424,8 @@ impl Log {
         let held: Vec<Place> =
             self.segments.iter().take(sealed).take_while(|held| held.end() <= start).map(place).collect();
         let bytes: u64 = held.iter().map(|held| held.end - held.base).sum();
-        let state = std::fs::metadata(self.folder.join(SNAPSHOT)).map_or(0, |file| file.len());
-        (!held.is_empty() && (bytes >= state || self.is_refusing())).then_some(held)
+        let worth_it = bytes >= self.totals.snapshot() || self.is_refusing();
+        (!held.is_empty() && worth_it).then_some(held)
     }
 
     /// Finds out how long the oldest has been waiting that an earlier process left.
@@ -399,9 +455,10 @@ impl Log {
 
     pub(super) fn is_synced(&mut self, files: &[Unsynced]) {
         let open = self.open.then(|| self.segments.back().map(|last| last.base)).flatten();
+        let many = self.segments.len() > OPEN_FILES;
         for segment in &mut self.segments {
             if let Some((_, base, data)) = files.iter().find(|(_, base, _)| *base == segment.base) {
-                segment.is_synced(*data, open != Some(*base));
+                segment.is_synced(*data, many && open != Some(*base));
             }
         }
     }
@@ -412,7 +469,7 @@ impl Log {
 }
 
 fn place(segment: &Segment) -> Place {
-    Place { path: segment.path.clone(), base: segment.base, end: segment.end() }
+    Place { path: segment.path.clone(), file: segment.file(), base: segment.base, end: segment.end() }
 }
 
 /// A file, the base of its segment, and how many bytes of it are to be brought to the disk.

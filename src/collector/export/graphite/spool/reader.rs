@@ -4,8 +4,9 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind, Read as _, Seek as _, SeekFrom},
+    io::{self, ErrorKind},
     ops::Range,
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,7 +17,6 @@ use bytes::Bytes;
 use super::{
     Spool,
     record::{self, Found},
-    unix_millis,
 };
 use crate::collector::{
     batch::Signal,
@@ -41,6 +41,8 @@ pub struct Reader {
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     pub(super) path: PathBuf,
+    /// Where it is open.
+    pub(super) file: Option<Arc<File>>,
     pub(super) base: u64,
     pub(super) from: u64,
     /// The end of the segment's records.
@@ -72,7 +74,7 @@ impl Reader {
             let arrived = self.spool.arrived.notified();
             let part = {
                 let mut log = self.spool.log.lock();
-                if let Some(piece) = log.fresh(oldest_taken(self.age)) {
+                if let Some(piece) = log.fresh(self.oldest_taken()) {
                     return piece;
                 }
                 log.unread()
@@ -124,10 +126,16 @@ impl Reader {
         }
     }
 
+    /// When the oldest record was acknowledged that is not too old, in milliseconds of the spool's clock.
+    fn oldest_taken(&self) -> u64 {
+        let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.age.map_or(0, |age| self.spool.clock.now().saturating_sub(millis(age)))
+    }
+
     async fn read(&self, part: Part) -> Option<Piece> {
-        let age = self.age;
+        let oldest_taken = self.oldest_taken();
         let path = part.path.clone();
-        let read = tokio::task::spawn_blocking(move || read(&part, age)).await;
+        let read = tokio::task::spawn_blocking(move || read(&part, oldest_taken)).await;
         match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok((piece, oldest)) => {
                 if oldest.is_some() {
@@ -148,8 +156,9 @@ impl Reader {
 ///
 /// # Errors
 /// Where the file cannot be opened now, but perhaps later.
-fn read(part: &Part, age: Option<Duration>) -> io::Result<(Piece, Option<u64>)> {
-    let file = match File::open(&part.path) {
+fn read(part: &Part, oldest_taken: u64) -> io::Result<(Piece, Option<u64>)> {
+    let opened = part.file.clone().map_or_else(|| File::open(&part.path).map(Arc::new), Ok);
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Ok((skipped(part, part.end, &error), None));
@@ -162,7 +171,7 @@ fn read(part: &Part, age: Option<Duration>) -> io::Result<(Piece, Option<u64>)> 
         if let Err(error) = read_up_to(length, &file, part, &mut bytes) {
             return Ok((skipped(part, part.end, &error), None));
         }
-        let Parsed { piece, lines, oldest, stopped_at } = parse(&bytes, part, age);
+        let Parsed { piece, lines, oldest, stopped_at } = parse(&bytes, part, oldest_taken);
         if piece.end > part.from {
             let text = joined(bytes, &lines);
             return Ok((Piece { text, ..piece }, oldest));
@@ -177,12 +186,21 @@ fn read(part: &Part, age: Option<Duration>) -> io::Result<(Piece, Option<u64>)> 
     }
 }
 
-/// Adds what `bytes` lack of the part's first `length` bytes.
-fn read_up_to(length: u64, mut file: &File, part: &Part, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let more = length - bytes.len() as u64;
-    bytes.reserve_exact(usize::try_from(more).map_err(io::Error::other)?);
-    file.seek(SeekFrom::Start(part.from - part.base + bytes.len() as u64))?;
-    file.take(more).read_to_end(bytes)?;
+/// Adds what `bytes` lack of the part's first `length` bytes, as far as the file has them: where segments are missing, the
+/// part is as long as what they held, and that may be more than there is memory.
+fn read_up_to(length: u64, file: &File, part: &Part, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let there = file.metadata()?.len().saturating_sub(part.from - part.base);
+    let more = length.min(there).saturating_sub(bytes.len() as u64);
+    bytes.try_reserve_exact(usize::try_from(more).map_err(io::Error::other)?).map_err(io::Error::other)?;
+    let (mut filled, from) = (bytes.len(), part.from - part.base);
+    bytes.resize(filled + usize::try_from(more).map_err(io::Error::other)?, 0);
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], from + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
     Ok(())
 }
 
@@ -209,8 +227,7 @@ struct Parsed<'a> {
 }
 
 /// The whole records at the front of `bytes`, which stand where the part begins.
-fn parse<'a>(bytes: &'a [u8], part: &Part, age: Option<Duration>) -> Parsed<'a> {
-    let oldest_taken = oldest_taken(age);
+fn parse<'a>(bytes: &'a [u8], part: &Part, oldest_taken: u64) -> Parsed<'a> {
     let mut piece = Piece { end: part.from, ..Piece::default() };
     let (mut lines, mut oldest, mut at) = (Vec::new(), None, 0);
     let stopped_at = loop {
@@ -262,10 +279,4 @@ fn skipped(part: &Part, to: u64, why: &dyn std::fmt::Display) -> Piece {
     let damage =
         format!("{} bytes at {} of {}: {why}", to - part.from, part.from - part.base, part.path.display());
     Piece { end: to, damage: Some(damage), ..Piece::default() }
-}
-
-/// When the oldest record was acknowledged that is not too old, in milliseconds since 1970.
-fn oldest_taken(age: Option<Duration>) -> u64 {
-    let millis = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    age.map_or(0, |age| unix_millis().saturating_sub(millis(age)))
 }

@@ -8,7 +8,7 @@
 //! | 0..4 | length of what follows byte 8 |
 //! | 4..8 | CRC-32 of that |
 //! | 8..16 | position: the bytes of the log before this record |
-//! | 16..24 | when it was acknowledged, in milliseconds since 1970 |
+//! | 16..24 | when it was acknowledged, in milliseconds since 1970 by the spool's clock |
 //! | 24..28 | data points in it |
 //! | 28..32 | bytes of state entries, which stand before the lines |
 
@@ -69,6 +69,11 @@ pub(super) fn header(
     checksum.update(lines);
     header[4..8].copy_from_slice(&checksum.finalize().to_le_bytes());
     Ok(header)
+}
+
+/// Whether a header is that of a record at `position`.
+pub(super) fn begins(header: &[u8; HEADER], position: u64) -> bool {
+    u64_at(header, 8) == position
 }
 
 /// Reads what `bytes`, which stand at `position` of the log, begin with.

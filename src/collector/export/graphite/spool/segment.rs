@@ -16,7 +16,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::record::{self, Found, HEADER};
+use super::{
+    presence::Named,
+    record::{self, Found, HEADER},
+};
 
 /// So many zeros stand behind the last record, where there is room: in a file that is used again, something else would.
 const END: u64 = HEADER as u64;
@@ -34,7 +37,8 @@ pub(super) struct Segment {
     pub(super) allocated: u64,
     /// Some of its records may have entries of state.
     pub(super) has_state: bool,
-    /// Open while there may be something to write or to sync.
+    /// Open while there may be something to write or to sync; also later, for as long as there are not too many, since
+    /// what a deleted file holds can only be read through it.
     file: Option<Arc<File>>,
     synced: u64,
 }
@@ -71,9 +75,37 @@ impl Segment {
         Self { base, path, data: 0, allocated, has_state: false, file: Some(Arc::new(file)), synced: 0 }
     }
 
-    /// One that an earlier process left, of `data` bytes.
-    pub(super) const fn left(path: PathBuf, base: u64, data: u64, allocated: u64) -> Self {
-        Self { base, path, data, allocated, has_state: true, file: None, synced: data }
+    /// One that an earlier process left, of `data` bytes; with its file where it is to be `open`.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened.
+    pub(super) fn left(path: PathBuf, base: u64, data: u64, allocated: u64, open: bool) -> io::Result<Self> {
+        let file =
+            if open { Some(Arc::new(File::options().read(true).write(true).open(&path)?)) } else { None };
+        Ok(Self { base, path, data, allocated, has_state: true, file, synced: data })
+    }
+
+    /// The file, while it is open.
+    pub(super) fn file(&self) -> Option<Arc<File>> {
+        self.file.clone()
+    }
+
+    /// The file with its name, while it is open.
+    pub(super) fn named(&self) -> Option<Named> {
+        let (path, data, base) = (self.path.clone(), self.data, Some(self.base));
+        Some(Named { path, file: self.file()?, data, base })
+    }
+
+    /// Closes the file, with nothing more to write or to sync.
+    pub(super) fn close(&mut self) {
+        (self.file, self.synced) = (None, self.data);
+    }
+
+    /// The same with its records, as far as they were still there, in another file under its name.
+    pub(super) fn restored(&mut self, file: File, length: u64) {
+        self.file = Some(Arc::new(file));
+        self.allocated = length;
+        self.synced = self.data;
     }
 
     /// The position behind its last record.
@@ -84,17 +116,9 @@ impl Segment {
     /// Has that many bytes on the disk, so that writing to them cannot fail for want of room.
     pub(super) fn allocate(&mut self, to: u64) -> io::Result<()> {
         let Some(file) = self.file.as_ref().filter(|_| to > self.allocated) else { return Ok(()) };
-        let (at, length) = (self.allocated, to - self.allocated);
-        let allocated = match fallocate(file, FallocateFlags::empty(), at, length) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, at, length),
-            done => done.map_err(io::Error::from),
-        };
-        match allocated {
-            Ok(()) => self.allocated = to,
-            // What was reserved of it before it failed is given back; the failure is what matters.
-            Err(_) => drop(file.set_len(at)),
-        }
-        allocated
+        allocate(file, self.allocated, to)?;
+        self.allocated = to;
+        Ok(())
     }
 
     /// Appends a record. Where that fails, what was written of it is cut off or lies behind the end.
@@ -138,13 +162,27 @@ impl Segment {
         Some((Arc::clone(file), self.data))
     }
 
-    /// Everything up to `data` is on the disk; a segment that is `sealed` needs its file no more then.
-    pub(super) fn is_synced(&mut self, data: u64, sealed: bool) {
+    /// Everything up to `data` is on the disk; one that `closes` has its file closed then.
+    pub(super) fn is_synced(&mut self, data: u64, closes: bool) {
         self.synced = self.synced.max(data);
-        if sealed && self.synced >= self.data {
+        if closes && self.synced >= self.data {
             self.file = None;
         }
     }
+}
+
+/// Gives a file of `from` bytes `to` bytes on the disk, or leaves it as it is.
+pub(super) fn allocate(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let length = to - from;
+    let allocated = match fallocate(file, FallocateFlags::empty(), from, length) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, from, length),
+        done => done.map_err(io::Error::from),
+    };
+    if allocated.is_err() {
+        // What was reserved of it before it failed is given back; the failure is what matters.
+        drop(file.set_len(from));
+    }
+    allocated
 }
 
 /// Zeros where a write was broken off, so that nothing of it is taken for a torn record later.
@@ -163,9 +201,26 @@ fn write_zeros(file: &File, mut at: u64, length: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The bytes of a file, at most the first `most` of them.
+pub(super) fn read(file: &File, most: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.metadata()?.len().min(most)).map_err(io::Error::other)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(io::Error::other)?;
+    bytes.resize(length, 0);
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut bytes[filled..], filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 /// Finds the end of what the last process appended to its last segment, and cuts off what is behind it.
 pub(super) fn recover(path: &Path, base: u64) -> io::Result<Recovered> {
-    let bytes = std::fs::read(path)?;
+    let bytes = read(&File::open(path)?, u64::MAX)?;
     let (mut at, mut data) = (0, 0);
     while let Some(rest) = bytes.get(at..) {
         let position = base + at as u64;

@@ -10,17 +10,25 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, ErrorKind, Read, Seek as _, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
-use super::record::{self, Found};
+use super::{
+    record::{self, Found},
+    segment,
+};
 
 /// The name of that file.
 pub(super) const SNAPSHOT: &str = "state";
-const UNFINISHED: &str = "state.new";
+/// The file that becomes the next snapshot: until then it keeps the room that this one needs.
+pub(super) const UNFINISHED: &str = "state.new";
 /// Position and length of the entries, before them; their checksum stands behind them.
 const HEAD: usize = 16;
+/// Bytes of a snapshot beside its entries.
+pub(super) const FRAME: usize = HEAD + 4;
 /// Bytes of an entry beside its value: hash and length.
 const BESIDE_VALUE: usize = 20;
 
@@ -64,6 +72,21 @@ impl Entries {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Calls `f` with each hash and its value.
+    pub(super) fn each_value(&self, f: impl FnMut(u128, &[u8])) {
+        each_value(&self.0, f);
+    }
+}
+
+/// Calls `f` with each hash and its value of these encoded entries.
+pub(super) fn each_value(mut entries: &[u8], mut f: impl FnMut(u128, &[u8])) {
+    while let Some((beside, rest)) = entries.split_first_chunk::<BESIDE_VALUE>() {
+        let (hash, length) = parted(beside);
+        let Some((value, rest)) = rest.split_at_checked(length as usize) else { return };
+        f(hash, value);
+        entries = rest;
+    }
 }
 
 /// What values are put under: the first half of a SHA-256 over these parts, since a sender chooses what goes into it.
@@ -82,6 +105,8 @@ pub type Values = HashMap<u128, Box<[u8]>>;
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
+    /// Where it is open.
+    pub(super) file: Option<Arc<File>>,
     pub(super) base: u64,
     pub(super) end: u64,
 }
@@ -118,7 +143,8 @@ pub(super) fn load(folder: &Path, segments: &[Place]) -> io::Result<(Values, u64
     Ok((values, damaged))
 }
 
-/// Takes the entries of `segments`, which are to go, over into the snapshot; gives where it ends then.
+/// Takes the entries of `segments`, which are to go, over into the snapshot; gives where it ends then. It is written
+/// into the room that is kept for it, and the room of the one before is kept for the next.
 pub(super) fn take_over(folder: &Path, segments: &[Place]) -> io::Result<u64> {
     let mut newer = Values::new();
     let snapshot = match Snapshot::open(folder) {
@@ -135,19 +161,24 @@ pub(super) fn take_over(folder: &Path, segments: &[Place]) -> io::Result<u64> {
         return Ok(end);
     }
     let path = folder.join(UNFINISHED);
-    let written = write(&path, end, snapshot, newer);
-    if written.is_err() {
-        // It may have filled the disk.
-        drop(fs::remove_file(&path));
-    }
-    written?;
-    fs::rename(&path, folder.join(SNAPSHOT))?;
+    write(&path, end, snapshot, newer)?;
+    replace(&path, &folder.join(SNAPSHOT))?;
     File::open(folder)?.sync_all()?;
     Ok(end)
 }
 
+/// Gives `new` the name of `old`, and where the system can do it at once, `old` that of `new`.
+fn replace(new: &Path, old: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        // There is no old one, or the file system cannot do it.
+        Err(_) => fs::rename(new, old),
+    }
+}
+
 fn write(path: &Path, position: u64, snapshot: Option<Snapshot>, newer: Values) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    let mut file = BufWriter::new(file);
     file.write_all(&[0; HEAD])?;
     let mut checksum = crc32fast::Hasher::new();
     let mut length = 0_u64;
@@ -173,26 +204,28 @@ fn write(path: &Path, position: u64, snapshot: Option<Snapshot>, newer: Values) 
     checksum.update(&head);
     file.write_all(&checksum.finalize().to_le_bytes())?;
     let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    // What is behind it was kept for entries that are not there yet.
+    file.set_len(FRAME as u64 + length)?;
     file.rewind()?;
     file.write_all(&head)?;
     file.sync_all()
 }
 
-/// Adds the entries of a segment from `position` on; how many parts of it could not be read.
-fn read_segment(segment: &Place, position: u64, values: &mut Values) -> io::Result<u64> {
-    let bytes = match fs::read(&segment.path) {
-        Ok(bytes) => bytes,
+/// Adds the entries of a segment from `from` on; how many parts of it could not be read.
+fn read_segment(place: &Place, from: u64, values: &mut Values) -> io::Result<u64> {
+    let opened = place.file.clone().map_or_else(|| File::open(&place.path).map(Arc::new), Ok);
+    let bytes = match opened {
+        Ok(file) => segment::read(&file, place.end - place.base)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(1),
         Err(error) => return Err(error),
     };
-    let bytes = &bytes[..bytes.len().min(usize::try_from(segment.end - segment.base).unwrap_or(usize::MAX))];
     let (mut at, mut damaged) = (0, 0);
     loop {
-        let place = segment.base + at as u64;
-        match record::read(&bytes[at..], place) {
+        let position = place.base + at as u64;
+        match record::read(&bytes[at..], position) {
             Found::Record(record) => {
                 at += record.size;
-                if place >= position {
+                if position >= from {
                     let mut entries = record.state;
                     while let Some((hash, value)) = next(&mut entries)? {
                         values.insert(hash, value);
@@ -202,7 +235,7 @@ fn read_segment(segment: &Place, position: u64, values: &mut Values) -> io::Resu
             Found::Nothing => return Ok(damaged),
             Found::Longer(_) | Found::Damage => {
                 damaged += 1;
-                match record::next_after_damage(&bytes[at..], place) {
+                match record::next_after_damage(&bytes[at..], position) {
                     Some(further) => at += further,
                     None => return Ok(damaged),
                 }
@@ -222,15 +255,20 @@ fn next(entries: &mut impl Read) -> io::Result<Option<(u128, Box<[u8]>)>> {
             read => filled += read,
         }
     }
-    let (hash, length) = beside.split_at(16);
-    let hash = hash.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-    let length = length.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let (hash, length) = parted(&beside);
     let mut value = Vec::new();
     entries.by_ref().take(u64::from(length)).read_to_end(&mut value)?;
     if value.len() as u64 != u64::from(length) {
         return Err(ErrorKind::InvalidData.into());
     }
     Ok(Some((hash, value.into())))
+}
+
+/// The hash, and the length of the value.
+fn parted(beside: &[u8; BESIDE_VALUE]) -> (u128, u32) {
+    let (hash, length) = beside.split_at(16);
+    let hash = hash.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+    (hash, length.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes)))
 }
 
 /// The file with what segments held that have gone. It was found whole when it was opened.

@@ -26,8 +26,12 @@ fn lines(text: &str) -> Lines {
     Lines { text: text.to_owned().into(), points: 1 }
 }
 
+const fn of_lines(lines: usize) -> Need {
+    Need { lines, state: 0, new_state: 0 }
+}
+
 fn put(spool: &Arc<Spool>, line: &str) -> bool {
-    let Some(room) = spool.reserve(line.len()) else { return false };
+    let Some(room) = spool.reserve(of_lines(line.len())) else { return false };
     room.commit(lines(line), &Entries::default());
     true
 }
@@ -180,7 +184,7 @@ fn room_behind_records_is_given_back_where_the_spool_would_be_full() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
     let mut put = Vec::new();
-    while let Some(room) = spool.reserve(30_000) {
+    while let Some(room) = spool.reserve(of_lines(30_000)) {
         put.push(line(put.len(), 5_000));
         room.commit(lines(&put[put.len() - 1]), &Entries::default());
         assert!(spool.held().on_disk <= SMALL as u64);
@@ -223,8 +227,8 @@ fn a_batch_larger_than_the_spool_is_let_into_an_empty_one() {
 fn a_reservation_that_is_not_used_is_given_back() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, reader, _) = open(folder.path(), SMALL, Duration::ZERO);
-    let room = spool.reserve(100).unwrap();
-    assert!(spool.reserve(100).is_none(), "one at a time");
+    let room = spool.reserve(of_lines(100)).unwrap();
+    assert!(spool.reserve(of_lines(100)).is_none(), "one at a time");
     drop(room);
     assert!(put(&spool, "a 1 1\n"));
     assert_eq!(drain(&spool, &reader), ["a 1 1\n"]);
@@ -235,8 +239,8 @@ fn a_segment_that_was_taken_away_is_skipped_and_counted() {
     let lines: Vec<String> = (0..40).map(|number| line(number, 5_000)).collect();
     let folder = filled(&lines);
     let places = places(folder.path(), &lines);
-    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
     fs::remove_file(&segments(folder.path())[1]).unwrap();
+    let (spool, reader, stats) = open(folder.path(), SMALL, Duration::ZERO);
     let kept: Vec<_> = lines.iter().zip(&places).filter(|(_, (segment, _))| *segment != 1).collect();
     let kept: Vec<_> = kept.into_iter().map(|(line, _)| line.clone()).collect();
     assert_eq!(drain(&spool, &reader), kept);
@@ -269,7 +273,11 @@ fn entries(values: &[(u128, &str)]) -> Entries {
 
 fn put_state(spool: &Arc<Spool>, line: &str, values: &[(u128, &str)]) -> bool {
     let entries = entries(values);
-    let Some(room) = spool.reserve(line.len() + entries.len()) else { return false };
+    let Some(room) =
+        spool.reserve(Need { lines: line.len(), state: entries.len(), new_state: spool.new_state(&entries) })
+    else {
+        return false;
+    };
     room.commit(lines(line), &entries);
     true
 }
