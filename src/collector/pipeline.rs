@@ -36,8 +36,8 @@ use crate::config::ForwardSignals;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// The place of the series table in counts.
 const TABLE: &str = "series";
-/// Families of which the log says that not all is shown; of more it would say nothing new.
-const MAX_NAMED: usize = 100;
+/// Families of which it is logged that not all is shown; of more it would say nothing new.
+const MAX_LOGGED: usize = 100;
 
 /// The way from the receivers to the sinks. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -54,8 +54,36 @@ struct Inner {
     buffers: Arc<Buffers>,
     forwards: Vec<Forward>,
     stats: Arc<Stats>,
-    /// The families of which it was said that not all is shown, and why.
-    named: Mutex<HashSet<(String, &'static str)>>,
+    looked: Mutex<Looked>,
+}
+
+/// What was found when it was looked for series that are not shown.
+#[derive(Debug, Default)]
+struct Looked {
+    /// How many changes the table had then.
+    changes: Option<u64>,
+    hidden: Vec<Collision>,
+    /// Families with what was logged of them.
+    logged: HashSet<(String, String)>,
+}
+
+impl Looked {
+    fn log(&mut self, hidden: &[Collision]) {
+        for Collision { family, reason, series, remedy } in hidden {
+            // Which of many resources or scopes are named in it is by chance.
+            let advice = match *reason {
+                "resource" | "scope" => remedy.rsplit(": ").next().unwrap_or_default(),
+                _ => remedy,
+            };
+            if self.logged.len() < MAX_LOGGED && self.logged.insert((family.clone(), advice.to_owned())) {
+                tracing::warn!(
+                    reason,
+                    series,
+                    "the exposition does not show all series of {family}: {remedy}"
+                );
+            }
+        }
+    }
 }
 
 /// Room in each forwarding queue.
@@ -86,7 +114,7 @@ impl Pipeline {
                 buffers,
                 forwards,
                 stats,
-                named: Mutex::default(),
+                looked: Mutex::default(),
             }),
         }
     }
@@ -148,24 +176,25 @@ impl Pipeline {
         &self.inner.stats
     }
 
-    /// Every series as families; what is not shown of them is named in the log once.
+    /// Every series as families; what is not shown of them is logged once.
     #[must_use]
     pub fn families(&self) -> Exposed {
-        let exposed = self.inner.table.lock().families().distinct();
-        self.name_hidden(&exposed);
+        let (exposed, changes) = {
+            let table = self.inner.table.lock();
+            (table.families(), table.changes())
+        };
+        let exposed = exposed.distinct();
+        let mut looked = self.inner.looked.lock();
+        looked.log(&exposed.hidden.named);
+        (looked.changes, looked.hidden) = (Some(changes), exposed.hidden.named.clone());
         exposed
     }
 
-    fn name_hidden(&self, exposed: &Exposed) {
-        let mut named = self.inner.named.lock();
-        for Collision { family, reason, series, remedy } in &exposed.hidden.named {
-            if named.len() < MAX_NAMED && named.insert((family.clone(), reason)) {
-                tracing::warn!(
-                    reason,
-                    series,
-                    "the exposition does not show all series of {family}: {remedy}"
-                );
-            }
+    /// Looks for series that are not shown where any came or went since it was looked for them.
+    fn look_for_hidden(&self) {
+        let changes = self.inner.table.lock().changes();
+        if self.inner.looked.lock().changes != Some(changes) {
+            drop(self.families());
         }
     }
 
@@ -189,6 +218,7 @@ impl Pipeline {
 
     /// Forgets series that were not heard of for long.
     pub fn sweep(&self) {
+        self.look_for_hidden();
         let mut table = self.inner.table.lock();
         table.sweep(Instant::now());
         // What is full refuses more than these few bytes, and must go on saying so.
@@ -355,8 +385,9 @@ impl Source for Pipeline {
     }
 
     fn hidden(&self) -> Vec<Hidden> {
-        let named = self.families().hidden.named.into_iter();
-        named
+        self.look_for_hidden();
+        let hidden = self.inner.looked.lock().hidden.clone().into_iter();
+        hidden
             .map(|Collision { family, reason, series, remedy }| Hidden { family, reason, series, remedy })
             .collect()
     }

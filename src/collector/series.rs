@@ -12,6 +12,7 @@ mod exposed;
 mod identity;
 mod kept;
 mod order;
+mod owners;
 mod paths;
 mod plan;
 mod point;
@@ -47,8 +48,9 @@ pub use self::{
 use self::{
     beginning::Written,
     cumulative::Starts,
-    identity::{Descriptor, Key, Keys, NamedType, Shown, Whose, attribute_key},
+    identity::{Descriptor, Key, Keys, NamedType, Shown, attribute_key},
     kept::Kept,
+    owners::Owners,
     paths::{Paths, Turn},
     rivals::Rivals,
     share::Shares,
@@ -110,6 +112,8 @@ pub struct Table {
     named: Named,
     /// When totals began, where deltas are sent on as totals.
     starts: Option<Starts>,
+    /// How many streams came or went.
+    changes: u64,
     /// When the first request was planned, with the clock at that time, and the time that passed since until the last.
     planned: Option<(Instant, SystemTime, Duration)>,
 }
@@ -142,6 +146,7 @@ impl Table {
             key: Vec::new(),
             named: Named::default(),
             starts: None,
+            changes: 0,
             planned: None,
         }
     }
@@ -175,6 +180,12 @@ impl Table {
         self.streams.len()
     }
 
+    /// How many streams came or went since the start.
+    #[must_use]
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -190,8 +201,8 @@ impl Table {
         let (first, ..) = *self.planned.get_or_insert((now, clock, Duration::ZERO));
         self.planned.iter_mut().for_each(|(.., passed)| *passed = now.saturating_duration_since(first));
         let times = self.written.then(|| Times::at(clock, self.steady(), self.graphite.max_age));
-        let mut rivals = Rivals::default();
-        let descriptor = |metric| self.descriptor(metrics, metric, &mut rivals, &mut plan);
+        let (mut owners, mut rivals) = (Owners::new(metrics), Rivals::default());
+        let descriptor = |metric| self.descriptor(metrics, metric, &mut owners, &mut rivals, &mut plan);
         let descriptors: Vec<_> = metrics.metrics.iter().map(descriptor).collect();
         let mut points = metrics.metrics.iter().zip(&descriptors).flat_map(|(metric, descriptor)| {
             metrics.points(metric).iter().map(move |point| (metric, descriptor, point))
@@ -308,6 +319,7 @@ impl Table {
     fn unmake(&mut self, plan: &mut Plan, kept: usize) {
         for key in plan.made.split_off(kept) {
             if let Some(slot) = self.index.remove(&key) {
+                self.changes += 1;
                 forget(&self.streams.remove(slot), &mut self.paths);
                 self.shares.remove(plan.receiver);
             }
@@ -332,7 +344,7 @@ impl Table {
     /// Forgets streams that were not heard of for [`STALE_AFTER`], and what only they needed.
     pub fn sweep(&mut self, now: Instant) {
         let (streams, paths, beginnings) = (&mut self.streams, &mut self.paths, &mut self.beginnings);
-        let shares = &mut self.shares;
+        let (shares, changes) = (&mut self.shares, &mut self.changes);
         let mut kept = self.kept.as_mut();
         beginnings.sweep(now, |identity| kept.iter_mut().for_each(|kept| kept.is_gone(identity)));
         kept.iter_mut().for_each(|kept| kept.sweep(now));
@@ -342,6 +354,7 @@ impl Table {
             let is_ended_by_receiver = stream.descriptor.receiver == Receiver::Statsd;
             let fresh = is_ended_by_receiver || now.saturating_duration_since(stream.heard) < STALE_AFTER;
             if !fresh {
+                *changes += 1;
                 let stream = streams.remove(*slot);
                 if let (Some(path), Some(second)) = (&stream.path, stream.beginning) {
                     beginnings.remember(beginning::identity(path.as_str(), second.get()), now);
@@ -361,6 +374,7 @@ impl Table {
         &mut self,
         metrics: &'m Metrics<'m>,
         metric: &Metric<'_>,
+        owners: &mut Owners,
         rivals: &mut Rivals<'m>,
         plan: &mut Plan,
     ) -> Described {
@@ -368,24 +382,8 @@ impl Table {
             return Err("no_name");
         }
         let kind = point::kind(metric)?;
-        let resource = metrics.attributes(metrics.resources[metric.resource]);
-        identity::resource_key(resource, &mut self.key)?;
-        let resource = match self.resources.get(&self.key[..]) {
-            Some(resource) => Arc::clone(resource),
-            // That of StatsD is one.
-            None if self.resources.len() >= self.max_series && metrics.receiver == Receiver::Otlp => {
-                return Err("max_series");
-            }
-            None => {
-                let key: Arc<[u8]> = self.key[..].into();
-                let (tags, labels) = (&self.graphite.tags, &self.exposition);
-                let made = Arc::new(Resource::new(self.next_id, resource, Arc::clone(&key), tags, labels));
-                self.next_id = self.next_id.wrapping_add(1);
-                self.resources.insert(key, Arc::clone(&made));
-                made
-            }
-        };
-        identity::descriptor_key(&resource, metrics, metric, kind, &mut self.key)?;
+        let owner = owners.of(self, metrics, metric)?;
+        identity::descriptor_key(owner, metric, kind, &mut self.key)?;
         if metrics.receiver == Receiver::Statsd {
             identity::push("StatsD", &mut self.key);
         }
@@ -397,19 +395,15 @@ impl Table {
             return Err("max_series");
         }
         let descriptor_key = std::mem::take(&mut self.key);
-        let scope = self.scope(metrics, metric)?;
-        let tags = scope.tags(&resource, &self.graphite.tags);
-        identity::type_key(&resource.service, tags.as_ref().unwrap_or(&resource.tags), metric, &mut self.key);
+        identity::type_key(owner, metric, &mut self.key);
         // Where scopes are tags, each has a type of its own.
         let apart = metrics.receiver == Receiver::Statsd
             || self.graphite.tags.iter().any(|tag| [SCOPE_NAME, SCOPE_VERSION].contains(&tag.as_str()));
         let first = || if apart { kind } else { rivals.first_kind(metrics, metric, kind) };
-        let named = self.named_type(&resource.service, metric, kind, first, plan)?;
+        let named = self.named_type(&owner.resource.service, metric, kind, first, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
-        let whose = Whose { resource, scope, tags, named };
-        let mut made = Descriptor::new(self.next_id, whose, metric, &self.key, written);
-        made.receiver = metrics.receiver;
+        let made = Descriptor::new(self.next_id, owner, named, metric, metrics.receiver, written);
         let made = Arc::new(made);
         self.described.add(metrics.receiver);
         self.next_id = self.next_id.wrapping_add(1);
@@ -447,6 +441,7 @@ impl Table {
             identity: None,
         };
         let slot = self.streams.insert(stream);
+        self.changes += 1;
         self.starts.iter_mut().for_each(|starts| starts.forget(slot));
         self.index.insert(key, slot);
         if self.written {

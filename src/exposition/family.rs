@@ -24,7 +24,7 @@ pub struct Family {
 }
 
 /// A family's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A sum that only grows.
     Counter,

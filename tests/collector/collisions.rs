@@ -293,6 +293,43 @@ async fn a_scopes_keys_in_any_script_are_labels_of_their_own() {
     assert_eq!(scrape.samples["pushpull_collector_joined_series{}"], 0.0);
 }
 
+#[tokio::test]
+async fn all_names_that_come_to_one_are_named_and_so_is_a_reserved_one() {
+    let (logs, _guard) = Logs::capture();
+    let collector = Running::start("");
+    let names = ["st.hits", "st-hits", "st_hits", "target.info", "target_info"];
+    collector.take(names.map(|name| gauge(name, vec![int(&[], T, 1)])).to_vec()).await;
+    let scrape = collector.scrape().await;
+    assert_eq!((hidden(&scrape, "name"), hidden(&scrape, "reserved")), (Some(3.0), Some(1.0)));
+    let all = r#"the names "st-hits", "st.hits" and "st_hits" come to one: give all but one another name"#;
+    let reserved = "target_info is reserved: give the metric another name";
+    assert_eq!((logs.lines_with(all).len(), logs.lines_with(reserved).len()), (1, 1));
+}
+
+#[tokio::test]
+async fn each_cause_is_logged_with_a_remedy_for_all_of_it_before_anybody_looks() {
+    let (logs, _guard) = Logs::capture();
+    let collector = Running::start("");
+    // Those that differ in the first key alone, in the second, and in the third.
+    let hosts = [("a", "1", "x"), ("b", "1", "x"), ("b", "2", "x"), ("b", "2", "y")];
+    for (host, pod, zone) in hosts {
+        let resource = [("service.name", "shop"), ("host.name", host), ("k8s.pod.name", pod), ("zone", zone)];
+        collector.send(&request(&resource, hits(T, 1))).await;
+    }
+    collector.pipeline.sweep();
+    let advice = "set --exposition-labels host.name,k8s.pod.name,zone, or";
+    assert_eq!(logs.lines_with(advice).len(), 1, "{:?}", logs.lines_with("hits"));
+    collector.pipeline.sweep();
+    assert_eq!(collector.pipeline.hidden().len(), 1);
+    assert_eq!(logs.lines_with("does not show all").len(), 1, "once");
+    let collector = Running::start("--exposition-labels host.name,k8s.pod.name,zone");
+    for (host, pod, zone) in hosts {
+        let resource = [("service.name", "shop"), ("host.name", host), ("k8s.pod.name", pod), ("zone", zone)];
+        collector.send(&request(&resource, hits(T, 1))).await;
+    }
+    assert_eq!(hidden(&collector.scrape().await, "resource"), None, "the remedy is one");
+}
+
 /// Both views of one SDK, whose scopes and names come to the same, choose the same series.
 #[tokio::test]
 async fn pull_and_push_choose_alike() {

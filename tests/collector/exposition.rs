@@ -326,7 +326,7 @@ async fn conflicting_types_never_make_an_invalid_exposition() {
     assert_eq!(scrape.samples["pushpull_collector_series{}"], 9.0);
     let hidden = ["name", "reserved", "type"]
         .map(|reason| scrape.samples[&format!("pushpull_collector_hidden_series{{reason={reason}}}")]);
-    assert_eq!(hidden, [3.0, 2.0, 2.0]);
+    assert_eq!(hidden, [2.0, 3.0, 2.0]);
 }
 
 #[tokio::test]

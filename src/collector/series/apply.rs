@@ -10,7 +10,7 @@ use super::{
     Plan, STALE_AFTER, Table,
     cumulative::{self, Rewritten, Total},
     order, plan, point,
-    stream::{Form, Ready},
+    stream::{Form, Ready, Stream},
     times::Times,
 };
 use crate::collector::{
@@ -137,6 +137,25 @@ impl Table {
         applying: &mut Applying,
     ) {
         let Some(slot) = plan.slots.get(index).copied().flatten() else { return };
+        let is_live = |table: &Self| table.streams.get(slot).is_some_and(Stream::is_live);
+        let was_live = is_live(self);
+        self.apply_to(slot, metrics, (metric, point, index), plan, applying);
+        if let Some(stream) = self.streams.get(slot).filter(|_| is_live(self) != was_live) {
+            match was_live {
+                true => stream.descriptor.named.remove_live(),
+                false => stream.descriptor.named.add_live(),
+            }
+        }
+    }
+
+    fn apply_to(
+        &mut self,
+        slot: usize,
+        metrics: &Metrics<'_>,
+        (metric, point, index): (&Metric<'_>, &Point<'_>, usize),
+        plan: &mut Plan,
+        applying: &mut Applying,
+    ) {
         let delta = point::is_delta(metric);
         if applying.writes {
             self.note_sharing(slot, point, &mut applying.applied);
@@ -149,7 +168,6 @@ impl Table {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         if point::no_recorded_value(point) {
             stream.state.end();
-            stream.descriptor.named.note_end();
             applying.ended.push((slot, point.attributes));
             return;
         }

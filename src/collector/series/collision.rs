@@ -20,6 +20,8 @@ use crate::{
 
 /// Families that are named with what is not shown of them; of others it is counted only.
 const MAX_NAMED: usize = 100;
+/// Remedies for one family and reason: more would say nothing new.
+const MAX_REMEDIES: usize = 3;
 /// Keys that say best which of several resources one is; those further ahead are tried first.
 const TELLING: [&str; 9] = [
     "service.instance.id",
@@ -131,13 +133,32 @@ pub(super) fn of_family(reason: Reason) -> String {
     .to_owned()
 }
 
-/// Why series are not shown, and what would show them. `among` are some of them, behind the one that is shown.
-pub(super) fn remedy(reason: Reason, among: &[&Stream], exposition: &ExpositionLabels) -> String {
-    let [shown, other, ..] = *among else { return of_family(reason) };
+/// Why series are not shown, and what would show them. Each of the `groups` are series with one label set, the one that is
+/// shown first.
+pub(super) fn remedy(reason: Reason, groups: &[Vec<&Stream>], exposition: &ExpositionLabels) -> String {
+    if reason == Reason::Resource {
+        return of_resources(groups, exposition);
+    }
+    let mut remedies: Vec<String> = Vec::new();
+    for group in groups {
+        let [shown, others @ ..] = group.as_slice() else { continue };
+        let of_each = others.iter().map(|other| of_two(reason, shown, other, exposition));
+        let of_group = match reason {
+            Reason::Name | Reason::Reserved => vec![of_names(group)],
+            _ => of_each.collect(),
+        };
+        for remedy in of_group {
+            if remedies.len() < MAX_REMEDIES && !remedies.contains(&remedy) {
+                remedies.push(remedy);
+            }
+        }
+    }
+    if remedies.is_empty() { of_family(reason) } else { remedies.join("; and ") }
+}
+
+fn of_two(reason: Reason, shown: &Stream, other: &Stream, exposition: &ExpositionLabels) -> String {
     match reason {
         Reason::Scope => of_scopes(&shown.descriptor.scope, &other.descriptor.scope, exposition.scope),
-        Reason::Resource => of_resources(among, exposition),
-        Reason::Attributes => of_attributes(shown, other),
         Reason::Type => {
             let [a, b] = [shown, other].map(|stream| {
                 let descriptor = &stream.descriptor;
@@ -147,16 +168,16 @@ pub(super) fn remedy(reason: Reason, among: &[&Stream], exposition: &ExpositionL
             });
             format!("{a} is shown, and {b} is of another type: give one of the two another name")
         }
-        Reason::Name | Reason::Reserved => of_names(shown, other),
+        _ => of_attributes(shown, other),
     }
 }
 
 fn of_scopes(a: &Scope, b: &Scope, shows_scopes: bool) -> String {
     let what = scopes(a, b);
-    match shows_scopes {
-        true => {
-            format!("they differ in {what}, of which no label is made: give one of the scopes another name")
-        }
+    match shows_scopes || a.shown == b.shown {
+        true => format!(
+            "they differ in {what}, of which the labels are the same: give one of the scopes another name or version"
+        ),
         false => format!("they differ in {what}, and scopes are not shown: set --exposition-scope on"),
     }
 }
@@ -175,36 +196,47 @@ fn scopes(a: &Scope, b: &Scope) -> String {
     }
 }
 
-fn of_resources(among: &[&Stream], exposition: &ExpositionLabels) -> String {
-    let resources: Vec<&Resource> = among.iter().map(|stream| &*stream.descriptor.resource).collect();
-    let keys = separating(&resources, &exposition.resource);
-    if keys.is_empty() {
+fn of_resources(groups: &[Vec<&Stream>], exposition: &ExpositionLabels) -> String {
+    let groups: Vec<Vec<&Resource>> = groups
+        .iter()
+        .map(|group| group.iter().map(|stream| &*stream.descriptor.resource).collect())
+        .collect();
+    let keys = separating(&groups, &exposition.resource);
+    let example = groups.iter().find_map(|group| match group.as_slice() {
+        [first, second, ..] => Some((first, second)),
+        _ => None,
+    });
+    let Some((first, second)) = example.filter(|_| !keys.is_empty()) else {
         return "their resources differ in nothing of which a label can be made: give each a service.instance.id \
                 of its own"
             .to_owned();
-    }
+    };
     let wanted = exposition.resource.iter().map(String::as_str).chain(keys.iter().copied());
     format!(
         "their resources differ in {}: set --exposition-labels {}, or give each a service.instance.id of its own",
-        difference(resources[0], resources[1], &keys),
+        difference(first, second, &keys),
         wanted.collect::<Vec<_>>().join(",")
     )
 }
 
-fn of_names(a: &Stream, b: &Stream) -> String {
-    let (a, b) = (&a.descriptor, &b.descriptor);
-    match a.name == b.name {
-        true => format!(
-            "the units {:?} and {:?} of {:?} come to one name: give both the same unit, or one another name",
-            shortened(&a.unit),
-            shortened(&b.unit),
-            shortened(&a.name)
+fn of_names(among: &[&Stream]) -> String {
+    let names: BTreeSet<&str> = among.iter().map(|stream| stream.descriptor.name.as_str()).collect();
+    let units: BTreeSet<&str> = among.iter().map(|stream| stream.descriptor.unit.as_str()).collect();
+    let listed = |texts: &BTreeSet<&str>| {
+        let texts: Vec<_> = texts.iter().map(|text| format!("{:?}", shortened(text))).collect();
+        match texts.split_last() {
+            Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+            _ => texts.concat(),
+        }
+    };
+    match names.len() {
+        1 => format!(
+            "the units {} of {} come to one name: give all the same unit, or all but one another name",
+            listed(&units),
+            listed(&names)
         ),
-        false => format!(
-            "the names {:?} and {:?} come to one: give one of the two another name",
-            shortened(&a.name),
-            shortened(&b.name)
-        ),
+        2 => format!("the names {} come to one: give one of the two another name", listed(&names)),
+        _ => format!("the names {} come to one: give all but one another name", listed(&names)),
     }
 }
 
@@ -239,7 +271,7 @@ pub(super) fn sharing(stream: &Stream, other: &Stream, graphite: &GraphiteLines)
         let tags = graphite.tags.iter().map(String::as_str).chain(keys.iter().copied());
         format!("set --graphite-tags {}", tags.collect::<Vec<_>>().join(","))
     };
-    let keys = separating(&[&a.resource, &b.resource], &graphite.tags);
+    let keys = separating(&[vec![&*a.resource, &*b.resource]], &graphite.tags);
     let scope_key =
         [(SCOPE_NAME, a.scope.name != b.scope.name), (SCOPE_VERSION, a.scope.version != b.scope.version)];
     let scope_key =
@@ -248,6 +280,9 @@ pub(super) fn sharing(stream: &Stream, other: &Stream, graphite: &GraphiteLines)
         (format!("their resources differ in {}", difference(&b.resource, &a.resource, &keys)), with(&keys))
     } else if let Some((key, _)) = scope_key {
         (format!("they differ in {}", scopes(&b.scope, &a.scope)), with(&[key]))
+    } else if a.name == b.name && a.scope.compare(&b.scope) != Ordering::Equal {
+        let why = format!("they differ in {}, of which no tag is made", scopes(&b.scope, &a.scope));
+        (why, "give one of the scopes another name or version".to_owned())
     } else {
         let [name, other_name] = [stream, other].map(|stream| {
             let part = match stream.descriptor.kind() {
@@ -269,17 +304,19 @@ pub(super) fn sharing(stream: &Stream, other: &Stream, graphite: &GraphiteLines)
     )
 }
 
-/// The attributes that distinguish these resources, the most telling ones; none of those in `used`.
-fn separating<'a>(resources: &[&'a Resource], used: &[String]) -> Vec<&'a str> {
+/// The attributes that distinguish the resources of each group, the most telling ones; none of those in `used`.
+fn separating<'a>(groups: &[Vec<&'a Resource>], used: &[String]) -> Vec<&'a str> {
     let mut keys: Vec<&str> = Vec::new();
-    for (at, one) in resources.iter().enumerate() {
-        for other in resources.iter().skip(at + 1).filter(|other| other.id != one.id) {
-            let different = different(one, other);
-            if different.iter().any(|key| keys.contains(key)) {
-                continue;
+    for resources in groups {
+        for (at, one) in resources.iter().enumerate() {
+            for other in resources.iter().skip(at + 1).filter(|other| other.id != one.id) {
+                let different = different(one, other);
+                if different.iter().any(|key| keys.contains(key)) {
+                    continue;
+                }
+                let unused = different.into_iter().filter(|key| used.iter().all(|used| used != key));
+                keys.extend(unused.min_by_key(|key| rank(key)));
             }
-            let unused = different.into_iter().filter(|key| used.iter().all(|used| used != key));
-            keys.extend(unused.min_by_key(|key| rank(key)));
         }
     }
     keys
@@ -306,6 +343,9 @@ fn difference(one: &Resource, other: &Resource, keys: &[&str]) -> String {
         let value = resource.attributes().filter(|(other, _)| *other == key).map(|(_, value)| value).last();
         shortened(value.unwrap_or_default()).to_owned()
     };
-    let of = |key: &&str| format!("{}, {:?} and {:?}", shortened(key), value(one, key), value(other, key));
+    let of = |key: &&str| match [one, other].map(|resource| value(resource, key)) {
+        [one, other] if one == other => shortened(key).to_owned(),
+        [one, other] => format!("{}, {one:?} and {other:?}", shortened(key)),
+    };
     keys.iter().map(of).collect::<Vec<_>>().join("; ")
 }

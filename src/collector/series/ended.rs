@@ -3,22 +3,17 @@
 
 use std::{sync::Arc, time::Instant};
 
-use slab::Slab;
-
 use super::{
     Plan, Table, beginning,
     identity::{Descriptor, NamedType, attribute_key},
     point,
     share::Shares,
-    stream::{Stream, forget},
+    stream::forget,
 };
 use crate::{
     collector::wire::{Attributes, Metric, Metrics, Receiver},
     exposition::family::Kind,
 };
-
-/// How many metrics of a request may be searched for among all series.
-const SEARCHED: usize = 4;
 
 impl Plan {
     /// Notes a metric that only says that its series have ended.
@@ -31,21 +26,18 @@ impl Plan {
         let points = metrics.points(metric);
         let only_ends = points.first().is_some_and(point::no_recorded_value)
             && points.iter().all(point::no_recorded_value);
-        if only_ends && metrics.receiver == Receiver::Otlp && self.ending.len() < SEARCHED {
-            self.ending.push((Arc::clone(descriptor), points.len()));
+        if only_ends && metrics.receiver == Receiver::Otlp {
+            let named = &descriptor.named;
+            let (_, series) =
+                self.ending.entry(Arc::as_ptr(named).addr()).or_insert_with(|| (Arc::clone(named), 0));
+            *series += points.len();
         }
     }
 
     /// Whether all series that have this type have ended, or end in this request before the metric that asks.
-    fn has_ended(&self, named: &Arc<NamedType>, streams: &Slab<Stream>) -> bool {
-        let ends = self.ending.iter().filter(|(descriptor, _)| Arc::ptr_eq(&descriptor.named, named));
-        let ending: usize = ends.map(|(_, series)| series).sum();
-        if ending == 0 && !named.may_have_ended() {
-            return false;
-        }
-        let is_live =
-            |stream: &Stream| Arc::ptr_eq(&stream.descriptor.named, named) && stream.state.time().is_some();
-        streams.iter().filter(|(_, stream)| is_live(stream)).count() <= ending
+    fn has_ended(&self, named: &Arc<NamedType>) -> bool {
+        let ending = self.ending.get(&Arc::as_ptr(named).addr()).map_or(0, |(_, series)| *series);
+        named.has_ended(ending)
     }
 }
 
@@ -79,6 +71,7 @@ impl Table {
             {
                 continue;
             }
+            self.changes += 1;
             let stream = self.streams.remove(*slot);
             if let (Some(path), Some(second)) = (&stream.path, stream.beginning) {
                 self.beginnings.remember(beginning::identity(path.as_str(), second.get()), now);
@@ -91,7 +84,7 @@ impl Table {
 
     /// Frees the name whose type is looked up, where that is another type and all its series have ended.
     pub(super) fn free_type(&mut self, kind: Kind, plan: &Plan) {
-        let has_ended = |named: &Arc<NamedType>| named.kind != kind && plan.has_ended(named, &self.streams);
+        let has_ended = |named: &Arc<NamedType>| named.kind != kind && plan.has_ended(named);
         if self.types.get(&self.key).is_some_and(has_ended) {
             self.types.insert(self.key.clone(), Arc::new(NamedType::new(kind)));
         }

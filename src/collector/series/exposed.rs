@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -18,12 +18,15 @@ use super::{
 use crate::{
     collector::export::graphite::lines::part_path,
     config::ExpositionLabels,
-    exposition::family::{Family, Kind, Labels, Number, Sample, Value, distinct},
+    exposition::family::{Family, Kind, Labels, Number, Origin, Sample, Value, distinct},
 };
 
 /// What the names of the collector's own families begin with; no other family is shown under such a name.
 pub const OWN_PREFIX: &str = "pushpull_collector_";
-/// How many series that come to one are looked at for what tells them apart.
+/// The family of what is known of each target; a metric of that name makes way for it.
+const TARGET_INFO: &str = "target_info";
+/// How many series that have one label set are compared for what would separate them, and how many such label sets of one
+/// family.
 const COMPARED: usize = 16;
 
 /// What a scrape shows of the table.
@@ -64,7 +67,12 @@ impl Exposed {
         self.families = families;
         for (reason, families) in [(Reason::Reserved, own), (Reason::Name, clashing)] {
             for family in families {
-                self.hidden.add(&family.name, reason, family.samples.len(), || collision::of_family(reason));
+                let reason = if family.name == TARGET_INFO { Reason::Reserved } else { reason };
+                let remedy = || match family.name == TARGET_INFO {
+                    true => format!("{TARGET_INFO} is reserved: give the metric another name"),
+                    false => collision::of_family(reason),
+                };
+                self.hidden.add(&family.name, reason, family.samples.len(), remedy);
             }
         }
         self
@@ -149,34 +157,57 @@ fn family(
     let kind = first.descriptor.kind();
     let others = || streams.iter().filter(|stream| stream.descriptor.kind() != kind).copied();
     if let Some(other) = others().next() {
-        let remedy = || collision::remedy(Reason::Type, &[first, other], exposition);
+        let remedy = || collision::remedy(Reason::Type, &[vec![first, other]], exposition);
         hidden.add(name, Reason::Type, others().count(), remedy);
         streams.retain(|stream| stream.descriptor.kind() == kind);
     }
     let described = streams.iter().filter(|stream| !stream.descriptor.help.is_empty()).copied();
     let help = first_of(described).map(|stream| stream.descriptor.help.clone()).unwrap_or_default();
     streams.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-    let mut others: BTreeMap<Reason, (usize, Vec<&Stream>)> = BTreeMap::new();
+    let mut others: BTreeMap<Reason, Others<'_>> = BTreeMap::new();
     let mut samples = Vec::with_capacity(streams.len());
     for alike in streams.chunk_by(|a, b| a.labels == b.labels) {
         let Some(shown) = alike.iter().copied().min_by(|a, b| in_order(a, b)) else { continue };
-        for other in alike.iter().copied().filter(|other| !std::ptr::eq(*other, shown)) {
-            let (series, among) = others.entry(Reason::of(shown, other, exposition)).or_default();
-            *series += 1;
-            // Those of the first label set stand for all.
-            match among.first() {
-                None => among.extend([shown, other]),
-                Some(first) if std::ptr::eq(*first, shown) && among.len() < COMPARED => among.push(other),
-                Some(_) => {}
+        let hidden = alike.iter().copied().filter(|other| !std::ptr::eq(*other, shown));
+        let mut groups: BTreeMap<Reason, Vec<&Stream>> = BTreeMap::new();
+        for other in hidden {
+            let reason = Reason::of(shown, other, exposition);
+            others.entry(reason).or_default().series += 1;
+            let group = groups.entry(reason).or_insert_with(|| vec![shown]);
+            if group.len() < COMPARED {
+                group.push(other);
             }
         }
+        groups.into_iter().for_each(|(reason, group)| others.entry(reason).or_default().add(group));
         let Some(value) = shown.state.value() else { continue };
         samples.push(Sample { labels: shown.labels.clone(), value: value.into_owned() });
     }
-    for (reason, (series, among)) in others {
-        hidden.add(name, reason, series, || collision::remedy(reason, &among, exposition));
+    for (reason, Others { series, groups, .. }) in others {
+        hidden.add(name, reason, series, || collision::remedy(reason, &groups, exposition));
     }
     Some(Family { name: name.to_owned(), help, kind, samples })
+}
+
+/// What is not shown of a family for one reason.
+#[derive(Default)]
+struct Others<'a> {
+    series: usize,
+    /// Series with one label set, the one that is shown first; of label sets that differ in nothing but values of the
+    /// same metrics, one stands for all.
+    groups: Vec<Vec<&'a Stream>>,
+    known: HashSet<Vec<(*const Descriptor, *const Origin)>>,
+}
+
+impl<'a> Others<'a> {
+    fn add(&mut self, group: Vec<&'a Stream>) {
+        if self.groups.len() == COMPARED {
+            return;
+        }
+        let what = group.iter().map(|stream| (Arc::as_ptr(&stream.descriptor), Arc::as_ptr(&stream.origin)));
+        if self.known.insert(what.collect()) {
+            self.groups.push(group);
+        }
+    }
 }
 
 /// The series whose metric sorts first. Most have the metric of the one before them.
@@ -206,7 +237,7 @@ fn target_info<'a>(resources: impl Iterator<Item = &'a Arc<Resource>>, joined: &
         targets.into_values().filter_map(|resource| resource.target_info.clone()).collect();
     labels.sort_unstable();
     Some(Family {
-        name: "target_info".to_owned(),
+        name: TARGET_INFO.to_owned(),
         help: "Target metadata".to_owned(),
         kind: Kind::Gauge,
         samples: labels

@@ -7,17 +7,20 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     sync::{
         Arc,
-        atomic::{self, AtomicBool},
+        atomic::{self, AtomicBool, AtomicUsize},
     },
 };
 
 use siphasher::sip128::SipHasher13;
 
-use super::target::{Resource, Scope, Tags};
+use super::{
+    owners::Owner,
+    target::{Resource, Scope, Tags},
+};
 use crate::{
     collector::{
-        export::graphite::spool,
-        wire::{Attribute, Metric, Metrics, Receiver},
+        export::graphite::spool::{self, Identity},
+        wire::{Attribute, Metric, Metrics, Receiver, Value as AttributeValue},
     },
     config::ExpositionLabels,
     exposition::family::{Kind, Labels, Origin},
@@ -30,9 +33,9 @@ use crate::{
 /// Bytes of a metric's name with its unit.
 const MAX_NAME: usize = 1024;
 /// Bytes of the attributes of one series; and of a scope with a metric's name and unit.
-const MAX_KEY: usize = 16 * 1024;
+pub(super) const MAX_KEY: usize = 16 * 1024;
 /// Bytes of the attributes of a resource: a command line may be among them.
-const MAX_RESOURCE: usize = 64 * 1024;
+pub(super) const MAX_RESOURCE: usize = 64 * 1024;
 /// Characters of a description that are kept.
 const MAX_HELP: usize = 1024;
 
@@ -45,13 +48,16 @@ pub(super) const TOO_LONG: &str = "too_long";
 pub(super) struct NamedType {
     pub(super) kind: Kind,
     conflict_named: AtomicBool,
-    /// A series that has it ended since this was looked at.
-    ended: AtomicBool,
+    /// How many series that have it have a value.
+    live: AtomicUsize,
+    /// Whether there ever was one.
+    was_live: AtomicBool,
 }
 
 impl NamedType {
     pub(super) const fn new(kind: Kind) -> Self {
-        Self { kind, conflict_named: AtomicBool::new(false), ended: AtomicBool::new(false) }
+        let [conflict_named, was_live] = [AtomicBool::new(false), AtomicBool::new(false)];
+        Self { kind, conflict_named, live: AtomicUsize::new(0), was_live }
     }
 
     /// Whether no other type was refused for the name before.
@@ -59,14 +65,21 @@ impl NamedType {
         !self.conflict_named.swap(true, atomic::Ordering::Relaxed)
     }
 
-    /// A series that has it ended.
-    pub(super) fn note_end(&self) {
-        self.ended.store(true, atomic::Ordering::Relaxed);
+    /// A series that has it has a value now.
+    pub(super) fn add_live(&self) {
+        self.live.fetch_add(1, atomic::Ordering::Relaxed);
+        self.was_live.store(true, atomic::Ordering::Relaxed);
     }
 
-    /// Whether one ended since the last call.
-    pub(super) fn may_have_ended(&self) -> bool {
-        self.ended.swap(false, atomic::Ordering::Relaxed)
+    /// A series that has it has ended, or is forgotten.
+    pub(super) fn remove_live(&self) {
+        self.live.fetch_sub(1, atomic::Ordering::Relaxed);
+    }
+
+    /// Whether all series that had it have ended, once `ending` more have.
+    pub(super) fn has_ended(&self, ending: usize) -> bool {
+        let had_any = ending > 0 || self.was_live.load(atomic::Ordering::Relaxed);
+        had_any && self.live.load(atomic::Ordering::Relaxed) <= ending
     }
 }
 
@@ -89,16 +102,7 @@ pub(super) struct Descriptor {
     pub(super) written: bool,
     pub(super) named: Arc<NamedType>,
     /// The tags of its scope in Graphite, with those of its resource; nothing where it has the latter alone.
-    tags: Option<Tags>,
-}
-
-/// What a metric is of, and the type of its name.
-#[derive(Debug)]
-pub(super) struct Whose {
-    pub(super) resource: Arc<Resource>,
-    pub(super) scope: Arc<Scope>,
-    pub(super) tags: Option<Tags>,
-    pub(super) named: Arc<NamedType>,
+    tags: Option<Arc<Tags>>,
 }
 
 /// One series as its sinks know it.
@@ -109,9 +113,14 @@ pub(super) struct Shown {
 }
 
 impl Descriptor {
-    /// `key` is its [`descriptor_key`].
-    pub(super) fn new(id: u32, whose: Whose, metric: &Metric<'_>, key: &[u8], written: bool) -> Self {
-        let Whose { resource, scope, tags, named } = whose;
+    pub(super) fn new(
+        id: u32,
+        owner: &Owner,
+        named: Arc<NamedType>,
+        metric: &Metric<'_>,
+        receiver: Receiver,
+        written: bool,
+    ) -> Self {
         let suffix = match named.kind {
             Kind::Counter => Suffix::Total,
             Kind::Gauge => Suffix::Gauge,
@@ -119,17 +128,17 @@ impl Descriptor {
         };
         Self {
             id,
-            receiver: Receiver::default(),
-            identity: stable(resource.identity, key),
-            resource,
-            scope,
+            receiver,
+            identity: of_metric(owner, metric, named.kind, receiver),
+            resource: Arc::clone(&owner.resource),
+            scope: Arc::clone(&owner.scope),
             name: metric.name.to_owned(),
             unit: metric.unit.to_owned(),
             family: family_name(metric.name, metric.unit, suffix),
             help: metric.description.chars().take(MAX_HELP).collect(),
             written,
             named,
-            tags,
+            tags: owner.tags.clone(),
         }
     }
 
@@ -155,7 +164,7 @@ impl Descriptor {
 
     /// The labels of its scope that are shown, by the attributes that they are made of.
     pub(super) fn scope_labels(&self, exposition: &ExpositionLabels) -> &[(String, String)] {
-        match exposition.scope && !self.scope.is_statsd(&self.resource) {
+        match exposition.scope && self.receiver == Receiver::Otlp {
             true => &self.scope.labels,
             false => &[],
         }
@@ -185,7 +194,7 @@ impl Descriptor {
                     Kind::Summary => Shape::Summary,
                 },
                 service: (!service.is_empty()).then_some(service),
-                resource: self.tags.as_ref().unwrap_or(&self.resource.tags),
+                resource: self.tags.as_deref().unwrap_or(&self.resource.tags),
                 attributes: &attributes,
             })
         });
@@ -209,9 +218,9 @@ fn within(key: &mut Vec<u8>, limit: usize) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The key of a metric of `owner`.
 pub(super) fn descriptor_key(
-    resource: &Resource,
-    metrics: &Metrics<'_>,
+    owner: &Owner,
     metric: &Metric<'_>,
     kind: Kind,
     key: &mut Vec<u8>,
@@ -219,36 +228,89 @@ pub(super) fn descriptor_key(
     if metric.name.len() + metric.unit.len() > MAX_NAME {
         return Err(TOO_LONG);
     }
-    let scope = metrics.scopes[metric.scope];
-    write_key(resource.id, metrics.attributes(scope.attributes), key);
-    for part in [scope.name, scope.version, metric.name, metric.unit, kind.as_str()] {
+    key.clear();
+    key.extend(owner.resource.id.to_le_bytes());
+    key.extend(owner.scope.id.to_le_bytes());
+    for part in [metric.name, metric.unit, kind.as_str()] {
         push(part, key);
     }
-    // Left out where it is empty, so that state which was spooled without it is found again.
-    if !scope.schema_url.is_empty() {
-        push(scope.schema_url, key);
+    Ok(())
+}
+
+/// The identity of a resource with a scope, from which that of each metric goes on.
+pub(super) fn of_owner(resource: &Resource, scope: &Scope) -> Identity {
+    let mut key = Vec::new();
+    for (name, value) in &scope.attributes {
+        push(name, &mut key);
+        push(value, &mut key);
     }
-    within(key, MAX_KEY)
+    push(&scope.name, &mut key);
+    push(&scope.version, &mut key);
+    Identity::new(&[&resource.identity.to_le_bytes(), &key])
+}
+
+/// The identity of a metric beyond this process: of a kind, and of `receiver`.
+fn of_metric(owner: &Owner, metric: &Metric<'_>, kind: Kind, receiver: Receiver) -> u128 {
+    let mut key = Vec::new();
+    for part in [metric.name, metric.unit, kind.as_str()] {
+        push(part, &mut key);
+    }
+    // Left out where it is empty, so that state which was spooled without it is found again.
+    if !owner.scope.schema_url.is_empty() {
+        push(&owner.scope.schema_url, &mut key);
+    }
+    if receiver == Receiver::Statsd {
+        push("StatsD", &mut key);
+    }
+    owner.identity.with(&[&key])
 }
 
 /// The key of a scope.
-pub(super) fn scope_key(metrics: &Metrics<'_>, metric: &Metric<'_>, key: &mut Vec<u8>) {
+pub(super) fn scope_key(
+    metrics: &Metrics<'_>,
+    metric: &Metric<'_>,
+    key: &mut Vec<u8>,
+) -> Result<(), &'static str> {
     let scope = metrics.scopes[metric.scope];
+    if [scope.name, scope.version, scope.schema_url].map(str::len).iter().sum::<usize>() > MAX_KEY {
+        return Err(TOO_LONG);
+    }
     write_key(0, metrics.attributes(scope.attributes), key);
     for part in [scope.name, scope.version, scope.schema_url] {
         push(part, key);
     }
+    within(key, MAX_KEY)
 }
 
-/// The key of a name's type: within one service, as Graphite tells services apart.
-pub(super) fn type_key(service: &str, tags: &Tags, metric: &Metric<'_>, key: &mut Vec<u8>) {
+/// The identity of a service with its tags in Graphite, which tell services apart there.
+pub(super) fn service_identity(service: &str, tags: &Tags) -> u128 {
+    let mut key = Vec::new();
+    push(service, &mut key);
+    for (tag, value) in tags {
+        push(tag, &mut key);
+        push(value, &mut key);
+    }
+    spool::identity(&[&key])
+}
+
+/// The key of a name's type: within one service.
+pub(super) fn type_key(owner: &Owner, metric: &Metric<'_>, key: &mut Vec<u8>) {
     key.clear();
     push(metric.name, key);
-    push(service, key);
-    for (tag, value) in tags {
-        push(tag, key);
-        push(value, key);
-    }
+    key.extend(owner.service.to_le_bytes());
+}
+
+/// What the key of these attributes has at the least, in bytes: of lists and maps it is known only once they are text.
+pub(super) fn least_length(attributes: &[Attribute<'_>]) -> usize {
+    let lengths = attributes.iter().map(|attribute| {
+        attribute.key.len()
+            + match attribute.value {
+                AttributeValue::Text(text) => text.len(),
+                AttributeValue::Bytes(bytes) => bytes.len(),
+                _ => 0,
+            }
+    });
+    lengths.sum()
 }
 
 /// The key of a series: its descriptor and its attributes, sorted, as text.
@@ -257,6 +319,9 @@ pub(super) fn attribute_key(
     attributes: &[Attribute<'_>],
     key: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
+    if least_length(attributes) > MAX_KEY {
+        return Err(TOO_LONG);
+    }
     write_key(id, attributes, key);
     within(key, MAX_KEY)
 }

@@ -1,13 +1,16 @@
 //! What would happen to each point of a request, before anything is taken in.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message as _;
 
 use super::{
-    identity::{Descriptor, Key},
+    identity::{Key, NamedType},
     point,
 };
 use crate::collector::{refusals::shortened, wire::Receiver};
@@ -18,8 +21,8 @@ pub struct Plan {
     pub(super) receiver: Receiver,
     /// Streams that will have ended once it is applied.
     pub(super) leaving: usize,
-    /// Metrics of OTLP that only say that their series have ended, with how many those are.
-    pub(super) ending: Vec<(Arc<Descriptor>, usize)>,
+    /// Types of OTLP's metrics that only say that their series have ended, by address, and how many those are.
+    pub(super) ending: HashMap<usize, (Arc<NamedType>, usize)>,
     pub(super) slots: Vec<Option<usize>>,
     /// The keys of streams that were made for it.
     pub(super) made: Vec<Key>,

@@ -3,7 +3,7 @@
 //! In an SDK's request the order of scopes is by chance; a scrape of the same SDK shows the type of the scope that sorts
 //! first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{point, target::Scope};
 use crate::{
@@ -32,7 +32,9 @@ impl<'m> Rivals<'m> {
         if kinds.clone().all(|other| other == kind) {
             return kind;
         }
-        let scopes = of_one.map(|other| (Scope::new(metrics, other), point::kind(other)));
+        let mut seen = HashSet::new();
+        let of_each_scope = of_one.filter(|other| seen.insert((other.scope, point::kind(other).ok())));
+        let scopes = of_each_scope.map(|other| (Scope::new(0, metrics, other), point::kind(other)));
         let first = scopes.min_by(|(a, _), (b, _)| a.compare(b));
         first.and_then(|(_, kind)| kind.ok()).unwrap_or(kind)
     }

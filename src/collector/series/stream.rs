@@ -44,6 +44,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Whether it has a value: it has begun and not ended.
+    pub(super) fn is_live(&self) -> bool {
+        self.state.time().is_some()
+    }
+
     /// The path by which series that share one are found.
     pub(super) fn shared_path(&self) -> Option<String> {
         let part = match self.descriptor.kind() {
@@ -168,7 +173,11 @@ impl Ready {
     }
 }
 
+/// A stream that is no longer in the table leaves its path and its type.
 pub(super) fn forget(stream: &Stream, paths: &mut Paths) {
+    if stream.is_live() {
+        stream.descriptor.named.remove_live();
+    }
     if let Some(path) = stream.shared_path() {
         paths.leave(&path, stream.shares);
     }

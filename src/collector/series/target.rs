@@ -6,7 +6,7 @@ use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
     Table,
-    identity::{parts, scope_key, stable},
+    identity::{parts, service_identity, stable},
 };
 use crate::{
     collector::wire::{Attribute, Metric, Metrics},
@@ -21,8 +21,6 @@ pub(super) type Tags = Vec<(String, String)>;
 /// where there is no scope.
 pub(super) const SCOPE_NAME: &str = "otel.scope.name";
 pub(super) const SCOPE_VERSION: &str = "otel.scope.version";
-/// The scope of what came by `StatsD`, which has no resource either: it says nothing, and is not shown.
-const STATSD: &str = "statsd";
 
 /// The entity that points, spans and log records are from.
 #[derive(Debug)]
@@ -47,6 +45,8 @@ pub struct Resource {
     pub(super) labels: Tags,
     /// The attributes that become tags in Graphite.
     pub(super) tags: Tags,
+    /// The identity of the service with these tags.
+    pub(super) in_graphite: u128,
     /// The key that it is found by; its attributes are in it.
     key: Arc<[u8]>,
 }
@@ -85,6 +85,7 @@ impl Resource {
         let labels = of(&exposition.resource).into_iter().filter(|(_, value)| !value.is_empty());
         let labels = labels.map(|(key, value)| (makes_way(&key).to_owned(), value)).collect();
         let tags = of(graphite_tags);
+        let in_graphite = service_identity(&service, &tags);
         Self {
             id,
             identity,
@@ -96,6 +97,7 @@ impl Resource {
             joined,
             labels,
             tags,
+            in_graphite,
             key,
         }
     }
@@ -126,6 +128,7 @@ fn makes_way(key: &str) -> &str {
 /// The instrumentation scope of metrics.
 #[derive(Debug)]
 pub(super) struct Scope {
+    pub(super) id: u32,
     pub(super) name: String,
     pub(super) version: String,
     pub(super) schema_url: String,
@@ -138,7 +141,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    pub(super) fn new(metrics: &Metrics<'_>, metric: &Metric<'_>) -> Self {
+    pub(super) fn new(id: u32, metrics: &Metrics<'_>, metric: &Metric<'_>) -> Self {
         let scope = metrics.scopes[metric.scope];
         let attributes = metrics.attributes(scope.attributes).iter();
         let mut attributes: Tags = attributes
@@ -149,6 +152,7 @@ impl Scope {
         let labels = scope_labels(scope.name, scope.version, scope.schema_url, of_scope);
         let shown = Labels::new(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
         Self {
+            id,
             name: scope.name.to_owned(),
             version: scope.version.to_owned(),
             schema_url: scope.schema_url.to_owned(),
@@ -156,11 +160,6 @@ impl Scope {
             labels,
             shown,
         }
-    }
-
-    /// Whether this is the scope of what came by `StatsD`.
-    pub(super) fn is_statsd(&self, resource: &Resource) -> bool {
-        self.name == STATSD && self.labels.len() == 1 && resource.attributes().next().is_none()
     }
 
     pub(super) fn compare(&self, other: &Self) -> Ordering {
@@ -182,7 +181,7 @@ impl Scope {
             .filter(|(key, value)| !value.is_empty() && wanted.iter().any(|wanted| wanted == key))
             .map(|(key, value)| (key.to_owned(), value.clone()))
             .collect();
-        if own.is_empty() || self.is_statsd(resource) {
+        if own.is_empty() {
             return None;
         }
         let of_resource = resource.tags.iter().filter(|(key, _)| own.iter().all(|(own, _)| own != key));
@@ -194,24 +193,6 @@ impl Scope {
 }
 
 impl Table {
-    /// The scope of a metric, which many have in common.
-    pub(super) fn scope(
-        &mut self,
-        metrics: &Metrics<'_>,
-        metric: &Metric<'_>,
-    ) -> Result<Arc<Scope>, &'static str> {
-        scope_key(metrics, metric, &mut self.key);
-        if let Some(scope) = self.scopes.get(&self.key) {
-            return Ok(Arc::clone(scope));
-        }
-        if self.scopes.len() >= self.max_series {
-            return Err("max_series");
-        }
-        let made = Arc::new(Scope::new(metrics, metric));
-        self.scopes.insert(self.key.clone(), Arc::clone(&made));
-        Ok(made)
-    }
-
     /// The one of these keys that all series with them have.
     pub(super) fn origin(&mut self, origin: Origin) -> Arc<Origin> {
         if let Some(known) = self.origins.get(&origin) {

@@ -51,7 +51,7 @@ use self::{
 pub use self::{
     reader::Reader,
     sizes::GROWTH,
-    state::{Entries, Values, identity},
+    state::{Entries, Identity, Values, identity},
 };
 use super::{Lines, PLACE};
 use crate::{

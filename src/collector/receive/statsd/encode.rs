@@ -7,7 +7,7 @@
 
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
-    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
+    common::v1::{AnyValue, KeyValue, any_value},
     metrics::v1::{
         AggregationTemporality, DataPointFlags, Gauge, Histogram, HistogramDataPoint, Metric,
         NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric::Data, number_data_point,
@@ -24,8 +24,6 @@ use super::{
     total::{Gauge as Last, Histogram as Counts},
 };
 
-/// The instrumentation scope of all that came by `StatsD`.
-const SCOPE: &str = "statsd";
 /// The UCUM unit of timers.
 const SECONDS: &str = "s";
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
@@ -33,7 +31,8 @@ const ENDED: u32 = DataPointFlags::NoRecordedValueMask as u32;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// One request with a metric for each series that has `ended`, and one for each name and type, at time `now`. Counters
-/// and histograms are cumulative since the series began; nothing is known of the sender, so the resource is empty.
+/// and histograms are cumulative since the series began; nothing is known of the sender, so the resource is empty, and there is no
+/// scope.
 pub(super) fn request<'a>(
     families: impl Iterator<Item = (&'a str, &'a Family)>,
     ended: &[Ended],
@@ -45,11 +44,7 @@ pub(super) fn request<'a>(
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
             resource: Some(Resource::default()),
-            scope_metrics: vec![ScopeMetrics {
-                scope: Some(InstrumentationScope { name: SCOPE.to_owned(), ..Default::default() }),
-                metrics,
-                ..Default::default()
-            }],
+            scope_metrics: vec![ScopeMetrics { metrics, ..Default::default() }],
             ..Default::default()
         }],
     }

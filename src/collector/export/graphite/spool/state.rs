@@ -93,9 +93,33 @@ pub(super) fn each_value(mut entries: &[u8], mut f: impl FnMut(u128, &[u8])) {
 /// All parts but the last are to have a length of their own.
 #[must_use]
 pub fn identity(parts: &[&[u8]]) -> u128 {
-    let mut hash = Sha256::new();
-    parts.iter().for_each(|part| hash.update(part));
-    hash.finalize().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
+    Identity::new(parts).value()
+}
+
+/// An [`identity`] whose first parts are known: others go on from it without them being hashed again.
+#[derive(Clone, Debug)]
+pub struct Identity(Sha256);
+
+impl Identity {
+    /// The identity of these parts so far.
+    #[must_use]
+    pub fn new(parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        parts.iter().for_each(|part| hash.update(part));
+        Self(hash)
+    }
+
+    /// The identity of the parts that are known, with these behind them.
+    #[must_use]
+    pub fn with(&self, parts: &[&[u8]]) -> u128 {
+        let mut identity = self.clone();
+        parts.iter().for_each(|part| identity.0.update(part));
+        identity.value()
+    }
+
+    fn value(self) -> u128 {
+        self.0.finalize().first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
+    }
 }
 
 /// Values by the hash that they were put under.
