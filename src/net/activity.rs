@@ -21,9 +21,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long a connection that sent nothing yet cannot be evicted: a client may send its request after it has connected.
 pub(super) const FIRST_BYTE: Duration = Duration::from_millis(100);
-/// How long a connection that has begun a request, or a TLS handshake, cannot be evicted.
+/// How long a connection cannot be evicted that has begun a request or a TLS handshake, or has an answer to take.
 const BEGUN: Duration = Duration::from_millis(250);
-/// How long a connection cannot be evicted after its client took a [`PORTION`] of an answer.
+/// How long a connection cannot be evicted after its client took a [`PORTION`] of an answer, or its first bytes.
 const TAKING: Duration = Duration::from_millis(500);
 /// A client that takes less than this of an answer within [`TAKING`] counts as one that takes nothing, where places are
 /// short: otherwise one byte now and then would keep a place for ever.
@@ -53,6 +53,8 @@ struct State {
     taken: Instant,
     /// When it had last taken a [`PORTION`], and how much it took since.
     portion: (Instant, usize),
+    /// Whether the client took some of the newest answer.
+    took: bool,
     /// Since when the socket takes nothing more, since its client reads nothing.
     blocked: Option<Instant>,
     /// When the connection got its place.
@@ -123,6 +125,7 @@ impl Activity {
             unsent: 0,
             taken: now,
             portion: (now, 0),
+            took: false,
             blocked: None,
             came: now,
             started: false,
@@ -217,9 +220,9 @@ impl Activity {
         self.state.lock().cut = Some(Instant::now() + time);
     }
 
-    /// Whether it can be evicted.
-    pub(super) fn eviction(&self, now: Instant) -> Eviction {
-        self.state.lock().eviction(now)
+    /// Whether it can be evicted, where it has its time for what it has begun divided by `hurry`.
+    pub(super) fn eviction(&self, now: Instant, hurry: u32) -> Eviction {
+        self.state.lock().eviction(now, hurry)
     }
 
     /// It is evicted: it ends as soon as it can be.
@@ -239,20 +242,21 @@ impl Activity {
 }
 
 impl State {
-    fn eviction(&self, now: Instant) -> Eviction {
+    fn eviction(&self, now: Instant, hurry: u32) -> Eviction {
         if self.handled > self.partial {
             return Eviction::Never;
         }
-        let begun = self.begun.map(|begun| begun + BEGUN);
+        let begun = self.begun.map(|begun| begun + BEGUN / hurry);
         let (standing, from) = match self.complete {
             // Whatever else it does, it has had its time.
             None if self.started => {
-                let first_byte = self.came + FIRST_BYTE;
+                let first_byte = self.came + FIRST_BYTE / hurry;
                 (Standing::Silent(self.came), Some(begun.unwrap_or(first_byte)))
             }
             None => (Standing::Silent(self.came), Some(now + FIRST_BYTE)),
             Some(complete) => {
-                let taking = (self.sending > 0 || self.unsent > 0).then(|| self.portion.0 + TAKING);
+                let time = if self.took { TAKING } else { BEGUN / hurry };
+                let taking = (self.sending > 0 || self.unsent > 0).then(|| self.portion.0 + time);
                 let flushing = self.blocked.map(|blocked| blocked + TAKING);
                 (Standing::Asked(complete), begun.max(taking).max(flushing))
             }
@@ -270,7 +274,7 @@ impl State {
     fn due(&self, bounds: &Bounds) -> Option<(Instant, Overdue)> {
         if self.evicted {
             let now = Instant::now();
-            return match self.eviction(now) {
+            return match self.eviction(now, 1) {
                 Eviction::Never => None,
                 Eviction::From(from, _) => Some((from, Overdue::Stuck)),
                 Eviction::Now(_) => Some((now, Overdue::Stuck)),

@@ -28,6 +28,10 @@ const MOST: usize = 8_192;
 const NEW_SHARE: usize = 8;
 /// When a connection to evict is looked for again, where there was none.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The time that a connection has for what it has begun is divided by one more after each such time in which no connection
+/// had had all of it, up to [`MOST_HURRY`]: by then many wait to be accepted, and what they send is there when they are.
+const HURRY: Duration = Duration::from_millis(250);
+const MOST_HURRY: u32 = 4;
 /// How far two log lines about evictions are apart.
 const LOGS_APART: Duration = Duration::from_secs(60);
 
@@ -56,6 +60,8 @@ struct Taken {
     /// New connections that wait for a place.
     waiting: usize,
     next: u64,
+    /// Since when no connection had had all of its time when room was needed.
+    pressed: Option<Instant>,
     /// Evictions since the last log line, and when that was.
     unlogged: u64,
     logged: Option<Instant>,
@@ -120,7 +126,7 @@ impl Places {
         let mut taken = self.0.taken.lock();
         let number = taken.next;
         taken.next += 1;
-        let standing = standing(activity.eviction(now), now);
+        let standing = standing(activity.eviction(now, 1), now);
         taken.put(number, standing, Arc::clone(activity));
         drop(taken);
         Some(Place { places: self.clone(), number, _permit: permit })
@@ -201,21 +207,33 @@ impl Taken {
     /// Evicts a connection: of those that made requests only where at most `kept` others are there. An error says when one
     /// can be evicted, if that is known.
     fn evict(&mut self, kept: usize, now: Instant) -> Result<(), Option<Duration>> {
+        let hurry = self.hurry(now);
         let mut next = None;
-        let found = (self.silent.len() > kept && self.evict_one(true, now, &mut next))
+        let found = (self.silent.len() > kept && self.evict_one(true, now, hurry, &mut next))
             || (self.silent.len() <= kept
-                && (self.evict_one(false, now, &mut next) || self.evict_one(true, now, &mut next)));
-        if found { Ok(()) } else { Err(next.map(|next| next - now)) }
+                && (self.evict_one(false, now, hurry, &mut next)
+                    || self.evict_one(true, now, hurry, &mut next)));
+        if found {
+            return Ok(());
+        }
+        self.pressed.get_or_insert(now);
+        Err(next.map(|next| next - now))
+    }
+
+    fn hurry(&self, now: Instant) -> u32 {
+        let pressed = self.pressed.map_or(Duration::ZERO, |pressed| now - pressed);
+        u32::try_from(pressed.as_millis() / HURRY.as_millis())
+            .map_or(MOST_HURRY, |steps| MOST_HURRY.min(1 + steps))
     }
 
     /// Evicts the first connection of one order that can be evicted; whether there was one, or else when there will be.
-    fn evict_one(&mut self, silent: bool, now: Instant, next: &mut Option<Instant>) -> bool {
+    fn evict_one(&mut self, silent: bool, now: Instant, hurry: u32, next: &mut Option<Instant>) -> bool {
         let mut first = Bound::Unbounded;
         while let Some((&(time, number), activity)) =
             self.orders(silent).range((first, Bound::Unbounded)).next()
         {
             let activity = Arc::clone(activity);
-            let eviction = activity.eviction(now);
+            let eviction = activity.eviction(now, hurry);
             let standing = standing(eviction, now);
             first = Bound::Excluded((time, number));
             if self.standings.get(&number).is_some_and(|known| standing > *known) {
@@ -225,6 +243,9 @@ impl Taken {
             }
             match eviction {
                 Eviction::Now(_) => {
+                    if silent && matches!(activity.eviction(now, 1), Eviction::Now(_)) {
+                        self.pressed = None;
+                    }
                     activity.evict();
                     self.remove(number);
                     self.leaving.insert(number);
@@ -234,7 +255,7 @@ impl Taken {
                 Eviction::Never => {}
             }
             // Those behind it came later still, and none of them sooner than this.
-            let soonest = time + FIRST_BYTE;
+            let soonest = time + FIRST_BYTE / hurry;
             if silent && now < soonest {
                 *next = Some(next.map_or(soonest, |next| next.min(soonest)));
                 return false;
@@ -351,6 +372,24 @@ mod tests {
         assert!(places.make_room_at(at).is_some(), "a request that has begun has more time");
         is_evicted(&places, &begins).await;
         is_evicted(&places, &sender).await;
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn connections_have_less_time_the_longer_many_wait() {
+        let places = Places::new(2);
+        let [first, second] = connections();
+        let held = all_take(&places, &[&first, &second]).await;
+        [&first, &second].into_iter().for_each(|activity| activity.read(b"G"));
+        let now = Instant::now();
+        assert!(places.make_room_at(now).is_some());
+        places.0.taken.lock().pressed = now.checked_sub(HURRY);
+        assert!(places.make_room_at(now + Duration::from_millis(120)).is_some());
+        assert_eq!(places.make_room_at(now + Duration::from_millis(126)), None);
+        assert_eq!(places.evicted().load(Ordering::Relaxed), 1);
+        places.0.taken.lock().leaving.clear();
+        assert_eq!(places.make_room_at(later()), None);
+        assert_eq!(places.0.taken.lock().pressed, None, "a connection that had all of its time is evicted");
         drop(held);
     }
 

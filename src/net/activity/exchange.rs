@@ -59,7 +59,7 @@ impl Exchange {
         let now = Instant::now();
         state.taken = now;
         if self.step == Step::Handled {
-            state.portion = (now, 0);
+            (state.portion, state.took) = ((now, 0), false);
             // The request was complete but for a body that the handler did not want.
             if state.handled > state.partial {
                 state.complete(now);
@@ -92,6 +92,9 @@ impl Unsent {
         let mut state = self.0.state.lock();
         let now = Instant::now();
         state.taken = now;
+        if !state.took {
+            (state.portion.0, state.took) = (now, true);
+        }
         state.portion.1 += bytes;
         if state.portion.1 >= PORTION {
             state.portion = (now, 0);

@@ -78,7 +78,7 @@ fn the_preface_of_http2_is_no_head() {
 }
 
 fn evicted_at(activity: &Activity, milliseconds: u64) -> Eviction {
-    activity.eviction(Instant::now() + Duration::from_millis(milliseconds))
+    activity.eviction(Instant::now() + Duration::from_millis(milliseconds), 1)
 }
 
 #[test]
@@ -102,9 +102,12 @@ fn a_complete_request_that_is_being_answered_keeps_its_place() {
     let unsent = Unsent::begin(&exchange);
     assert!(matches!(evicted_at(&activity, 0), Eviction::From(_, Standing::Asked(_))), "it takes the answer");
     assert!(
-        matches!(evicted_at(&activity, 501), Eviction::Now(Standing::Asked(_))),
+        matches!(evicted_at(&activity, 251), Eviction::Now(Standing::Asked(_))),
         "it takes nothing of it"
     );
+    unsent.took(1);
+    assert!(matches!(evicted_at(&activity, 251), Eviction::From(_, Standing::Asked(_))));
+    assert!(matches!(evicted_at(&activity, 501), Eviction::Now(Standing::Asked(_))), "it takes no more");
     unsent.took(PORTION);
     activity.end_early();
     assert!(activity.overdue(&BOUNDS).is_none(), "an evicted one is answered to the end");
@@ -118,8 +121,9 @@ fn a_byte_now_and_then_is_not_taking() {
     let mut exchange = Exchange::begin(&activity);
     exchange.has_answer_to_send();
     let unsent = Unsent::begin(&exchange);
+    unsent.took(1);
     let before = activity.state.lock().portion.0;
-    (1..PORTION).for_each(|_| unsent.took(1));
+    (2..PORTION).for_each(|_| unsent.took(1));
     assert_eq!(activity.state.lock().portion.0, before);
     unsent.took(1);
     assert!(activity.state.lock().portion.0 > before);
