@@ -6,6 +6,7 @@
 
 mod activity;
 mod bounds;
+mod framing;
 mod listener;
 mod open_files;
 mod places;
@@ -221,6 +222,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, server: &Server) {
         let Self { stream, peer, router, activity, _place } = self;
+        activity.start(server.tls.is_some());
         listener::prepare(&stream);
         let stream = match &server.tls {
             None => Either::Left(stream),
@@ -269,14 +271,10 @@ async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Ac
             () = &mut evicted, if !is_evicted => {
                 is_evicted = true;
                 connection.as_mut().graceful_shutdown();
-                // It made a complete request meanwhile.
-                if activity.standing().is_none() {
-                    activity.cut_after(server.bounds.parting);
-                    continue;
-                }
-                // Once, so that the client learns why; it is not waited for.
-                let _ended = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await;
-                None
+                // It ends in the next step, so that the client learns why; where a complete request came meanwhile, after
+                // its answer.
+                activity.end_early();
+                continue;
             }
             () = &mut draining, if !drained => {
                 drained = true;

@@ -3,6 +3,8 @@
 //! Socket, requests and answers write it; the task of the connection reads from it when it is overdue, and
 //! [`super::Places`] which connection has been without a complete request for longest.
 
+mod exchange;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -11,15 +13,21 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Bounds;
+pub(super) use self::exchange::{Exchange, Partial, Unsent};
+use super::{Bounds, framing::Framing};
 
 /// What a client of HTTP/2 says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a client that takes nothing of an answer counts as taking it, and how long one answer may take, where places
-/// are short.
-const TAKING: Duration = Duration::from_secs(1);
-const LONGEST_TAKING: Duration = Duration::from_secs(10);
+/// How long a connection that sent nothing yet cannot be evicted: a client may send its request after it has connected.
+pub(super) const FIRST_BYTE: Duration = Duration::from_millis(100);
+/// How long a connection cannot be evicted that has begun a request or a TLS handshake, or has an answer to take.
+const BEGUN: Duration = Duration::from_millis(250);
+/// How long a connection cannot be evicted after its client took a [`PORTION`] of an answer, or its first bytes.
+const TAKING: Duration = Duration::from_millis(500);
+/// A client that takes less than this of an answer within [`TAKING`] counts as one that takes nothing, where places are
+/// short: otherwise one byte now and then would keep a place for ever.
+const PORTION: usize = 8 * 1024;
 
 /// One connection.
 #[derive(Debug)]
@@ -38,21 +46,35 @@ struct State {
     partial: usize,
     /// Answers that the client is to take.
     sending: usize,
+    /// Parts of answers that HTTP has and the socket has not: an answer of one part is made to its end long before its
+    /// client took it.
+    unsent: usize,
     /// When the client last took some of an answer.
     taken: Instant,
+    /// When it had last taken a [`PORTION`], and how much it took since.
+    portion: (Instant, usize),
+    /// Whether the client took some of the newest answer.
+    took: bool,
     /// Since when the socket takes nothing more, since its client reads nothing.
     blocked: Option<Instant>,
-    /// When the connection came.
+    /// When the connection got its place.
     came: Instant,
+    /// Whether the connection's task ran: what the client sent before is read only then.
+    started: bool,
+    /// When the first request that is not complete began.
+    begun: Option<Instant>,
     /// When the last complete request came, or was answered.
     complete: Option<Instant>,
     /// When the connection was last without a request.
     since: Instant,
-    /// The first byte of a head that is not here to its end.
+    /// The first byte of a head that is not here to its end; it may have come while a request before it was answered.
     head: Option<Instant>,
+    framing: Framing,
     spoken: Spoken,
-    /// When a connection that was asked to end is cut.
+    /// When a connection that was asked to end is cut, where it makes no request meanwhile.
     cut: Option<Instant>,
+    /// Whether it is cut as soon as its complete requests are answered.
+    evicted: bool,
 }
 
 /// What the first bytes of a connection said.
@@ -73,6 +95,16 @@ pub(super) enum Standing {
     Asked(Instant),
 }
 
+/// Whether a connection can be evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eviction {
+    Now(Standing),
+    /// Not before then, unless something happens: it has time to go on with what it has begun.
+    From(Instant, Standing),
+    /// Not while a complete request of it is being handled.
+    Never,
+}
+
 /// Why a connection's time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
@@ -84,26 +116,46 @@ pub(super) enum Overdue {
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
-        Self::since(Instant::now())
-    }
-
-    /// A connection that came at this time.
-    pub(super) fn since(now: Instant) -> Arc<Self> {
+        let now = Instant::now();
         let state = State {
             handled: 0,
             waiting: 0,
             partial: 0,
             sending: 0,
+            unsent: 0,
             taken: now,
+            portion: (now, 0),
+            took: false,
             blocked: None,
             came: now,
+            started: false,
+            begun: None,
             complete: None,
             since: now,
             head: None,
+            framing: Framing::default(),
             spoken: Spoken::Preface(0),
             cut: None,
+            evicted: false,
         };
         Arc::new(Self { state: Mutex::new(state), evict: Notify::new() })
+    }
+
+    /// The connection has a place; it may have waited for it.
+    pub(super) fn got_place(&self) {
+        let mut state = self.state.lock();
+        state.came = Instant::now();
+        state.since = state.came;
+    }
+
+    /// The connection's task runs.
+    pub(super) fn start(&self, tls: bool) {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        state.started = true;
+        state.begun = tls.then_some(now);
+        // The time until the first byte counts from here, even where the machine was busy.
+        state.since = now;
     }
 
     /// The TLS handshake is over: the first byte may come.
@@ -125,9 +177,20 @@ impl Activity {
                 part => Spoken::Preface(part),
             };
         }
-        let begins = state.head.is_none() && !state.has_request();
-        if begins && state.spoken != Spoken::Http2 {
-            state.head = Some(Instant::now());
+        let now = Instant::now();
+        state.begun.get_or_insert(now);
+        match state.spoken {
+            Spoken::Http2 => {}
+            Spoken::Preface(_) => {
+                state.head.get_or_insert(now);
+                state.framing.read(bytes);
+            }
+            Spoken::Http1 => {
+                state.framing.read(bytes);
+                let is_in_head = state.framing.is_in_head();
+                // A head that ended is the library's, and one behind it began just now.
+                state.head = is_in_head.then(|| state.head.unwrap_or(now));
+            }
         }
     }
 
@@ -157,14 +220,14 @@ impl Activity {
         self.state.lock().cut = Some(Instant::now() + time);
     }
 
-    /// Where it stands among those that can be evicted; `None` where a complete request of it is being answered.
-    pub(super) fn standing(&self) -> Option<Standing> {
-        let state = self.state.lock();
-        match state.complete {
-            _ if state.handled > state.partial || state.takes_an_answer() => None,
-            None => Some(Standing::Silent(state.came)),
-            Some(complete) => Some(Standing::Asked(complete)),
-        }
+    /// Whether it can be evicted, where it has its time for what it has begun divided by `hurry`.
+    pub(super) fn eviction(&self, now: Instant, hurry: u32) -> Eviction {
+        self.state.lock().eviction(now, hurry)
+    }
+
+    /// It is evicted: it ends as soon as it can be.
+    pub(super) fn end_early(&self) {
+        self.state.lock().evicted = true;
     }
 
     /// Asks the connection's task to end it, for another one's sake.
@@ -179,205 +242,69 @@ impl Activity {
 }
 
 impl State {
-    /// Whether the client takes an answer, of which there is more: it took some of it a moment ago.
-    fn takes_an_answer(&self) -> bool {
-        let is_new = |moment: Instant| moment.elapsed() < TAKING;
-        // A client that takes a little now and then is no better than one that takes nothing.
-        let is_recent = self.complete.is_some_and(|complete| complete.elapsed() < LONGEST_TAKING);
-        is_recent && (self.blocked.is_some_and(is_new) || (self.sending > 0 && is_new(self.taken)))
+    fn eviction(&self, now: Instant, hurry: u32) -> Eviction {
+        if self.handled > self.partial {
+            return Eviction::Never;
+        }
+        let begun = self.begun.map(|begun| begun + BEGUN / hurry);
+        let (standing, from) = match self.complete {
+            // Whatever else it does, it has had its time.
+            None if self.started => {
+                let first_byte = self.came + FIRST_BYTE / hurry;
+                (Standing::Silent(self.came), Some(begun.unwrap_or(first_byte)))
+            }
+            None => (Standing::Silent(self.came), Some(now + FIRST_BYTE)),
+            Some(complete) => {
+                let time = if self.took { TAKING } else { BEGUN / hurry };
+                let taking = (self.sending > 0 || self.unsent > 0).then(|| self.portion.0 + time);
+                let flushing = self.blocked.map(|blocked| blocked + TAKING);
+                (Standing::Asked(complete), begun.max(taking).max(flushing))
+            }
+        };
+        match from {
+            Some(from) if from > now => Eviction::From(from, standing),
+            _ => Eviction::Now(standing),
+        }
     }
 
     const fn has_request(&self) -> bool {
-        self.handled > 0 || self.waiting > 0 || self.sending > 0
+        self.handled > 0 || self.waiting > 0 || self.sending > 0 || self.unsent > 0
     }
 
     fn due(&self, bounds: &Bounds) -> Option<(Instant, Overdue)> {
-        if let Some(cut) = self.cut {
-            return Some((cut, Overdue::Stuck));
+        if self.evicted {
+            let now = Instant::now();
+            return match self.eviction(now, 1) {
+                Eviction::Never => None,
+                Eviction::From(from, _) => Some((from, Overdue::Stuck)),
+                Eviction::Now(_) => Some((now, Overdue::Stuck)),
+            };
         }
-        if self.sending > 0 {
-            return Some((self.taken + bounds.stalled, Overdue::Stuck));
+        // The bounds of steps that go on side by side: of an answer, or of the rest of one that was made to its end, of
+        // which the client takes nothing; of what it does else.
+        let taking =
+            (self.sending > 0 || self.unsent > 0).then_some((self.taken + bounds.stalled, Overdue::Stuck));
+        let blocked = self.blocked.map(|blocked| (blocked + bounds.stalled, Overdue::Stuck));
+        let other = (!self.has_request()).then(|| match (self.cut, self.head, self.spoken) {
+            (Some(cut), ..) => (cut, Overdue::Stuck),
+            (None, Some(head), _) => (head.max(self.since) + bounds.head, Overdue::Stuck),
+            (None, None, Spoken::Preface(_)) => (self.since + bounds.first_byte, Overdue::Stuck),
+            (None, None, Spoken::Http1 | Spoken::Http2) => (self.since + bounds.idle, Overdue::Idle),
+        });
+        [taking, blocked, other].into_iter().flatten().min_by_key(|(due, _)| *due)
+    }
+
+    fn complete(&mut self, now: Instant) {
+        self.complete = Some(now);
+        self.begun = None;
+    }
+
+    fn note_end(&mut self) {
+        if !self.has_request() {
+            self.since = Instant::now();
         }
-        if self.has_request() {
-            return None;
-        }
-        let due = match (self.head, self.spoken) {
-            (Some(head), _) => (head + bounds.head, Overdue::Stuck),
-            (None, Spoken::Preface(_)) => (self.since + bounds.first_byte, Overdue::Stuck),
-            (None, Spoken::Http1 | Spoken::Http2) => (self.since + bounds.idle, Overdue::Idle),
-        };
-        // An answer that was made to its end, of which the client takes nothing more.
-        let stalled = self.blocked.map(|blocked| (blocked + bounds.stalled, Overdue::Stuck));
-        Some(stalled.filter(|stalled| stalled.0 < due.0).unwrap_or(due))
-    }
-}
-
-/// A request from the end of its head to the end of its answer.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    activity: Arc<Activity>,
-    step: Step,
-}
-
-/// What a request waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// The handler.
-    Handled,
-    /// More of the answer's body.
-    Waiting,
-    /// The client: it is to take what there is of the answer.
-    Sending,
-}
-
-impl State {
-    const fn count(&mut self, step: Step) -> &mut usize {
-        match step {
-            Step::Handled => &mut self.handled,
-            Step::Waiting => &mut self.waiting,
-            Step::Sending => &mut self.sending,
-        }
-    }
-
-    const fn move_to(&mut self, from: &mut Step, to: Step) {
-        *self.count(*from) -= 1;
-        *self.count(to) += 1;
-        *from = to;
-    }
-}
-
-impl Exchange {
-    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
-        let mut state = activity.state.lock();
-        state.handled += 1;
-        state.head = None;
-        drop(state);
-        Self { activity: Arc::clone(activity), step: Step::Handled }
-    }
-
-    /// The answer waits for more of its body.
-    pub(super) fn waits_for_answer(&mut self) {
-        self.activity.state.lock().move_to(&mut self.step, Step::Waiting);
-    }
-
-    /// There is something of an answer for the client to take, which took all that was there before.
-    pub(super) fn has_answer_to_send(&mut self) {
-        let mut state = self.activity.state.lock();
-        state.taken = Instant::now();
-        // The handler is done, and the request was complete but for a body that it did not want.
-        if self.step == Step::Handled && state.handled > state.partial {
-            state.complete = Some(state.taken);
-        }
-        state.move_to(&mut self.step, Step::Sending);
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let mut state = self.activity.state.lock();
-        *state.count(self.step) -= 1;
-        if !state.has_request() {
-            state.since = Instant::now();
-        }
-    }
-}
-
-/// The body of a request, until it is here to its end.
-#[derive(Debug)]
-pub(super) struct Partial(Arc<Activity>);
-
-impl Partial {
-    pub(super) fn begin(activity: &Arc<Activity>) -> Self {
-        activity.state.lock().partial += 1;
-        Self(Arc::clone(activity))
-    }
-
-    /// The body has come to its end.
-    pub(super) fn is_complete(&self) {
-        self.0.state.lock().complete = Some(Instant::now());
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        self.0.state.lock().partial -= 1;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds {
-        first_byte: Duration::from_secs(1),
-        handshake: Duration::from_secs(2),
-        head: Duration::from_secs(3),
-        body: Duration::from_secs(4),
-        idle: Duration::from_secs(5),
-        stalled: Duration::from_secs(6),
-        ping: Duration::from_secs(7),
-        pong: Duration::from_secs(8),
-        parting: Duration::from_secs(9),
-    };
-
-    /// Seconds until it is due, counted from its own clock.
-    fn bound(activity: &Activity) -> Option<u64> {
-        let state = activity.state.lock();
-        let from = if state.sending > 0 { state.taken } else { state.head.unwrap_or(state.since) };
-        state.due(&BOUNDS).map(|(due, _)| (due - from).as_secs())
-    }
-
-    #[test]
-    fn each_step_has_a_bound_of_its_own() {
-        let activity = Activity::new();
-        assert_eq!(bound(&activity), Some(1), "a first byte");
-        activity.read(b"P");
-        assert_eq!(bound(&activity), Some(3), "a head, or a preface");
-        activity.read(b"OST / HTTP/1.1\r\n");
-        assert_eq!(bound(&activity), Some(3), "the same head");
-        let mut exchange = Exchange::begin(&activity);
-        assert_eq!(bound(&activity), None, "the handler");
-        activity.read(b"body");
-        exchange.has_answer_to_send();
-        assert_eq!(bound(&activity), Some(6), "an answer that the client is to take");
-        exchange.waits_for_answer();
-        assert_eq!(bound(&activity), None, "an answer that is being made");
-        exchange.has_answer_to_send();
-        drop(exchange);
-        assert_eq!(bound(&activity), Some(5), "no request");
-        activity.read(b"G");
-        assert_eq!(bound(&activity), Some(3), "the next head");
-    }
-
-    #[test]
-    fn the_preface_of_http2_is_no_head() {
-        for at in 0..PREFACE.len() {
-            let activity = Activity::new();
-            activity.read(&PREFACE[..at]);
-            assert_eq!(activity.overdue(&BOUNDS), None);
-            activity.read(&PREFACE[at..]);
-            activity.read(b"settings");
-            assert_eq!(bound(&activity), Some(5), "cut at {at}");
-        }
-    }
-
-    #[test]
-    fn a_complete_request_that_is_being_answered_keeps_its_place() {
-        let activity = Activity::new();
-        let began = activity.standing();
-        assert!(matches!(began, Some(Standing::Silent(_))));
-        let mut exchange = Exchange::begin(&activity);
-        let partial = Partial::begin(&activity);
-        assert_eq!(activity.standing(), began, "its body is not here");
-        partial.is_complete();
-        drop(partial);
-        assert_eq!(activity.standing(), None);
-        exchange.has_answer_to_send();
-        assert_eq!(activity.standing(), None, "it takes the answer");
-        exchange.waits_for_answer();
-        let answered = activity.standing();
-        assert!(matches!(answered, Some(Standing::Asked(_))), "a stream that waits keeps no place by that");
-        drop(exchange);
-        assert_eq!(activity.standing(), answered);
-    }
-}
+mod tests;

@@ -18,6 +18,10 @@ const TRIES: usize = 32;
 /// When a connection on which nothing came is asked by TCP whether the other end is there, and how often from then on.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
+/// How many bytes that were not sent yet the system stores for a client.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 * 1024;
+
 /// What a server accepts connections on.
 #[derive(Debug)]
 pub struct Listener(Vec<std::net::TcpListener>);
@@ -108,6 +112,9 @@ pub(super) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let (idle, between) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(idle).with_interval(between);
+    // So that a write shows what the client takes, and not what the system stores for it; more is in flight all the same.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
     // Without it the bound of an idle connection holds all the same.
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }

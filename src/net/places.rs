@@ -3,12 +3,13 @@
 //!
 //! A new connection always gets a place. The connection that has been without a complete request for longest is evicted for
 //! it, whatever its address: a client that sends nothing may have many addresses, and a sender's may be one of them. Each
-//! connection has a moment for its first request ([`FIRST_REQUEST`]). Those that never made one are evicted before all
+//! connection has a moment for its first request (see [`super::activity`]). Those that never made one are evicted before all
 //! others, but for a share of the places ([`NEW_SHARE`]) in which new connections have that moment where senders hold all
 //! the rest. A connection whose complete request is being answered stays.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,16 +20,18 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::activity::{Activity, Standing};
+use super::activity::{Activity, Eviction, FIRST_BYTE, Standing};
 
 /// The most connections that are open at once, whatever the limit of open files: each takes memory.
 const MOST: usize = 8_192;
-/// How long a connection has for its first complete request before it can be evicted.
-const FIRST_REQUEST: Duration = Duration::from_millis(100);
 /// The part of all places that connections without a complete request keep where others hold the rest: an eighth.
 const NEW_SHARE: usize = 8;
 /// When a connection to evict is looked for again, where there was none.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The time that a connection has for what it has begun is divided by one more after each such time in which no connection
+/// had had all of it, up to [`MOST_HURRY`]: by then many wait to be accepted, and what they send is there when they are.
+const HURRY: Duration = Duration::from_millis(250);
+const MOST_HURRY: u32 = 4;
 /// How far two log lines about evictions are apart.
 const LOGS_APART: Duration = Duration::from_secs(60);
 
@@ -45,7 +48,7 @@ struct Shared {
 }
 
 /// Connections in the order in which they are evicted, as far as it was known when they were last looked at. A standing only
-/// gets better, so the first one whose entry is right is the first one to evict.
+/// gets better, so the first one whose entry is right, and which can be evicted, is the first one to evict.
 #[derive(Debug, Default)]
 struct Taken {
     /// Those that never made a complete request.
@@ -57,6 +60,8 @@ struct Taken {
     /// New connections that wait for a place.
     waiting: usize,
     next: u64,
+    /// Since when no connection had had all of its time when room was needed.
+    pressed: Option<Instant>,
     /// Evictions since the last log line, and when that was.
     unlogged: u64,
     logged: Option<Instant>,
@@ -116,10 +121,12 @@ impl Places {
                 }
             }
         };
+        activity.got_place();
+        let now = Instant::now();
         let mut taken = self.0.taken.lock();
         let number = taken.next;
         taken.next += 1;
-        let standing = activity.standing().unwrap_or_else(|| Standing::Asked(Instant::now()));
+        let standing = standing(activity.eviction(now, 1), now);
         taken.put(number, standing, Arc::clone(activity));
         drop(taken);
         Some(Place { places: self.clone(), number, _permit: permit })
@@ -127,16 +134,19 @@ impl Places {
 
     /// Evicts a connection, unless as many are leaving as others wait; says when to try again where none can be evicted yet.
     pub(super) fn make_room(&self) -> Option<Duration> {
+        self.make_room_at(Instant::now())
+    }
+
+    fn make_room_at(&self, now: Instant) -> Option<Duration> {
         let mut taken = self.0.taken.lock();
         if taken.leaving.len() >= taken.waiting.max(1) {
             return None;
         }
-        if let Err(again) = taken.evict(self.0.count / NEW_SHARE) {
+        if let Err(again) = taken.evict(self.0.count / NEW_SHARE, now) {
             return again;
         }
         self.0.evicted.fetch_add(1, Ordering::Relaxed);
         taken.unlogged += 1;
-        let now = Instant::now();
         if taken.logged.is_none_or(|logged| now - logged >= LOGS_APART) {
             taken.logged = Some(now);
             let closed = std::mem::take(&mut taken.unlogged);
@@ -176,6 +186,10 @@ impl Taken {
         }
     }
 
+    const fn orders(&self, silent: bool) -> &Order {
+        if silent { &self.silent } else { &self.senders }
+    }
+
     fn put(&mut self, number: u64, standing: Standing, activity: Arc<Activity>) {
         self.standings.insert(number, standing);
         let (order, time) = self.order(standing);
@@ -192,35 +206,70 @@ impl Taken {
 
     /// Evicts a connection: of those that made requests only where at most `kept` others are there. An error says when one
     /// can be evicted, if that is known.
-    fn evict(&mut self, kept: usize) -> Result<(), Option<Duration>> {
-        let mut answered = 0;
-        for _ in 0..2 * self.standings.len() {
-            let senders_stay = answered >= self.senders.len();
-            let of_silent = senders_stay || self.silent.len() > kept;
-            let order = if of_silent { &mut self.silent } else { &mut self.senders };
-            let Some(first) = order.first_entry() else { break };
-            let number = first.key().1;
-            let activity = first.get();
-            match activity.standing() {
-                Some(Standing::Silent(came)) if came.elapsed() < FIRST_REQUEST => {
-                    return Err(FIRST_REQUEST.checked_sub(came.elapsed()));
-                }
-                Some(standing) if self.standings.get(&number).is_some_and(|known| standing <= *known) => {
+    fn evict(&mut self, kept: usize, now: Instant) -> Result<(), Option<Duration>> {
+        let hurry = self.hurry(now);
+        let mut next = None;
+        let found = (self.silent.len() > kept && self.evict_one(true, now, hurry, &mut next))
+            || (self.silent.len() <= kept
+                && (self.evict_one(false, now, hurry, &mut next)
+                    || self.evict_one(true, now, hurry, &mut next)));
+        if found {
+            return Ok(());
+        }
+        self.pressed.get_or_insert(now);
+        Err(next.map(|next| next - now))
+    }
+
+    fn hurry(&self, now: Instant) -> u32 {
+        let pressed = self.pressed.map_or(Duration::ZERO, |pressed| now - pressed);
+        u32::try_from(pressed.as_millis() / HURRY.as_millis())
+            .map_or(MOST_HURRY, |steps| MOST_HURRY.min(1 + steps))
+    }
+
+    /// Evicts the first connection of one order that can be evicted; whether there was one, or else when there will be.
+    fn evict_one(&mut self, silent: bool, now: Instant, hurry: u32, next: &mut Option<Instant>) -> bool {
+        let mut first = Bound::Unbounded;
+        while let Some((&(time, number), activity)) =
+            self.orders(silent).range((first, Bound::Unbounded)).next()
+        {
+            let activity = Arc::clone(activity);
+            let eviction = activity.eviction(now, hurry);
+            let standing = standing(eviction, now);
+            first = Bound::Excluded((time, number));
+            if self.standings.get(&number).is_some_and(|known| standing > *known) {
+                self.remove(number);
+                self.put(number, standing, activity);
+                continue;
+            }
+            match eviction {
+                Eviction::Now(_) => {
+                    if silent && matches!(activity.eviction(now, 1), Eviction::Now(_)) {
+                        self.pressed = None;
+                    }
                     activity.evict();
                     self.remove(number);
                     self.leaving.insert(number);
-                    return Ok(());
+                    return true;
                 }
-                standing => {
-                    let activity = Arc::clone(activity);
-                    self.remove(number);
-                    // One that is being answered is as good as a request of this moment.
-                    answered += usize::from(standing.is_none());
-                    self.put(number, standing.unwrap_or_else(|| Standing::Asked(Instant::now())), activity);
-                }
+                Eviction::From(from, _) => *next = Some(next.map_or(from, |next| next.min(from))),
+                Eviction::Never => {}
+            }
+            // Those behind it came later still, and none of them sooner than this.
+            let soonest = time + FIRST_BYTE / hurry;
+            if silent && now < soonest {
+                *next = Some(next.map_or(soonest, |next| next.min(soonest)));
+                return false;
             }
         }
-        Err(None)
+        false
+    }
+}
+
+/// Where a connection stands; one that is being served is as good as one whose request is of this moment.
+const fn standing(eviction: Eviction, now: Instant) -> Standing {
+    match eviction {
+        Eviction::Now(standing) | Eviction::From(_, standing) => standing,
+        Eviction::Never => Standing::Asked(now),
     }
 }
 
@@ -243,14 +292,21 @@ mod tests {
         }
     }
 
-    /// Connections that had their moment for a request.
     fn connections<const N: usize>() -> [Arc<Activity>; N] {
-        let came = Instant::now().checked_sub(2 * FIRST_REQUEST).unwrap();
-        std::array::from_fn(|_| Activity::since(came))
+        std::array::from_fn(|_| {
+            let activity = Activity::new();
+            activity.start(false);
+            activity
+        })
+    }
+
+    /// When connections that came just now had their time.
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(1)
     }
 
     async fn is_evicted(places: &Places, activity: &Activity) {
-        assert_eq!(places.make_room(), None);
+        assert_eq!(places.make_room_at(later()), None);
         tokio::time::timeout(Duration::from_secs(10), activity.evicted()).await.unwrap();
         places.0.taken.lock().leaving.clear();
     }
@@ -278,7 +334,7 @@ mod tests {
         for evicted in [&silent, &other, &another, &sender] {
             is_evicted(&places, evicted).await;
         }
-        assert_eq!(places.make_room(), None);
+        assert_eq!(places.make_room_at(later()), None);
         assert_eq!(places.0.taken.lock().standings.len(), 1, "nobody else can be evicted");
         drop(exchange);
         is_evicted(&places, &answered).await;
@@ -302,11 +358,38 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_connection_has_a_moment_for_its_first_request() {
-        let places = Places::new(1);
-        let new = Activity::new();
-        let held = all_take(&places, &[&new]).await;
-        assert!(places.make_room().is_some_and(|again| again <= FIRST_REQUEST));
+        let places = Places::new(3);
+        let [silent, begins, sender] = connections();
+        let held = all_take(&places, &[&begins, &silent, &sender]).await;
+        makes_a_request(&sender);
+        begins.read(b"POST / HTTP/1.1\r\n");
+        assert!(places.make_room().is_some_and(|again| again <= FIRST_BYTE), "nor is a sender evicted");
         assert_eq!(places.evicted().load(Ordering::Relaxed), 0);
+        let at = Instant::now() + FIRST_BYTE;
+        assert_eq!(places.make_room_at(at), None);
+        tokio::time::timeout(Duration::from_secs(10), silent.evicted()).await.unwrap();
+        places.0.taken.lock().leaving.clear();
+        assert!(places.make_room_at(at).is_some(), "a request that has begun has more time");
+        is_evicted(&places, &begins).await;
+        is_evicted(&places, &sender).await;
+        drop(held);
+    }
+
+    #[tokio::test]
+    async fn connections_have_less_time_the_longer_many_wait() {
+        let places = Places::new(2);
+        let [first, second] = connections();
+        let held = all_take(&places, &[&first, &second]).await;
+        [&first, &second].into_iter().for_each(|activity| activity.read(b"G"));
+        let now = Instant::now();
+        assert!(places.make_room_at(now).is_some());
+        places.0.taken.lock().pressed = now.checked_sub(HURRY);
+        assert!(places.make_room_at(now + Duration::from_millis(120)).is_some());
+        assert_eq!(places.make_room_at(now + Duration::from_millis(126)), None);
+        assert_eq!(places.evicted().load(Ordering::Relaxed), 1);
+        places.0.taken.lock().leaving.clear();
+        assert_eq!(places.make_room_at(later()), None);
+        assert_eq!(places.0.taken.lock().pressed, None, "a connection that had all of its time is evicted");
         drop(held);
     }
 
@@ -316,7 +399,7 @@ mod tests {
         let [first, second] = connections();
         let held = all_take(&places, &[&first, &second]).await;
         [&first, &second].into_iter().for_each(makes_a_request);
-        (0..3).for_each(|_| assert_eq!(places.make_room(), None));
+        (0..3).for_each(|_| assert_eq!(places.make_room_at(later()), None));
         assert_eq!(places.evicted().load(Ordering::Relaxed), 1);
         drop(held);
     }

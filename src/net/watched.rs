@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::{
@@ -19,7 +19,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::activity::{Activity, Exchange, Partial};
+use super::activity::{Activity, Exchange, Partial, Unsent};
 
 /// The stream of a connection, plain or with TLS taken off.
 pub(super) struct Socket<S> {
@@ -160,21 +160,42 @@ impl Answer {
     }
 }
 
+/// A part of an answer, until the client has taken it.
+pub(super) struct Part {
+    bytes: Bytes,
+    unsent: Unsent,
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.unsent.took(count);
+    }
+}
+
 impl http_body::Body for Answer {
-    type Data = Bytes;
+    type Data = Part;
     type Error = axum::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Part>, Self::Error>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match polled {
             Poll::Pending => this.exchange.waits_for_answer(),
             Poll::Ready(_) => this.exchange.has_answer_to_send(),
         }
-        polled
+        polled.map_ok(|frame| frame.map_data(|bytes| Part { bytes, unsent: Unsent::begin(&this.exchange) }))
     }
 
     fn is_end_stream(&self) -> bool {

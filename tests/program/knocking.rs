@@ -7,13 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use pushpull::net::OpenFiles;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest, Ready},
     net::{TcpSocket, TcpStream},
     runtime::Runtime,
     task::JoinSet,
@@ -33,14 +33,29 @@ const EXPORT: &str = "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: a
                       Content-Length: 2\r\n\r\n{}";
 
 /// What a client sends, and then no more. HTTP/2 stands for itself: at an address of HTTP/1 it is a bad request.
-const SENT: [&str; 6] = [
-    "",
-    "POST /v1/metrics HTTP/1.1\r\nHost:",
-    "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
-    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-    "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\nGET /metrics HTTP/1.1\r\nHost: test\r\n\r\n",
-    "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{",
+const SENT: [&[u8]; 7] = [
+    b"",
+    b"POST /v1/metrics HTTP/1.1\r\nHost:",
+    b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\nGET /metrics HTTP/1.1\r\nHost: test\r\n\r\n",
+    b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{",
+    // `GET /`, whose stream has no end.
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x03\x01\x04\0\0\0\x01\x82\x84\x86",
 ];
+/// A complete request whose answer has no window, and one whose answer nobody reads.
+const NOT_TAKEN: [&[u8]; 2] = [
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\0\0\x03\x01\x05\0\0\0\x01\x82\x84\x86",
+    b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n",
+];
+/// A body that comes byte by byte, in [`DRIPS`] of them.
+const DRIPPED: [&[u8]; 1] =
+    [b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+                               Content-Length: 1000000\r\n\r\n"];
+const DRIPS: usize = 1_000;
+
+/// What the clients send, by turns.
+type Sent = &'static [&'static [u8]];
 
 /// The address that a client of this number comes from.
 type Origin = fn(usize) -> Ipv4Addr;
@@ -59,7 +74,7 @@ struct Knocking {
 }
 
 impl Knocking {
-    fn at(doors: &[SocketAddr], origin: Origin, sent: &'static [&'static str]) -> Self {
+    fn at(doors: &[SocketAddr], origin: Origin, sent: Sent) -> Self {
         let (connected, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let at_once = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
         let mut clients = JoinSet::new();
@@ -73,11 +88,35 @@ impl Knocking {
                 let mut stream = connect(origin(number), door).await;
                 drop(turn);
                 // The server may close first.
-                let _ = stream.write_all(sent[number / doors_in_all % sent.len()].as_bytes()).await;
+                let _ = stream.write_all(sent[number / doors_in_all % sent.len()]).await;
                 open.fetch_add(1, Ordering::Relaxed);
                 connected.fetch_add(1, Ordering::Relaxed);
-                // It ends, or is reset.
-                let _ = stream.read(&mut [0]).await;
+                let (mut reader, mut writer) = stream.split();
+                let drip = async {
+                    for _ in 0..if sent == DRIPPED { DRIPS } else { 0 } {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        if writer.write_all(b" ").await.is_err() {
+                            break;
+                        }
+                    }
+                    std::future::pending::<()>().await;
+                };
+                let taken = async {
+                    if sent == NOT_TAKEN {
+                        // Only that it is readable, with no more taken, until there is an error.
+                        while !reader.ready(Interest::READABLE | Interest::WRITABLE).await.is_ok_and(is_over)
+                        {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    } else {
+                        // It ends, or is reset.
+                        let _ = reader.read(&mut [0]).await;
+                    }
+                };
+                tokio::select! {
+                    () = drip => {}
+                    () = taken => {}
+                }
                 open.fetch_sub(1, Ordering::Relaxed);
             });
         }
@@ -87,6 +126,10 @@ impl Knocking {
     fn all_have_knocked(&self) -> bool {
         self.connected.load(Ordering::Relaxed) == SILENT
     }
+}
+
+fn is_over(ready: Ready) -> bool {
+    ready.is_read_closed() || ready.is_write_closed()
 }
 
 /// Exports once over a connection that stays open, and reads the whole answer.
@@ -134,7 +177,7 @@ async fn evicted(exposition: SocketAddr) -> usize {
     page.lines().find_map(count).unwrap()
 }
 
-async fn senders_are_served(program: &Program, origin: Origin, sent: &'static [&'static str]) {
+async fn senders_are_served(program: &Program, origin: Origin, sent: Sent, senders_in_all: usize) {
     let address = |listener| program.address(listener).parse::<SocketAddr>().unwrap();
     let (grpc, http, exposition) = (address("otlp_grpc"), address("otlp_http"), address("exposition"));
     let mut kept = connect(Ipv4Addr::LOCALHOST, http).await;
@@ -143,14 +186,35 @@ async fn senders_are_served(program: &Program, origin: Origin, sent: &'static [&
     let connection = tokio::spawn(connection);
     export(&mut kept).await;
     call(&mut client).await;
+    let mut senders = Vec::new();
+    for _ in 0..senders_in_all {
+        let mut sender = connect(Ipv4Addr::LOCALHOST, http).await;
+        export(&mut sender).await;
+        senders.push(sender);
+    }
     let knocking = Knocking::at(&[grpc, http, exposition], origin, sent);
-    let mut rounds = 0;
-    while !knocking.all_have_knocked() || rounds < 20 {
-        export(&mut kept).await;
-        call(&mut client).await;
+    // Where others make complete requests, too, a sender cannot know that its connection is not the oldest of all.
+    let keeps = sent != NOT_TAKEN;
+    let mut times = Vec::new();
+    while !knocking.all_have_knocked() || times.len() < 20 {
+        if keeps {
+            export(&mut kept).await;
+            call(&mut client).await;
+        }
+        let start = Instant::now();
         export(&mut connect(Ipv4Addr::LOCALHOST, http).await).await;
+        times.push(start.elapsed());
         get(exposition, "/healthz").await;
-        rounds += 1;
+    }
+    times.sort_unstable();
+    println!(
+        "new senders were answered within {:?}, half of them within {:?}",
+        times.last(),
+        times[times.len() / 2]
+    );
+    assert!(times[times.len() / 2] < Duration::from_secs(1), "{times:?}");
+    for sender in &mut senders {
+        export(sender).await;
     }
     let few = async {
         while knocking.open.load(Ordering::Relaxed) > PLACES {
@@ -159,16 +223,16 @@ async fn senders_are_served(program: &Program, origin: Origin, sent: &'static [&
     };
     timeout(DEADLINE, few).await.unwrap();
     let evicted = evicted(exposition).await;
-    assert!(evicted > PLACES, "{evicted}");
+    assert!(evicted > PLACES - senders_in_all, "{evicted}");
     drop(knocking.clients);
     connection.abort();
 }
 
-fn senders_are_served_while_clients_knock(origin: Origin, sent: &'static [&'static str]) {
+fn senders_are_served_while_clients_knock(origin: Origin, sent: Sent, senders: usize) {
     let files = OpenFiles::raise();
     assert!(files.limit > SILENT as u64 + 500, "these tests need more open files: {files:?}");
     let program = Launch::collect_under(&format!("ulimit -n {FILES}")).start();
-    Runtime::new().unwrap().block_on(senders_are_served(&program, origin, sent));
+    Runtime::new().unwrap().block_on(senders_are_served(&program, origin, sent, senders));
     let said = program.stderr();
     let lines: Vec<_> = said.lines().filter(|line| line.contains("all places for connections")).collect();
     assert_eq!(lines.len(), 1, "{said}");
@@ -178,12 +242,28 @@ fn senders_are_served_while_clients_knock(origin: Origin, sent: &'static [&'stat
 
 #[test]
 fn senders_are_served_while_silent_clients_knock_from_one_address() {
-    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &SENT[..1]);
+    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &SENT[..1], 0);
 }
 
 #[test]
 fn senders_are_served_while_clients_begin_what_they_do_not_end() {
-    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &SENT);
+    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &SENT, 0);
+}
+
+#[test]
+fn senders_are_served_while_clients_take_no_answer() {
+    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &NOT_TAKEN, 0);
+}
+
+#[test]
+fn senders_are_served_while_bodies_come_byte_by_byte() {
+    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &DRIPPED, 0);
+}
+
+/// Two thirds of all places are theirs, and each connection is used again when all clients have knocked.
+#[test]
+fn many_senders_keep_their_connections_while_silent_clients_knock() {
+    senders_are_served_while_clients_knock(|_| Ipv4Addr::LOCALHOST, &SENT[..1], PLACES * 2 / 3);
 }
 
 #[cfg(target_os = "linux")]
@@ -193,7 +273,7 @@ fn senders_are_served_while_silent_clients_knock_from_many_addresses() {
         let number = u32::try_from(number).unwrap();
         Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 1).to_bits() + number)
     };
-    senders_are_served_while_clients_knock(origin, &SENT[..1]);
+    senders_are_served_while_clients_knock(origin, &SENT[..1], 0);
 }
 
 #[cfg(target_os = "linux")]

@@ -1,7 +1,11 @@
 //! Clients that stop in the middle: each step of a connection has a bound, on every listener, plain and over TLS, in
 //! HTTP/1 and in HTTP/2. Each test makes one bound short and leaves the others at an hour, so that it is the one that holds.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -162,6 +166,7 @@ struct House {
     application: Door,
     release: Arc<Notify>,
     collectors: Vec<Collector>,
+    terms: Terms,
     stop: Stop,
 }
 
@@ -177,7 +182,11 @@ fn on_a_free_port() -> (Listener, SocketAddr) {
 
 impl House {
     fn with(bounds: Bounds) -> Self {
-        let terms = Terms { bounds, places: Places::default() };
+        Self::with_places(bounds, Places::default())
+    }
+
+    fn with_places(bounds: Bounds, places: Places) -> Self {
+        let terms = Terms { bounds, places };
         let files = Files::new();
         let tls =
             Tls::read(files.path("server.pem").as_ref(), files.path("server.key").as_ref(), None).unwrap();
@@ -218,8 +227,8 @@ impl House {
         let (listener, address) = on_a_free_port();
         let application = Door { name: "application", address, way: Way::Plain };
         doors.push(application);
-        tokio::spawn(serve_over(None, listener.into_tokio().unwrap(), router, terms, stop.clone()));
-        Self { doors, application, release, collectors, stop }
+        tokio::spawn(serve_over(None, listener.into_tokio().unwrap(), router, terms.clone(), stop.clone()));
+        Self { doors, application, release, collectors, terms, stop }
     }
 
     /// Every listener closes a connection that says this and no more.
@@ -264,6 +273,27 @@ async fn a_request_head_has_a_bound() {
         stream.write_all(b"GET / HT").await.unwrap();
         closed(*door, &mut stream).await;
     }
+}
+
+/// What came ahead of an answer, with its request or after it, has its bound when that answer is there.
+#[tokio::test]
+async fn a_head_that_is_sent_ahead_has_a_bound() {
+    let house = House::with(Bounds { head: SHORT, ..LONG });
+    let requests = [
+        &b"GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\nGET / HT"[..],
+        b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}P",
+        b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+          Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nPOST / HTTP/1.1\r\nHost: test\r\n",
+    ];
+    for said in requests {
+        house.closes_after(&[said]).await;
+    }
+    let mut stream = house.application.open().await;
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    house.release.notify_one();
+    let answer = String::from_utf8(closed(house.application, &mut stream).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
 /// Neither a PING's answer nor anything else can come in the middle of a head.
@@ -341,6 +371,44 @@ async fn an_answer_that_is_not_taken_has_a_bound() {
         }
     };
     timeout(DEADLINE, refused).await.unwrap();
+}
+
+/// An answer that is one part is all in the library's hands while the client takes it. Others who make requests take the
+/// one place that is left by turns, and not those of the clients that take an answer, which asked before them.
+#[tokio::test]
+async fn an_answer_that_is_taken_is_not_cut_where_places_are_short() {
+    let house = House::with_places(Bounds { parting: SHORT, ..LONG }, Places::new(3));
+    let mut first = house.application.open().await;
+    first.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    let (client, connection) = h2::client::handshake(house.application.open().await).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("http://test/").body(()).unwrap();
+    let (second, _) = client.ready().await.unwrap().send_request(request, true).unwrap();
+    let mut second = timeout(DEADLINE, second).await.unwrap().unwrap();
+    let (mut taken, mut taken_of_second) = (vec![0; 1024 * 1024], 0);
+    let mut others = Vec::new();
+    for _ in 0..24 {
+        first.read_exact(&mut taken).await.unwrap();
+        let wanted = taken_of_second + taken.len();
+        while taken_of_second < wanted {
+            let part = timeout(DEADLINE, second.body_mut().data()).await.unwrap().unwrap().unwrap();
+            taken_of_second += part.len();
+            second.body_mut().flow_control().release_capacity(part.len()).unwrap();
+        }
+        let mut other = house.application.open().await;
+        other.write_all(b"GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+        timeout(DEADLINE, other.read_exact(&mut [0; 8])).await.unwrap().unwrap();
+        others.push(other);
+    }
+    assert!(house.terms.places.evicted().load(Ordering::Relaxed) >= 23);
+    let rest = closed(house.application, &mut first).await;
+    assert!(rest.len() > 7 * 1024 * 1024, "{}", rest.len());
+    while let Some(part) = timeout(DEADLINE, second.body_mut().data()).await.unwrap() {
+        let part = part.unwrap();
+        taken_of_second += part.len();
+        second.body_mut().flow_control().release_capacity(part.len()).unwrap();
+    }
+    assert_eq!(taken_of_second, 32 * 1024 * 1024);
 }
 
 /// No bound is for the time that the server takes.
