@@ -2,7 +2,7 @@
 //! of cumulative series.
 //!
 //! It must not lose a good line for a bad one beside it, and must not grow with what a sender invents. A
-//! sender of datagrams hears no answer, so whatever is refused is counted by its reason.
+//! sender of datagrams gets no answer, so whatever is refused is counted by its reason.
 
 use std::{
     collections::VecDeque,
@@ -168,7 +168,7 @@ async fn receive<F, W>(
     });
     let remembered = Remembered::new(settings.max_series);
     let remembered = match settings.kept.take() {
-        Some(values) => remembered.spooled(values, unix_nanoseconds()),
+        Some(values) => remembered.spooled(values, settings.expiry.series, unix_nanoseconds()),
         None => remembered,
     };
     let mut receiver = Receiver {
@@ -206,7 +206,7 @@ async fn receive<F, W>(
         }
     }
 
-    // The runtime's socket only tries to read where it was told of readiness; the system's own knows
+    // The runtime's socket reads only after the system reported it readable; the system's own socket also has
     // what arrived a moment ago.
     for socket in sources.0 {
         let last = socket
@@ -272,7 +272,7 @@ where
 
     fn flush(&mut self, flush: Flush) {
         self.flush_daemon(flush);
-        self.say();
+        self.log_notices();
         let now = unix_nanoseconds();
         self.aggregate.expire(now);
         let Some(request) = self.aggregate.request(now) else { return };
@@ -296,16 +296,16 @@ where
                 self.stats.add(Event::Dropped, PLACE, Signal::Metrics, "stopped", points);
                 tracing::debug!(%refused, points, "dropped the last totals of StatsD");
             }
-            Err(refused) => tracing::debug!(%refused, "kept the totals of StatsD for the next flush"),
+            Err(refused) => tracing::debug!(%refused, "the totals of StatsD wait for the next flush"),
         }
     }
 
-    /// Says which names two types have; of many, only some.
-    fn say(&mut self) {
+    /// Logs which names are sent as two types, or lost their sum; of many, only some.
+    fn log_notices(&mut self) {
         let Notices { some, more } = self.aggregate.notices();
         some.iter().for_each(|notice| tracing::warn!("{notice}"));
         if more > 0 {
-            tracing::warn!(more, "StatsD sends further names as two types; each is shown as both");
+            tracing::warn!(more, "further names of StatsD are sent as two types, or with values below zero");
         }
     }
 

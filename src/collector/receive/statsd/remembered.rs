@@ -4,8 +4,9 @@
 //! It must not write anything itself: where there is a spool, values go into it with the lines of the same flush, so that a
 //! later process restores them.
 //!
-//! What is remembered is bounded in time and in number, the series that were last seen longest ago go first. What a
-//! process restores of series that were alive has a bound of its own, so that no expired series takes their place.
+//! What is remembered is bounded in time and in number: the series that were last seen longest ago are evicted first.
+//! Series that were alive when a process ended have a limit of their own once they are restored, so that no expired series
+//! and no name evicts one.
 //!
 //! A value in the spool is a byte for its type, the time of the series' start, the time when it was last seen, and its
 //! state; numbers are little endian.
@@ -13,6 +14,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap},
+    time::Duration,
 };
 
 use super::{
@@ -32,6 +34,8 @@ const NAME: u8 = 18;
 const EXPIRED: u8 = 19;
 /// How long a series is remembered: a nightly job is to find its counter again.
 const EXPIRES_AFTER: u64 = 48 * 3600 * 1_000_000_000;
+/// How long a name in the spool is not written again: far shorter than it is remembered.
+pub(super) const NAME_WRITTEN: u64 = 3600 * 1_000_000_000;
 
 /// The values that this module wrote into the spool, and those of others.
 #[must_use]
@@ -78,7 +82,8 @@ impl Remembered {
         Self {
             expired: Store::new(limit),
             restored: Store::new(2 * limit),
-            names: Store::new(2 * limit),
+            // One for each series that is remembered.
+            names: Store::new(3 * limit),
             is_spooled: false,
             forgotten: Vec::new(),
             unwritten: Vec::new(),
@@ -86,21 +91,24 @@ impl Remembered {
     }
 
     /// With what an earlier process wrote into the spool, restored at `now` in nanoseconds since 1970; what is remembered
-    /// goes into the spool from now on.
-    pub(super) fn spooled(mut self, values: Values, now: u64) -> Self {
+    /// goes into the spool from now on. A series that was last seen as long ago as `expiry` says may have been alive until
+    /// now, so that the time for which it is remembered begins behind that.
+    pub(super) fn spooled(mut self, values: Values, expiry: Duration, now: u64) -> Self {
         self.is_spooled = true;
+        let expiry = u64::try_from(expiry.as_nanos()).unwrap_or(u64::MAX);
         for (identity, value) in values {
             let seen = value
                 .get(9..)
                 .and_then(|rest| rest.first_chunk())
                 .map_or(now, |seen| u64::from_le_bytes(*seen));
-            let (store, seen) = match value.first() {
-                Some(&FIRST_VERSION) => (&mut self.restored, now),
-                Some(&SERIES) => (&mut self.restored, seen),
-                Some(&NAME) => (&mut self.names, seen),
-                _ => (&mut self.expired, seen),
+            let (store, seen, lag) = match value.first() {
+                Some(&FIRST_VERSION) => (&mut self.restored, now, 0),
+                Some(&SERIES) => (&mut self.restored, seen, 0),
+                // It is written seldom, and needed for as long as the last of its series.
+                Some(&NAME) => (&mut self.names, seen, NAME_WRITTEN),
+                _ => (&mut self.expired, seen, 0),
             };
-            let until = seen.saturating_add(EXPIRES_AFTER);
+            let until = seen.saturating_add(EXPIRES_AFTER).saturating_add(expiry).saturating_add(lag);
             if until < now {
                 self.forgotten.push(identity);
             } else {

@@ -3,13 +3,14 @@ use proptest::prelude::*;
 use super::*;
 
 const HOUR: u64 = 3600 * 1_000_000_000;
+const EXPIRY: Duration = Duration::ZERO;
 
 fn series<T>(start: u64, sent: u64, state: T) -> Series<T> {
     Series { start, sent, is_fresh: false, is_shown: true, state }
 }
 
 fn spooled(values: Values) -> Remembered {
-    Remembered::new(100).spooled(values, 0)
+    Remembered::new(100).spooled(values, EXPIRY, 0)
 }
 
 proptest! {
@@ -105,7 +106,7 @@ fn total(remembered: &mut Remembered, name: &str, now: u64) -> Option<Series<Tot
 
 #[test]
 fn of_too_many_expired_series_those_last_seen_longest_ago_are_forgotten_and_all_in_the_end() {
-    let mut remembered = Remembered::new(3).spooled(Values::new(), 0);
+    let mut remembered = Remembered::new(3).spooled(Values::new(), EXPIRY, 0);
     for (name, sent) in [("a", 1), ("b", 4), ("c", 2), ("d", 3)] {
         remembered.remember((Kind::Counter, name, ""), &series(1, sent, Total::default()), &[], 10);
     }
@@ -139,7 +140,7 @@ fn what_was_alive_gives_no_place_to_what_had_expired() {
         (identity_of_name(Kind::Counter, &number.to_string()), encoded_name(&Named::default(), 200).into())
     });
     let values: Values = alive.chain(expired).chain(names).collect();
-    let mut remembered = Remembered::new(3).spooled(values, 300);
+    let mut remembered = Remembered::new(3).spooled(values, EXPIRY, 300);
     assert!((0..3).all(|number| total(&mut remembered, &format!("alive{number}"), 300).is_some()));
     let found = (0..10).filter(|number| total(&mut remembered, &format!("expired{number}"), 300).is_some());
     assert_eq!(found.collect::<Vec<_>>(), [7, 8, 9], "those that were last seen");
@@ -151,9 +152,40 @@ fn what_is_older_than_two_days_is_not_restored() {
     let id = |name: &str| identity(Kind::Counter, name, "", &[]);
     let now = 100 * HOUR;
     let values = [(id("old"), value(now - 48 * HOUR - 1)), (id("new"), value(now - 48 * HOUR))];
-    let mut remembered = Remembered::new(3).spooled(values.into(), now);
+    let mut remembered = Remembered::new(3).spooled(values.into(), EXPIRY, now);
     let mut expected = Entries::default();
     expected.put(id("old"), &[]);
     assert_eq!(written(&remembered), expected, "it leaves the spool");
     assert!(total(&mut remembered, "old", now).is_none() && total(&mut remembered, "new", now).is_some());
+}
+
+#[test]
+fn what_may_have_been_alive_is_restored_however_long_it_was_idle() {
+    let now = 1000 * HOUR;
+    let expiry = Duration::from_secs(7 * 24 * 3600);
+    let id = |name: &str| identity(Kind::Counter, name, "", &[]);
+    let idle = |hours| -> Box<[u8]> { encoded(&series(1, now - hours * HOUR, Total::default())).into() };
+    let values = [(id("alive"), idle(167)), (id("remembered"), idle(216)), (id("old"), idle(217))];
+    let mut remembered = Remembered::new(3).spooled(values.into(), expiry, now);
+    assert!(total(&mut remembered, "alive", now).is_some());
+    assert!(total(&mut remembered, "remembered", now).is_some());
+    assert!(total(&mut remembered, "old", now).is_none());
+}
+
+#[test]
+fn a_name_is_restored_for_as_long_as_a_series_that_was_sent_after_it_was_written() {
+    let written = 100 * HOUR;
+    let sent = written + HOUR - 1;
+    let values = || -> Values {
+        let name = Named { was_decremented: true, shown: None };
+        [
+            (identity_of_name(Kind::Counter, "a"), encoded_name(&name, written).into()),
+            (identity(Kind::Counter, "a", "", &[]), encoded(&series(1, sent, Total::default())).into()),
+        ]
+        .into()
+    };
+    let now = sent + 48 * HOUR;
+    let mut remembered = Remembered::new(3).spooled(values(), EXPIRY, now);
+    assert!(total(&mut remembered, "a", now).is_some());
+    assert!(remembered.claim_name(Kind::Counter, "a", now).was_decremented);
 }
