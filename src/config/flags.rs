@@ -174,7 +174,7 @@ pub(super) static STATSD_EXPIRY: Flag = Flag::new(
     "--statsd-expiry",
     "TIME",
     "",
-    "Time after which a StatsD series that nobody sends is shown and written no more, 1s to\n10years; its total goes on when it comes back within two days",
+    "Time without a value after which a StatsD series expires, 1s to 10years: it is neither\nshown nor written; its total goes on if it is sent again within two days of that",
 )
 .absent("5m; 24h for gauges");
 pub(super) static STATSD_TAGS: Flag = Flag::new(
@@ -203,7 +203,7 @@ pub(super) static MAX_SERIES: Flag = Flag::new(
     "--max-series",
     "COUNT",
     "100000",
-    "Series that are held, 1 to 100000000; further ones are dropped and counted",
+    "Series that are held, 1 to 100000000; further ones are refused and counted. StatsD and\nOTLP can take three quarters each. As many expired series of StatsD are remembered",
 );
 pub(super) static HISTOGRAM_BOUNDS: Flag = Flag::new(
     COLLECTOR_,

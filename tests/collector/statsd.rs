@@ -176,9 +176,9 @@ async fn one_name_of_several_types_is_kept_as_each() {
     }
     sender.send("req:1|c:5|ms:7|g").await;
     shown(&collector, &[("req_total{}", 2.0)]).await;
-    let told = logs.lines_with("StatsD sends the name");
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told.iter().any(|line| line.contains("req.gauge")), "{told:?}");
+    let logged = logs.lines_with("StatsD sends the name");
+    assert_eq!(logged.len(), 3, "{logged:?}");
+    assert!(logged.iter().any(|line| line.contains("req.gauge")), "{logged:?}");
     assert_eq!(collector.count(Event::Shared, "graphite", ""), 0);
 }
 
@@ -278,9 +278,9 @@ async fn what_would_spoil_a_total_is_refused_and_the_total_goes_on() {
         [("c_total{}", 6.0), ("h_sum{}", 6.0), ("h_count{}", 2.0), ("t_seconds_sum{}", 6.0), ("g{}", 2.0)];
     shown(&collector, &wanted).await;
     assert_eq!((statsd_refused(&collector, "overflow"), statsd_refused(&collector, "bad_value")), (5, 4));
-    let told = logs.lines_with("refused a line of StatsD");
-    assert_eq!(told.len(), 2, "once for each reason: {told:?}");
-    assert!(told.iter().any(|line| line.contains("c:1e17|c") && line.contains("overflow")), "{told:?}");
+    let logged = logs.lines_with("refused a line of StatsD");
+    assert_eq!(logged.len(), 2, "once for each reason: {logged:?}");
+    assert!(logged.iter().any(|line| line.contains("c:1e17|c") && line.contains("overflow")), "{logged:?}");
 }
 
 #[tokio::test]
@@ -347,4 +347,19 @@ async fn the_daemons_lines_of_idle_names_go_on_and_the_longest_idle_one_makes_ro
     let written = connection.lines().join("\n");
     assert!(written.contains("stats_counts.a ") && !written.contains("bk=v"), "{written}");
     assert_eq!(statsd_refused(&collector, "statsd_names_limit"), 0);
+}
+
+#[tokio::test]
+async fn a_good_value_beside_a_bad_one_is_in_the_series_and_in_the_daemons_lines() {
+    let carbon = Carbon::listen();
+    let flags = "--statsd-names legacy --statsd-flush 50ms";
+    let collector = Running::start(&format!("{flags} --graphite {}", carbon.address()));
+    let sender = Sender::to(&collector).await;
+    sender.send("stamped:4|c|T1700000000:x|c\npacked:1:x:2|c\nby[k=http://v]:7|g:x|g").await;
+    shown(&collector, &[("stamped_total{}", 4.0), ("packed_total{}", 3.0), ("by{k=http://v}", 7.0)]).await;
+    let mut connection = carbon.accept().await;
+    for start in ["stats_counts.stamped 4 ", "stats_counts.packed 3 ", "stats.gauges.byk=http--v 7 "] {
+        line(&mut connection, start).await;
+    }
+    assert_eq!(statsd_refused(&collector, "bad_value"), 3);
 }

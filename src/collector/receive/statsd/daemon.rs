@@ -4,8 +4,9 @@
 //! daemon's own rules, which are other and laxer ones (statsd 0.9.0, `stats.js`, `lib/process_metrics.js` and
 //! `backends/graphite.js` with their default settings).
 //!
-//! A line that the daemon would call bad, and that is good by the grammar of the series, is read by that: what a series has
-//! is in the daemon's lines too.
+//! A line of which the grammar of the series takes more values than the daemon would is read by that grammar: where a line
+//! adds to a series, it adds to the daemon's lines too. The reverse does not hold: the daemon takes types that it does not
+//! know, and more.
 //!
 //! Three things differ, each for carbon's sake: a name whose tags carbon would not take is not written, since it would
 //! spoil what is beside it; neither is what is no finite number; and what is held is bounded: where there is no room for
@@ -197,53 +198,57 @@ impl Daemon {
         self.counters.get_mut(key).into_iter().for_each(|count| count.value += 1.0);
     }
 
-    /// Adds a line as the daemon reads it; where it would call a value bad, and the line is good by the grammar of the
-    /// series, as that reads it.
+    /// Adds a line as the daemon reads it; where the grammar of the series takes more of its values, as that reads it.
     fn add_line(&mut self, line: &str) {
         // What follows a second mark is left out, as the daemon does.
         let mut sections = line.split("|#");
-        let said = sections.next().unwrap_or_default();
+        let before_tags = sections.next().unwrap_or_default();
         let tags = sections.next().filter(|tags| !tags.is_empty());
-        let (name, values) = said.split_once(':').map_or((said, None), |(name, values)| (name, Some(values)));
+        let (name, values) =
+            before_tags.split_once(':').map_or((before_tags, None), |(name, values)| (name, Some(values)));
         let key = key(name, tags.into_iter().flat_map(|tags| tags.split(',')));
         let events = || values.into_iter().flat_map(|values| values.split(':')).map(Event::of);
-        let is_plain = values.is_some() && !tags.is_some_and(|tags| tags.contains('|'));
-        let is_good = is_plain && is_taken_by_carbon(&key) && events().all(|event| event.is_some());
-        if !is_good && self.add_by_grammar(line) {
+        let is_plain = !tags.is_some_and(|tags| tags.contains('|')) && is_taken_by_carbon(&key);
+        let usable = if is_plain { events().flatten().count() } else { 0 };
+        let is_good = usable > 0 && events().all(|event| event.is_some());
+        if !is_good && self.add_by_grammar(line, name, usable) {
             return;
         }
         if values.is_none() {
             return self.count(BAD_LINES);
         }
-        for event in events() {
-            match event {
-                None => self.count(BAD_LINES),
-                Some(event) => self.add_named(&key, event),
-            }
-        }
+        events().for_each(|event| self.add_or_count(&key, event));
     }
 
-    /// Adds a line by the grammar of the series, with its name as it was sent; says whether all of it was good.
-    fn add_by_grammar(&mut self, line: &str) -> bool {
+    /// Adds a line by the grammar of the series, with its name as it was sent, if that takes all of its values, or more than
+    /// the daemon, or any under another name; says whether it does. The daemon takes `usable` of them, under `daemons_name`.
+    fn add_by_grammar(&mut self, line: &str, daemons_name: &str, usable: usize) -> bool {
         let mut parts = Parts::default();
         let Ok(name) = parts.parse_as_sent(line.trim_end_matches('\r').as_bytes(), self.dialects) else {
             return false;
         };
-        let events: Option<Vec<Event<'_>>> = parts
-            .pieces
-            .iter()
-            .flat_map(|piece| {
-                let values = piece
-                    .ok()
-                    .into_iter()
-                    .flat_map(|piece| piece.values().map(move |value| Event::from_piece(piece, value)));
-                piece.is_err().then_some(None).into_iter().chain(values)
-            })
-            .collect();
-        let Some(events) = events else { return false };
+        let mut events = Vec::new();
+        for piece in &parts.pieces {
+            match piece {
+                Ok(piece) => events.extend(piece.values().map(|value| Event::from_piece(*piece, value))),
+                Err(_) => events.push(None),
+            }
+        }
+        let taken = events.iter().flatten().count();
+        if taken == 0 || (taken < events.len() && taken <= usable && name == daemons_name) {
+            return false;
+        }
         let key = key(name, parts.tags.iter().map(|(key, value)| format!("{key}:{value}")));
-        events.into_iter().for_each(|event| self.add_named(&key, event));
+        events.into_iter().for_each(|event| self.add_or_count(&key, event));
         true
+    }
+
+    /// Adds an event, or counts a bad line for what is none.
+    fn add_or_count(&mut self, key: &str, event: Option<Event<'_>>) {
+        match event {
+            Some(event) => self.add_named(key, event),
+            None => self.count(BAD_LINES),
+        }
     }
 
     fn add_named(&mut self, key: &str, event: Event<'_>) {

@@ -1,4 +1,15 @@
-use super::{super::number, *};
+use proptest::prelude::*;
+
+use super::{
+    super::{
+        Remembered,
+        aggregate::Aggregate,
+        number,
+        tally::Tally,
+        tests::{NEVER, settings},
+    },
+    *,
+};
 
 fn flushed(names: StatsdNames, datagrams: &[&str]) -> Vec<String> {
     let mut daemon = Daemon::new(names, StatsdTags::ALL, Duration::from_secs(10), 100, 1_700_000_000);
@@ -69,6 +80,7 @@ fn what_the_series_take_is_in_the_daemons_lines_too() {
         ("hits[url=http://x]:1|c", "stats_counts.hitsurl=http--x 1 1700000010"),
         ("fuel:7|g|T1700000000", "stats.gauges.fuel 7 1700000010"),
         ("fuel:7|g|c:box|e:it", "stats.gauges.fuel 7 1700000010"),
+        ("fuel[url=http://x]:7|g:x|g", "stats.gauges.fuelurl=http--x 7 1700000010"),
     ] {
         let lines = flushed(StatsdNames::Legacy, &[sent]);
         assert!(lines.iter().any(|line| line == expected), "{sent}: {lines:#?}");
@@ -166,4 +178,74 @@ fn the_name_that_was_not_sent_for_longest_makes_room() {
         assert_eq!(names, expected.map(str::to_owned).into(), "{datagram}");
     }
     assert_eq!(daemon.refusals().count(), 0);
+}
+
+/// How many values of a line the series take, and how many the daemon's names, those with a name that carbon would not
+/// take included.
+fn taken(line: &[u8]) -> [u64; 2] {
+    let mut tally = Tally::default();
+    Aggregate::new(&settings(NEVER), 100, Remembered::new(100)).add(
+        line,
+        1_700_000_000_000_000_000,
+        &mut tally,
+    );
+    let mut daemon = Daemon::new(StatsdNames::Legacy, StatsdTags::ALL, Duration::from_secs(10), 100, 0);
+    daemon.add(line);
+    let refused: u64 = daemon.refusals().map(|(_, values)| values).sum();
+    [tally.accepted(), daemon.idle.names() as u64 + refused]
+}
+
+#[test]
+fn a_good_value_beside_a_bad_one_is_taken_by_both() {
+    for line in ["a:1|c|T5:x|c", "a:1|c:x|c|T5", "a:1:x:2|c", "a:1|c|#flag:x", "a: 1 |c|c:box"] {
+        let [series, daemon] = taken(line.as_bytes());
+        assert!(series > 0 && daemon > 0, "{line}: {series} {daemon}");
+    }
+    assert_eq!(
+        flushed(StatsdNames::Legacy, &["a:1:x:2|c"]),
+        ["stats.a 0.3 1700000010", "stats_counts.a 3 1700000010"]
+    );
+}
+
+#[test]
+fn what_the_daemon_alone_takes_stays_so() {
+    for line in ["a:4|q", "a:|s", "a: |c", "a:1|c|@2", "a:-3|ms ", "a:1|c|#:v"] {
+        assert_eq!(taken(line.as_bytes()), [0, 1], "{line}");
+    }
+}
+
+/// A good line with some of its parts replaced, left out or doubled.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let good = prop::sample::select(vec![
+        "req:3|ms:6|ms",
+        "hits:1|c:2|c|@0.5",
+        "size:1:2:3|d|#a:b, #c",
+        "by,k=v:1|c|T1700000000",
+        "by[k=http://v]:1|g|c:box",
+        "users:a:b|s:c|s",
+        "depth:-2|g|T1699999990:+3|g",
+    ]);
+    let part = prop::sample::select(vec![
+        "", ":", "|", "#", "@", "T", " ", ",", "1", "x", "-1", "c", "ms", "q", "|#", "|@0.1", "|T5", "\r",
+        "é",
+    ]);
+    (good, prop::collection::vec((any::<prop::sample::Index>(), 0_usize..3, part), 0..5)).prop_map(
+        |(good, changes)| {
+            let mut line: Vec<char> = good.chars().collect();
+            for (at, removed, part) in changes {
+                let at = at.index(line.len() + 1);
+                let end = (at + removed).min(line.len());
+                line.splice(at..end, part.chars());
+            }
+            line.into_iter().collect::<String>().into_bytes()
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_line_that_adds_to_a_series_adds_to_the_daemons_lines(line in mutated()) {
+        let [series, daemon] = taken(&line);
+        prop_assert!(series == 0 || daemon > 0, "{:?}: {series} {daemon}", String::from_utf8_lossy(&line));
+    }
 }
