@@ -363,3 +363,55 @@ async fn a_good_value_beside_a_bad_one_is_in_the_series_and_in_the_daemons_lines
     }
     assert_eq!(statsd_refused(&collector, "bad_value"), 3);
 }
+
+#[tokio::test]
+async fn a_gauge_shows_its_newest_value_by_time_however_late_or_early_its_sender_is() {
+    let carbon = Carbon::listen();
+    let collector = Running::start(&format!("--statsd-flush 20ms --graphite {}", carbon.address()));
+    let sender = Sender::to(&collector).await;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    // Each is in the second of a point that was written.
+    for value in [1, 2, 3] {
+        let (late, early) = (now - 2, now + 30);
+        sender.send(&format!("late:{value}|g|T{late}\nearly:{value}|g|T{early}")).await;
+        let value = f64::from(value);
+        shown(&collector, &[("late{}", value), ("early{}", value)]).await;
+    }
+    sender.send("level:5|g").await;
+    shown(&collector, &[("level{}", 5.0)]).await;
+    sender.send(&format!("level:9|g|T{}\nearly:9|g\nmoved:4|g|T{}:+1|g\nmark:1|c", now - 5, now - 3)).await;
+    shown(&collector, &[("mark_total{}", 1.0), ("level{}", 5.0), ("early{}", 3.0), ("moved{}", 5.0)]).await;
+    let mut connection = carbon.accept().await;
+    line(&mut connection, &format!("level 9 {}", now - 5)).await;
+    line(&mut connection, &format!("moved 4 {}", now - 3)).await;
+    line(&mut connection, "moved 5 ").await;
+    let refused = collector.pipeline.stats().snapshot();
+    assert!(refused.iter().all(|(count, _)| count.event != Event::Refused), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_counter_that_becomes_a_gauge_hides_no_distribution_of_its_name() {
+    let (logs, _guard) = Logs::capture();
+    let collector = Running::start("--statsd-flush 20ms --histogram-bounds 1");
+    let sender = Sender::to(&collector).await;
+    sender.send("size:5|c\nsize:12|h").await;
+    shown(&collector, &[("size_total{}", 5.0), ("size_sum{}", 12.0)]).await;
+    sender.send("size:-2|c\nsize:3|h").await;
+    let wanted = [("size{}", 3.0), ("size_distribution_sum{}", 15.0), ("size_distribution_count{}", 2.0)];
+    let samples = shown(&collector, &wanted).await;
+    assert!(!samples.contains_key("size_total{}") && !samples.contains_key("size_sum{}"), "{samples:?}");
+    sender.send("size:1|c\nsize:1|h\nlater:1|h\nlater:1|c\nlater:-1|c").await;
+    shown(&collector, &[("size{}", 4.0), ("later{}", 0.0), ("later_distribution_sum{}", 1.0)]).await;
+    assert_eq!(logs.lines_with("StatsD sends the name \"size\"").len(), 1, "once");
+    let refused = collector.pipeline.stats().snapshot();
+    assert!(refused.iter().all(|(count, _)| count.event != Event::Refused), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_gauges_increment_that_would_swallow_others_is_refused() {
+    let collector = Running::start("--statsd-flush 20ms");
+    let sender = Sender::to(&collector).await;
+    sender.send("g:1|g\ng:+9007199254740994|g\ng:-1e17|g\ng:+1|g").await;
+    shown(&collector, &[("g{}", 2.0)]).await;
+    assert_eq!(statsd_refused(&collector, "overflow"), 2);
+}

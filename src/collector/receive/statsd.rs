@@ -1,7 +1,7 @@
 //! The `StatsD` receiver: datagrams over UDP, added up, and handed to the pipeline at each flush as one batch
 //! of cumulative series.
 //!
-//! It must not lose a good line for a bad one beside it, and must not grow with what a sender invents. A
+//! It must not lose a good line for a bad one in the same datagram, and must not grow with what a sender invents. A
 //! sender of datagrams gets no answer, so whatever is refused is counted by its reason.
 
 use std::{
@@ -70,7 +70,7 @@ const MAX_UNSENT: usize = 16 * 1024 * 1024;
 /// The shortest interval between flushes.
 const MIN_FLUSH: Duration = Duration::from_millis(1);
 
-/// What the receiver needs to know beside its address.
+/// What the receiver is set to, apart from its address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The interval at which the series are handed to the pipeline; at least a millisecond.
@@ -90,7 +90,7 @@ pub struct Settings {
     pub bare_sums: bool,
     /// Whether Graphite gets the lines of statsd's own daemon too, and under which names.
     pub names: Option<StatsdNames>,
-    /// What an earlier process kept in the spool; where there is one, totals and gauges are kept there.
+    /// What an earlier process left in the spool; `None` where there is no spool, so that nothing is written to it.
     pub kept: Option<Values>,
 }
 

@@ -9,7 +9,7 @@
 //! know, and more.
 //!
 //! Three things differ, each for carbon's sake: a name whose tags carbon would not take is not written, since it would
-//! spoil what is beside it; neither is what is no finite number; and what is held is bounded: where there is no room for
+//! spoil the other lines; neither is what is no finite number; and what is held is bounded: where there is no room for
 //! another name, the one that was not sent for longest makes it.
 
 use std::{
@@ -68,7 +68,7 @@ pub(super) struct Daemon {
 pub(super) enum Refusal {
     /// Carbon would not take its name.
     BadName,
-    /// There are as many names, or values of this interval, as are kept.
+    /// There are already as many names, or values of this interval, as there may be.
     Limit,
 }
 

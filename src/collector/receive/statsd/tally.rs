@@ -10,7 +10,7 @@ use super::super::super::{
 /// The receiver's name in the collector's counts.
 pub(super) const PLACE: &str = "statsd";
 
-/// Why a value, or a whole line where none of its values can be told, was refused.
+/// Why a value, or a whole line where its values cannot be separated, was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// Not of the form `NAME:VALUE|TYPE`, or with a section after it that means nothing here.
@@ -27,13 +27,13 @@ pub(super) enum Reason {
     BadSampleRate,
     /// A tag without a key.
     BadTag,
-    /// Name and tags are longer than what is kept for one series.
+    /// Name or tags are longer than those of a series may be.
     TooLong,
     /// An event or a service check of `DogStatsD`.
     Unsupported,
-    /// A new series where there are already as many as are kept.
+    /// A new series where there are already as many as there may be.
     MaxSeries,
-    /// A new value of a set where there are already as many as are kept for one interval.
+    /// A new value of a set where there are already as many as one interval may have.
     MaxSetValues,
     /// It would swallow small values that come after it (above 2⁵³ with its sample rate), or lead to no finite number.
     Overflow,

@@ -1,7 +1,8 @@
 //! Which name was not sent for longest.
 //!
-//! A name is noted once, with the turn in which it came. When it is looked for, a name that was sent since is noted anew;
-//! so sending one costs no more than writing down the turn.
+//! Values are numbered as they come. A name is noted once, with the number of its first value. When the longest idle name is
+//! looked for, one that was sent since is noted anew with its last number; so a value costs no more than writing down its
+//! number.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -38,8 +39,9 @@ pub(super) enum Which {
 #[derive(Debug, Default)]
 pub(super) struct Idle {
     order: BTreeMap<u64, (Which, Arc<str>)>,
-    turn: u64,
-    /// The last turn of the interval before.
+    /// Values so far.
+    values: u64,
+    /// How many of them had come when the interval before ended.
     ended: u64,
 }
 
@@ -52,8 +54,8 @@ impl Idle {
         key: &str,
         change: impl FnOnce(&mut T) -> R,
     ) -> R {
-        self.turn += 1;
-        let sent = self.turn;
+        self.values += 1;
+        let sent = self.values;
         if let Some(slot) = table.get_mut(key) {
             slot.sent = sent;
             return change(&mut slot.value);
@@ -89,6 +91,6 @@ impl Idle {
     }
 
     pub(super) const fn end_interval(&mut self) {
-        self.ended = self.turn;
+        self.ended = self.values;
     }
 }
