@@ -326,11 +326,11 @@ impl Table {
         }
     }
 
-    /// Counts a point under a path that others write too, and says so once.
-    fn note_sharing(&mut self, slot: usize, point: &Point<'_>, applied: &mut Applied) {
+    /// Counts a point under a path that others write too, and says so once; the stream had `begun` before it.
+    fn note_sharing(&mut self, slot: usize, point: &Point<'_>, begun: bool, applied: &mut Applied) {
         let Some(stream) = self.streams.get(slot) else { return };
         let Some(group) = stream.shares else { return };
-        match self.paths.write(group, slot, point.time, stream.begun) {
+        match self.paths.write(group, slot, point.time, begun) {
             Turn::Alone => {}
             Turn::Overlap { other, first } => {
                 applied.shared += 1;

@@ -20,22 +20,44 @@ use crate::naming::{
     prometheus::{Suffix, family_name},
 };
 
+/// What was collected, as families, and what of it is not among them.
+#[derive(Debug, Default)]
+pub struct Exposed {
+    /// Families by name, `target_info` first.
+    pub families: Vec<Family>,
+    /// What came to a name, or to a name and labels, that something else has.
+    pub hidden: Vec<Hidden>,
+}
+
+/// Series of one family that are not shown.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hidden {
+    /// The family's name.
+    pub family: String,
+    /// How many series.
+    pub series: usize,
+    /// Why, and what would show them.
+    pub remedy: String,
+}
+
 /// Families by name, samples by labels, `target_info` with the resource's attributes first.
 ///
 /// One family has one type, and a label set one sample: of instruments that come to the same, the one whose scope, name
 /// and attributes sort first is shown, as where the same data arrive by push.
 #[must_use]
 pub fn families(collected: &ResourceMetrics) -> Vec<Family> {
-    all(collected, false)
+    exposed(collected, false).families
 }
 
 /// The same with labels of the instrumentation scope (`otel_scope_name` and the like) on all but `target_info`.
 #[must_use]
 pub fn families_with_scopes(collected: &ResourceMetrics) -> Vec<Family> {
-    all(collected, true)
+    exposed(collected, true).families
 }
 
-fn all(collected: &ResourceMetrics, with_scopes: bool) -> Vec<Family> {
+/// The same, with or without labels of the scope, and with what is not shown.
+#[must_use]
+pub fn exposed(collected: &ResourceMetrics, with_scopes: bool) -> Exposed {
     let mut instruments: BTreeMap<String, Vec<Instrument<'_>>> = BTreeMap::new();
     for scope in collected.scope_metrics() {
         let labels: Arc<[_]> = if with_scopes { labels(scope.scope()).into() } else { [].into() };
@@ -50,10 +72,23 @@ fn all(collected: &ResourceMetrics, with_scopes: bool) -> Vec<Family> {
             });
         }
     }
+    let mut hidden = Vec::new();
     let mut result = Vec::with_capacity(instruments.len() + 1);
     result.extend(target_info(collected.resource()));
-    result.extend(instruments.into_iter().filter_map(|(name, instruments)| family(name, instruments)));
-    distinct(result).0
+    let families = instruments
+        .into_iter()
+        .filter_map(|(name, instruments)| family(name, instruments, with_scopes, &mut hidden));
+    result.extend(families);
+    let (families, clashing) = distinct(result);
+    hidden.extend(
+        clashing.into_iter().map(|family| Hidden {
+            series: family.samples.len(),
+            family: family.name,
+            remedy: "samples of another family have its name: give one of the two instruments another name"
+                .to_owned(),
+        }),
+    );
+    Exposed { families, hidden }
 }
 
 struct Instrument<'a> {
@@ -87,11 +122,24 @@ fn labels(scope: &InstrumentationScope) -> Vec<(String, String)> {
     scope_labels(scope.name(), version, schema_url, attributes)
 }
 
-fn family(name: String, mut instruments: Vec<Instrument<'_>>) -> Option<Family> {
+fn family(
+    name: String,
+    mut instruments: Vec<Instrument<'_>>,
+    with_scopes: bool,
+    hidden: &mut Vec<Hidden>,
+) -> Option<Family> {
     if instruments.len() > 1 {
         instruments.sort_by(|a, b| a.identity().cmp(&b.identity()));
     }
     let kind = instruments.first()?.kind;
+    let mut hide = |series: usize, remedy: &str| {
+        if series > 0 {
+            hidden.push(Hidden { family: name.clone(), series, remedy: remedy.to_owned() });
+        }
+    };
+    let others = instruments.iter().filter(|instrument| instrument.kind != kind);
+    let others = others.map(|instrument| points(instrument.metric.data(), &[], false).len()).sum();
+    hide(others, "they are of another type: give one of the instruments another name");
     instruments.retain(|instrument| instrument.kind == kind);
     let mut helps = instruments.iter().map(|instrument| instrument.metric.description());
     let help = helps.find(|help| !help.is_empty()).unwrap_or_default().to_owned();
@@ -114,7 +162,22 @@ fn family(name: String, mut instruments: Vec<Instrument<'_>>) -> Option<Family> 
     // Only where labels became equal it matters what they were.
     if chosen.windows(2).any(|pair| pair[0].0.labels == pair[1].0.labels) {
         chosen = candidates(true);
+        let all = chosen.len();
         chosen.dedup_by(|(later, ..), (first, ..)| later.labels == first.labels);
+        let several = instruments.len() > 1;
+        hide(
+            all - chosen.len(),
+            match several {
+                true if !with_scopes => {
+                    "they are of several instruments with the same labels: set --exposition-scope on, or give one of \
+                     the instruments another name"
+                }
+                true => {
+                    "they are of several instruments with the same labels: give one of the instruments another name"
+                }
+                false => "their attributes come to the same labels: give one attribute another key",
+            },
+        );
     }
     Some(Family { name, help, kind, samples: chosen.into_iter().map(|(sample, ..)| sample).collect() })
 }

@@ -1,6 +1,6 @@
 //! The pull view: what the one reader collects, as an exposition.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -10,13 +10,19 @@ use axum::{
     routing::get,
 };
 use opentelemetry::metrics::{BoundGauge, Meter};
+use parking_lot::Mutex;
 
 use super::{TEXT, faults::Switches};
 use crate::{
-    exposition::{sdk, text},
+    exposition::{
+        sdk::{self, Hidden},
+        text,
+    },
     telemetry::{CollectError, Reader},
 };
 
+/// Families of which it is logged that not all is shown; of more it would say nothing new.
+const MAX_LOGGED: usize = 100;
 /// What a person finds beside the metrics.
 const HOME: &str =
     "This is pushpull's service. It has here\n/metrics  its metrics, for Prometheus to scrape\n";
@@ -39,6 +45,9 @@ pub(super) struct Scrape {
     faults: Arc<Switches>,
     duration: BoundGauge<f64>,
     size: BoundGauge<u64>,
+    hidden: BoundGauge<u64>,
+    /// Families of which it was logged that not all is shown.
+    logged: Mutex<HashSet<String>>,
 }
 
 impl Scrape {
@@ -53,7 +62,30 @@ impl Scrape {
             .with_unit("By")
             .with_description("Bytes of the last scrape's answer")
             .build();
-        Self { reader, faults, duration: duration.bind(&[]), size: size.bind(&[]) }
+        let hidden = meter
+            .u64_gauge("pushpull.scrape.hidden")
+            .with_unit("{series}")
+            .with_description(
+                "Series that the last scrape did not show, since others come to their name and labels",
+            )
+            .build();
+        let [size, hidden] = [size, hidden].map(|gauge| gauge.bind(&[]));
+        Self { reader, faults, duration: duration.bind(&[]), size, hidden, logged: Mutex::default() }
+    }
+
+    /// Counts the series that a scrape does not show, and logs each family of them once.
+    fn note_hidden(&self, hidden: &[Hidden]) {
+        let mut logged = self.logged.lock();
+        // It is there from the first one on.
+        if hidden.is_empty() && logged.is_empty() {
+            return;
+        }
+        self.hidden.record(hidden.iter().map(|hidden| hidden.series as u64).sum());
+        for Hidden { family, series, remedy } in hidden {
+            if logged.len() < MAX_LOGGED && logged.insert(family.clone()) {
+                tracing::warn!(series, "the exposition does not show all series of {family}: {remedy}");
+            }
+        }
     }
 
     /// The exposition; without metrics, but with the reason, where there are none to be had. 503 where they cannot
@@ -66,11 +98,9 @@ impl Scrape {
         let start = Instant::now();
         match self.reader.collect() {
             Ok(collected) => {
-                let families = match self.reader.shows_scopes() {
-                    true => sdk::families_with_scopes(&collected),
-                    false => sdk::families(&collected),
-                };
-                let body = text::encode(&families);
+                let exposed = sdk::exposed(&collected, self.reader.shows_scopes());
+                self.note_hidden(&exposed.hidden);
+                let body = text::encode(&exposed.families);
                 self.duration.record(start.elapsed().as_secs_f64());
                 self.size.record(body.len() as u64);
                 ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], body).into_response()

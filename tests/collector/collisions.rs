@@ -353,7 +353,12 @@ async fn pull_and_push_choose_alike() {
     wait.record(1.0, &[]);
     provider.meter("z").u64_gauge("queue.size.count").build().record(3, &[]);
     let collected = reader.collected();
-    let pulled = Scrape::of(&text::encode(&sdk::families(&collected)));
+    let exposed = sdk::exposed(&collected, false);
+    let hidden_there = exposed.hidden.iter().map(|hidden| (hidden.family.as_str(), hidden.series));
+    let expected = [("calls_total", 2), ("keys_total", 5), ("queue_size_total", 5), ("queue_size_count", 1)];
+    assert_eq!(hidden_there.collect::<Vec<_>>(), expected);
+    assert!(exposed.hidden[0].remedy.contains("set --exposition-scope on"), "{:?}", exposed.hidden);
+    let pulled = Scrape::of(&text::encode(&exposed.families));
 
     let collector = Running::start("--exposition-scope off");
     assert_eq!(collector.send(&ExportMetricsServiceRequest::from(&collected)).await, (0, String::new()));

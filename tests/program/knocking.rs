@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -195,24 +195,16 @@ async fn senders_are_served(program: &Program, origin: Origin, sent: Sent, sende
     let knocking = Knocking::at(&[grpc, http, exposition], origin, sent);
     // Where others make complete requests, too, a sender cannot know that its connection is not the oldest of all.
     let keeps = sent != NOT_TAKEN;
-    let mut times = Vec::new();
-    while !knocking.all_have_knocked() || times.len() < 20 {
+    let mut rounds = 0;
+    while !knocking.all_have_knocked() || rounds < 20 {
         if keeps {
             export(&mut kept).await;
             call(&mut client).await;
         }
-        let start = Instant::now();
         export(&mut connect(Ipv4Addr::LOCALHOST, http).await).await;
-        times.push(start.elapsed());
+        rounds += 1;
         get(exposition, "/healthz").await;
     }
-    times.sort_unstable();
-    println!(
-        "new senders were answered within {:?}, half of them within {:?}",
-        times.last(),
-        times[times.len() / 2]
-    );
-    assert!(times[times.len() / 2] < Duration::from_secs(1), "{times:?}");
     for sender in &mut senders {
         export(sender).await;
     }

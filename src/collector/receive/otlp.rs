@@ -174,8 +174,11 @@ impl Intake {
     ) -> Result<Accepted, Declined> {
         let Received { bytes, mut share } = received;
         let bytes = compression.undo(bytes, self.limits.body, &mut share)?;
-        self.take_plain(signal, encoding, bytes.clone(), &mut share)
-            .map_err(|refusal| Declined { service: sender::service(&bytes), refusal })
+        self.take_plain(signal, encoding, bytes.clone(), &mut share).map_err(|refusal| match refusal {
+            // It is not logged, and comes often where it comes.
+            Refusal::NoRoom { .. } => refusal.into(),
+            refusal => Declined { service: sender::service(&bytes), refusal },
+        })
     }
 
     fn take_plain(

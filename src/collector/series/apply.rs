@@ -157,9 +157,6 @@ impl Table {
         applying: &mut Applying,
     ) {
         let delta = point::is_delta(metric);
-        if applying.writes {
-            self.note_sharing(slot, point, &mut applying.applied);
-        }
         if delta && self.kept.is_some() {
             self.claim(slot, metrics.attributes(point.attributes));
             applying.totals.push(slot);
@@ -178,10 +175,14 @@ impl Table {
         let Applying { horizon, times, rendered, applied, .. } = applying;
         let (beginnings, kept) = (&mut self.beginnings, self.kept.as_mut());
         let form = Form { most_bytes, horizon: *horizon, times: *times, rendered, beginnings, kept };
+        let has_begun = stream.begun;
         match stream.take(ready, point, form, applied) {
             Ok(added) => {
                 if let (true, Some(starts), Some(totals)) = (delta, &mut self.starts, &mut applied.totals) {
                     totals.extend(starts.total((slot, index), point, added, &stream.state));
+                }
+                if applying.writes {
+                    self.note_sharing(slot, point, has_begun, &mut applying.applied);
                 }
             }
             Err(reason) => {

@@ -20,8 +20,9 @@ use crate::{
     exposition::family::{Number, Value},
 };
 
-/// Bytes that a point may take more than as a delta: its start time.
-const MORE_BYTES: usize = 16;
+/// Bytes that a point may take more than as a delta: its start time, a value that was not written since it was 0, and
+/// longer lengths of what is around it.
+const MORE_BYTES: usize = 32;
 /// Bytes of a bucket with its bound, and of what surrounds all of them.
 const BUCKET_BYTES: usize = 16;
 const AROUND_BUCKETS: usize = 64;

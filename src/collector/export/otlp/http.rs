@@ -62,8 +62,8 @@ fn is_followed(from: &Url, to: &Url) -> bool {
     safe && to.host() == from.host() && to.username().is_empty() && to.password().is_none()
 }
 
-/// Without a query, and without a user: they may be secret.
+/// Scheme, host and port: in the rest there may be something secret.
 fn place(url: &Url) -> String {
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
 }

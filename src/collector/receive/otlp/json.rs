@@ -140,6 +140,10 @@ impl<'de> Visitor<'de> for Object<'_> {
             let present = map.next_value_seed(Value { field, writer })?;
             writer.nulls += u64::from(!present && ["asDouble", "asInt"].contains(&field.name));
             lacks_quantile |= !present && std::ptr::eq(message, &raw const schema::QUANTILE);
+            if !present && field.name == "sum" && std::ptr::eq(message, &raw const schema::SUMMARY_POINT) {
+                // The sum of a summary is 0 where it is missing; null is what a sum of NaN becomes in JSON.
+                prost::encoding::double::encode(field.number, &f64::NAN, &mut writer.wire);
+            }
             if present && field.one_of {
                 if let Some(other) = chosen {
                     return Err(A::Error::custom(format_args!("only one of this and {other} may be given")));

@@ -300,7 +300,7 @@ static BUCKETS: Message = Message {
     fields: &[one("offset", 1, Kind::Sint32), many("bucketCounts", 2, Kind::Uint64)],
 };
 
-static SUMMARY_POINT: Message = Message {
+pub(super) static SUMMARY_POINT: Message = Message {
     size: size_of::<metrics::SummaryDataPoint>(),
     fields: &[
         one("startTimeUnixNano", 2, Kind::Fixed64),
