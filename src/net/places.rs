@@ -28,8 +28,9 @@ const MOST: usize = 8_192;
 const NEW_SHARE: usize = 8;
 /// When a connection to evict is looked for again, where there was none.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// The time that a connection has for what it has begun is divided by one more after each such time in which no connection
-/// had had all of it, up to [`MOST_HURRY`]: by then many wait to be accepted, and what they send is there when they are.
+/// The time that a connection has for what it has begun is divided by one more after each such time in which room was made as
+/// soon as that time was over, up to [`MOST_HURRY`]: by then many wait to be accepted, and what they send is there when they
+/// are.
 const HURRY: Duration = Duration::from_millis(250);
 const MOST_HURRY: u32 = 4;
 /// How far two log lines about evictions are apart.
@@ -60,7 +61,7 @@ struct Taken {
     /// New connections that wait for a place.
     waiting: usize,
     next: u64,
-    /// Since when no connection had had all of its time when room was needed.
+    /// Since when room is made as soon as the time of a connection is over.
     pressed: Option<Instant>,
     /// Evictions since the last log line, and when that was.
     unlogged: u64,
@@ -243,7 +244,9 @@ impl Taken {
             }
             match eviction {
                 Eviction::Now(_) => {
-                    if silent && matches!(activity.eviction(now, 1), Eviction::Now(_)) {
+                    // It had more than all of its time, so few wait.
+                    let before = now.checked_sub(FIRST_BYTE).unwrap_or(now);
+                    if silent && matches!(activity.eviction(before, 1), Eviction::Now(_)) {
                         self.pressed = None;
                     }
                     activity.evict();
@@ -389,7 +392,7 @@ mod tests {
         assert_eq!(places.evicted().load(Ordering::Relaxed), 1);
         places.0.taken.lock().leaving.clear();
         assert_eq!(places.make_room_at(later()), None);
-        assert_eq!(places.0.taken.lock().pressed, None, "a connection that had all of its time is evicted");
+        assert_eq!(places.0.taken.lock().pressed, None, "one that had more than its time is evicted");
         drop(held);
     }
 
