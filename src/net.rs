@@ -1,8 +1,8 @@
 //! Serving HTTP/1 and HTTP/2: bounded in connections and in the time that a client may take for each step, drained on
 //! request, cut at the deadline.
 //!
-//! Each connection has a task that ends it where it is overdue ([`Bounds`]), where it has to make room ([`Places`]), and
-//! where the server stops. It must not know what it serves: service, collector and console all come through here.
+//! Each connection has a task that ends it where one of its steps takes too long ([`Bounds`]), where it is evicted to make
+//! room for another ([`Places`]), and where the server stops. It must not know what it serves: service, collector and console all come through here.
 
 mod activity;
 mod bounds;
@@ -59,9 +59,9 @@ pub use self::{
 
 /// How long to wait after a failed accept before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The same where no file descriptor was left.
-const LEAVING_TIME: Duration = Duration::from_millis(2);
-/// When to look again at a connection that owes nothing now.
+/// The same where no file descriptor was left: by then the connection that was evicted has given its own back.
+const EVICTION_TIME: Duration = Duration::from_millis(2);
+/// When to look again at a connection for whose step there is no bound.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 
 /// The two steps of a stop: first no new work, then no work at all.
@@ -114,9 +114,9 @@ pub fn reachable(listening: SocketAddr) -> SocketAddr {
 /// What the connections of a listener are allowed. [`Terms::default`] has places of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// How long each step may take.
+    /// How long each step of a connection may take.
     pub bounds: Bounds,
-    /// How many there may be.
+    /// How many connections may be open at once.
     pub places: Places,
 }
 
@@ -147,12 +147,12 @@ pub async fn serve_over(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Files are all in use: one of those that hold them makes room, and has a moment to leave.
+                // All files are in use, so a connection is evicted, whose file the next one gets.
                 let full = matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE));
                 if full {
                     terms.places.make_room();
                 }
-                let pause = if full { LEAVING_TIME } else { ACCEPT_PAUSE };
+                let pause = if full { EVICTION_TIME } else { ACCEPT_PAUSE };
                 or_drained(&stop, tokio::time::sleep(pause)).await;
                 continue;
             }
@@ -179,12 +179,12 @@ fn builder(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// What comes of `wanted`; `None` where the server is drained first.
+/// The result of `wanted`; `None` where the server is drained first.
 async fn or_drained<T>(stop: &Stop, wanted: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         () = stop.draining() => None,
-        come = wanted => Some(come),
+        result = wanted => Some(result),
     }
 }
 
@@ -234,7 +234,7 @@ impl Connection {
                 };
                 match shaken {
                     Ok(Ok(stream)) => Either::Right(stream),
-                    // The client's, too; its log may not say what the reason was.
+                    // Debug, since any client can cause it; the text is for the operator of a client that logs no reason.
                     Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS connection"),
                     Err(_) => return tracing::debug!(%peer, "no TLS handshake in time"),
                 }
@@ -258,8 +258,8 @@ impl Connection {
     }
 }
 
-/// Drives a connection to its end, which it comes to by itself, or where it is overdue or has to make room. A server that
-/// is drained lets it finish what it does.
+/// Drives a connection to its end: its own, or where it is overdue or evicted. A server that is drained lets it finish the
+/// requests that it has.
 async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Activity, server: &Server) {
     let mut alarm = pin!(sleep_until(Instant::now()));
     let (mut evicted, mut draining) = (pin!(activity.evicted()), pin!(server.stop.draining()));
@@ -292,7 +292,7 @@ async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Ac
     }
 }
 
-/// Lets a connection go on, and wakes it when it is overdue; ready where it is, or where it has ended.
+/// Polls a connection, and sets the alarm for when it is overdue; ready where it is, or where it has ended.
 fn step<C: GracefulConnection>(
     connection: Pin<&mut C>,
     mut alarm: Pin<&mut Sleep>,

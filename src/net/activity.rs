@@ -1,7 +1,7 @@
-//! What a connection is doing, as far as its bounds and its place depend on it.
+//! The state of a connection, as far as its bounds and its place depend on it.
 //!
-//! Socket, requests and answers write it; the task of the connection reads from it when it is overdue, and
-//! [`super::Places`] which connection has been without a complete request for longest.
+//! Socket, requests and answers write it. The task of the connection reads when it is overdue, and [`super::Places`]
+//! whether it can be evicted, and before which others.
 
 mod exchange;
 
@@ -42,9 +42,9 @@ struct State {
     handled: usize,
     /// Answers that wait for more of their own body, as a stream does that says what changes.
     waiting: usize,
-    /// Bodies of requests that are not here to their end.
+    /// Requests whose body is not here to its end.
     partial: usize,
-    /// Answers that the client is to take.
+    /// Answers of which there is a part that the client has not taken.
     sending: usize,
     /// Parts of answers that HTTP has and the socket has not: an answer of one part is made to its end long before its
     /// client took it.
@@ -65,21 +65,21 @@ struct State {
     begun: Option<Instant>,
     /// When the last complete request came, or was answered.
     complete: Option<Instant>,
-    /// When the connection was last without a request.
-    since: Instant,
+    /// When the connection became idle: it got its place, shook hands, or its last request ended.
+    idle: Instant,
     /// The first byte of a head that is not here to its end; it may have come while a request before it was answered.
     head: Option<Instant>,
     framing: Framing,
-    spoken: Spoken,
+    protocol: Protocol,
     /// When a connection that was asked to end is cut, where it makes no request meanwhile.
     cut: Option<Instant>,
     /// Whether it is cut as soon as its complete requests are answered.
     evicted: bool,
 }
 
-/// What the first bytes of a connection said.
+/// The protocol, as far as the first bytes of a connection show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spoken {
+enum Protocol {
     /// This many bytes of the preface of HTTP/2.
     Preface(usize),
     Http1,
@@ -105,12 +105,12 @@ pub(super) enum Eviction {
     Never,
 }
 
-/// Why a connection's time is up.
+/// How a connection is ended that is overdue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// It has no request: it can be asked to end.
+    /// By asking the client to: the connection is idle.
     Idle,
-    /// It is in the middle of something.
+    /// At once: the client stopped in the middle of a step.
     Stuck,
 }
 
@@ -131,10 +131,10 @@ impl Activity {
             started: false,
             begun: None,
             complete: None,
-            since: now,
+            idle: now,
             head: None,
             framing: Framing::default(),
-            spoken: Spoken::Preface(0),
+            protocol: Protocol::Preface(0),
             cut: None,
             evicted: false,
         };
@@ -145,7 +145,7 @@ impl Activity {
     pub(super) fn got_place(&self) {
         let mut state = self.state.lock();
         state.came = Instant::now();
-        state.since = state.came;
+        state.idle = state.came;
     }
 
     /// The connection's task runs.
@@ -155,37 +155,37 @@ impl Activity {
         state.started = true;
         state.begun = tls.then_some(now);
         // The time until the first byte counts from here, even where the machine was busy.
-        state.since = now;
+        state.idle = now;
     }
 
     /// The TLS handshake is over: the first byte may come.
     pub(super) fn shook_hands(&self) {
-        self.state.lock().since = Instant::now();
+        self.state.lock().idle = Instant::now();
     }
 
     /// Takes note of bytes that the client sent.
     pub(super) fn read(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
-        if let Spoken::Preface(known) = state.spoken {
+        if let Protocol::Preface(known) = state.protocol {
             let more = &PREFACE[known..][..bytes.len().min(PREFACE.len() - known)];
-            state.spoken = match known + more.len() {
-                _ if !bytes.starts_with(more) => Spoken::Http1,
+            state.protocol = match known + more.len() {
+                _ if !bytes.starts_with(more) => Protocol::Http1,
                 whole if whole == PREFACE.len() => {
-                    (state.head, state.since) = (None, Instant::now());
-                    Spoken::Http2
+                    (state.head, state.idle) = (None, Instant::now());
+                    Protocol::Http2
                 }
-                part => Spoken::Preface(part),
+                part => Protocol::Preface(part),
             };
         }
         let now = Instant::now();
         state.begun.get_or_insert(now);
-        match state.spoken {
-            Spoken::Http2 => {}
-            Spoken::Preface(_) => {
+        match state.protocol {
+            Protocol::Http2 => {}
+            Protocol::Preface(_) => {
                 state.head.get_or_insert(now);
                 state.framing.read(bytes);
             }
-            Spoken::Http1 => {
+            Protocol::Http1 => {
                 state.framing.read(bytes);
                 let is_in_head = state.framing.is_in_head();
                 // A head that ended is the library's, and one behind it began just now.
@@ -285,11 +285,11 @@ impl State {
         let taking =
             (self.sending > 0 || self.unsent > 0).then_some((self.taken + bounds.stalled, Overdue::Stuck));
         let blocked = self.blocked.map(|blocked| (blocked + bounds.stalled, Overdue::Stuck));
-        let other = (!self.has_request()).then(|| match (self.cut, self.head, self.spoken) {
+        let other = (!self.has_request()).then(|| match (self.cut, self.head, self.protocol) {
             (Some(cut), ..) => (cut, Overdue::Stuck),
-            (None, Some(head), _) => (head.max(self.since) + bounds.head, Overdue::Stuck),
-            (None, None, Spoken::Preface(_)) => (self.since + bounds.first_byte, Overdue::Stuck),
-            (None, None, Spoken::Http1 | Spoken::Http2) => (self.since + bounds.idle, Overdue::Idle),
+            (None, Some(head), _) => (head.max(self.idle) + bounds.head, Overdue::Stuck),
+            (None, None, Protocol::Preface(_)) => (self.idle + bounds.first_byte, Overdue::Stuck),
+            (None, None, Protocol::Http1 | Protocol::Http2) => (self.idle + bounds.idle, Overdue::Idle),
         });
         [taking, blocked, other].into_iter().flatten().min_by_key(|(due, _)| *due)
     }
@@ -301,7 +301,7 @@ impl State {
 
     fn note_end(&mut self) {
         if !self.has_request() {
-            self.since = Instant::now();
+            self.idle = Instant::now();
         }
     }
 }

@@ -18,13 +18,14 @@ pub struct Bounds {
     /// Without a request, after the last one or after the preface of HTTP/2. Longer than the usual interval between two
     /// exports, which is 60 s, so that a sender keeps its connection.
     pub idle: Duration,
-    /// For a client that takes nothing of an answer.
+    /// For an answer of which the client takes nothing.
     pub stalled: Duration,
-    /// Without a frame of HTTP/2 that says anything, until a PING is sent.
+    /// Without a frame of HTTP/2 from the client, until a PING is sent.
     pub ping: Duration,
     /// For the answer to that PING. It cannot come in the middle of a head or of another frame, so it bounds these too.
     pub pong: Duration,
-    /// For a client of HTTP/2 to take its leave, once it was asked to.
+    /// For an idle client to close its connection, after it was asked to (GOAWAY in HTTP/2). A request that it makes
+    /// meanwhile is answered.
     pub parting: Duration,
 }
 

@@ -8,7 +8,7 @@
 //! the rest. A connection whose complete request is being answered stays.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{
         Arc,
@@ -26,10 +26,11 @@ use super::activity::{Activity, Eviction, FIRST_BYTE, Standing};
 const MOST: usize = 8_192;
 /// The part of all places that connections without a complete request keep where others hold the rest: an eighth.
 const NEW_SHARE: usize = 8;
-/// When a connection to evict is looked for again, where there was none.
+/// When a connection to evict is looked for again, where there was none, or where the last one has not ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// The time that a connection has for what it has begun is divided by one more after each such time in which no connection
-/// had had all of it, up to [`MOST_HURRY`]: by then many wait to be accepted, and what they send is there when they are.
+/// The time that a connection has for what it has begun is divided by one more after each such time in which room was made as
+/// soon as that time was over, up to [`MOST_HURRY`]: by then many wait to be accepted, and what they send is there when they
+/// are.
 const HURRY: Duration = Duration::from_millis(250);
 const MOST_HURRY: u32 = 4;
 /// How far two log lines about evictions are apart.
@@ -55,12 +56,12 @@ struct Taken {
     silent: Order,
     senders: Order,
     standings: HashMap<u64, Standing>,
-    /// Those that are evicted and have not given their place back.
-    leaving: HashSet<u64>,
+    /// Those that are evicted and have not given their place back, and since when.
+    leaving: HashMap<u64, Instant>,
     /// New connections that wait for a place.
     waiting: usize,
     next: u64,
-    /// Since when no connection had had all of its time when room was needed.
+    /// Since when room is made as soon as the time of a connection is over.
     pressed: Option<Instant>,
     /// Evictions since the last log line, and when that was.
     unlogged: u64,
@@ -139,7 +140,9 @@ impl Places {
 
     fn make_room_at(&self, now: Instant) -> Option<Duration> {
         let mut taken = self.0.taken.lock();
-        if taken.leaving.len() >= taken.waiting.max(1) {
+        // One that does not end at once is being answered: it made a request before its task noticed.
+        let is_ending = |since: &&Instant| now.saturating_duration_since(**since) < LOOK_AGAIN;
+        if taken.leaving.values().filter(is_ending).count() >= taken.waiting.max(1) {
             return None;
         }
         if let Err(again) = taken.evict(self.0.count / NEW_SHARE, now) {
@@ -243,12 +246,14 @@ impl Taken {
             }
             match eviction {
                 Eviction::Now(_) => {
-                    if silent && matches!(activity.eviction(now, 1), Eviction::Now(_)) {
+                    // It had more than all of its time, so few wait.
+                    let before = now.checked_sub(FIRST_BYTE).unwrap_or(now);
+                    if silent && matches!(activity.eviction(before, 1), Eviction::Now(_)) {
                         self.pressed = None;
                     }
                     activity.evict();
                     self.remove(number);
-                    self.leaving.insert(number);
+                    self.leaving.insert(number, now);
                     return true;
                 }
                 Eviction::From(from, _) => *next = Some(next.map_or(from, |next| next.min(from))),
@@ -389,7 +394,7 @@ mod tests {
         assert_eq!(places.evicted().load(Ordering::Relaxed), 1);
         places.0.taken.lock().leaving.clear();
         assert_eq!(places.make_room_at(later()), None);
-        assert_eq!(places.0.taken.lock().pressed, None, "a connection that had all of its time is evicted");
+        assert_eq!(places.0.taken.lock().pressed, None, "one that had more than its time is evicted");
         drop(held);
     }
 
@@ -399,8 +404,11 @@ mod tests {
         let [first, second] = connections();
         let held = all_take(&places, &[&first, &second]).await;
         [&first, &second].into_iter().for_each(makes_a_request);
-        (0..3).for_each(|_| assert_eq!(places.make_room_at(later()), None));
+        let at = later();
+        (0..3).for_each(|_| assert_eq!(places.make_room_at(at), None));
         assert_eq!(places.evicted().load(Ordering::Relaxed), 1);
+        assert_eq!(places.make_room_at(at + LOOK_AGAIN), None);
+        assert_eq!(places.evicted().load(Ordering::Relaxed), 2, "unless it does not end");
         drop(held);
     }
 }

@@ -1,6 +1,6 @@
-//! A socket and the bodies that go over it, each of which tells the connection's [`Activity`] what happens.
+//! A socket and the bodies that go over it, each of which notes in the connection's [`Activity`] what happens.
 //!
-//! They change nothing of what passes, but for the end that a late body comes to.
+//! They change nothing of what passes, but that a late body fails.
 
 use std::{
     io::{self, IoSlice},
@@ -79,13 +79,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     }
 }
 
-/// A request's body, which fails where it is late.
+/// A request's body, which fails where the handler waits for it for too long.
 pub(super) struct Received {
     inner: Incoming,
     within: Duration,
-    /// Made when the handler first waits.
+    /// Runs from when the handler first waits for the body.
     late: Option<Pin<Box<Sleep>>>,
-    /// Until the body's end.
+    /// There until the body's end.
     partial: Option<Partial>,
 }
 

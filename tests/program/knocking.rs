@@ -94,7 +94,7 @@ impl Knocking {
                 let (mut reader, mut writer) = stream.split();
                 let drip = async {
                     for _ in 0..if sent == DRIPPED { DRIPS } else { 0 } {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        tokio::time::sleep(Duration::from_millis(200)).await;
                         if writer.write_all(b" ").await.is_err() {
                             break;
                         }
@@ -177,6 +177,7 @@ async fn evicted(exposition: SocketAddr) -> usize {
     page.lines().find_map(count).unwrap()
 }
 
+#[expect(clippy::print_stdout, reason = "the times are worth a look where the test is run with --nocapture")]
 async fn senders_are_served(program: &Program, origin: Origin, sent: Sent, senders_in_all: usize) {
     let address = |listener| program.address(listener).parse::<SocketAddr>().unwrap();
     let (grpc, http, exposition) = (address("otlp_grpc"), address("otlp_http"), address("exposition"));

@@ -16,8 +16,7 @@ const BOUNDS: Bounds = Bounds {
 fn bound(activity: &Activity) -> Option<u64> {
     let state = activity.state.lock();
     let taking = state.sending > 0 || state.unsent > 0;
-    let from =
-        if taking { state.taken } else { state.head.map_or(state.since, |head| head.max(state.since)) };
+    let from = if taking { state.taken } else { state.head.map_or(state.idle, |head| head.max(state.idle)) };
     state.due(&BOUNDS).map(|(due, _)| (due - from).as_secs())
 }
 
