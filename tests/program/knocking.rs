@@ -177,7 +177,6 @@ async fn evicted(exposition: SocketAddr) -> usize {
     page.lines().find_map(count).unwrap()
 }
 
-#[expect(clippy::print_stdout, reason = "the times are worth a look where the test is run with --nocapture")]
 async fn senders_are_served(program: &Program, origin: Origin, sent: Sent, senders_in_all: usize) {
     let address = |listener| program.address(listener).parse::<SocketAddr>().unwrap();
     let (grpc, http, exposition) = (address("otlp_grpc"), address("otlp_http"), address("exposition"));
