@@ -86,7 +86,7 @@ pub use self::{
     environment::{Environment, exporter_variable},
     link::Link,
     log_format::{LogFormat, WithIds},
-    log_lines::{Limit, LogLines, lines_not_written},
+    log_lines::{Limit, Limited, LogLines, lines_not_written},
     reader::{CollectError, Reader},
     resource::resource,
 };

@@ -42,6 +42,8 @@ mod logs;
 mod pages;
 #[path = "program/push.rs"]
 mod push;
+#[path = "program/reload.rs"]
+mod reload;
 #[path = "program/routes.rs"]
 mod routes;
 #[path = "program/scopes.rs"]
@@ -50,6 +52,8 @@ mod scopes;
 mod scrape;
 #[path = "program/silence.rs"]
 mod silence;
+#[path = "program/stalled.rs"]
+mod stalled;
 #[path = "program/startup.rs"]
 mod startup;
 #[path = "program/stop.rs"]

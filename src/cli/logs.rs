@@ -8,16 +8,13 @@ use std::{
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::{FilterExt as _, Targets},
-    layer::SubscriberExt as _,
-    util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry, filter::Targets, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 use super::Failure;
 use crate::{
     config,
-    telemetry::{LogFormat, LogLines, Telemetry, WithIds},
+    telemetry::{Limited, LogFormat, LogLines, Telemetry, WithIds},
 };
 
 /// The lines of this process, once it logs.
@@ -94,10 +91,10 @@ fn terminal(
     let color =
         format == LogFormat::Text && io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let layer = tracing_subscriber::fmt::layer()
-        .event_format(WithIds(format))
+        .event_format(Limited(lines.limit(), WithIds(format)))
         .with_ansi(color)
         .with_writer(lines.clone())
-        .with_filter(filter.and(lines.limit()));
+        .with_filter(filter);
     (layer, warning)
 }
 

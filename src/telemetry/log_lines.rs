@@ -16,18 +16,17 @@ use std::{
 };
 
 use tracing::{
-    Event, Level, Metadata, Subscriber,
+    Event, Level, Subscriber,
     callsite::Identifier,
     field::{Field, Visit},
-    subscriber::Interest,
 };
 use tracing_subscriber::{
-    fmt::MakeWriter,
-    layer::{Context, Filter},
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    registry::LookupSpan,
 };
 
 /// The most bytes that wait.
-const MOST_BYTES: usize = 1024 * 1024;
+const MOST_BYTES: usize = 256 * 1024;
 /// So many lines of one kind, that is from one place of the program, are written in each [`WINDOW`].
 const MOST_LINES: u64 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
@@ -99,7 +98,7 @@ impl LogLines {
         Ok(lines)
     }
 
-    /// The rate limit; to be the layer's filter, behind those that choose what is logged.
+    /// The rate limit of these lines.
     #[must_use]
     pub fn limit(&self) -> Limit {
         Limit(Arc::clone(&self.0))
@@ -201,7 +200,7 @@ impl Write for LogLines {
     }
 }
 
-/// A filter that lets so many lines of one kind through. Debug lines are for who asked for all of them.
+/// The rate limit. Debug lines are for who asked for all of them.
 #[derive(Clone)]
 pub struct Limit(Arc<Shared>);
 
@@ -211,16 +210,9 @@ impl fmt::Debug for Limit {
     }
 }
 
-impl<S: Subscriber> Filter<S> for Limit {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+impl Limit {
+    /// Whether an event is written; else it is counted.
+    fn lets_through(&self, event: &Event<'_>) -> bool {
         if *event.metadata().level() > Level::INFO {
             return true;
         }
@@ -242,6 +234,26 @@ impl<S: Subscriber> Filter<S> for Limit {
             event.record(&mut Like(&mut kind.like));
         }
         false
+    }
+}
+
+/// A format that makes nothing of lines beyond the limit. A filter in its place could not see single events.
+#[derive(Clone, Debug)]
+pub struct Limited<F>(pub Limit, pub F);
+
+impl<S, N, F> FormatEvent<S, N> for Limited<F>
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if self.0.lets_through(event) { self.1.format_event(context, writer, event) } else { Ok(()) }
     }
 }
 

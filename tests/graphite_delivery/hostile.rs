@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -253,4 +253,25 @@ fn a_new_process_writes_the_window_to_another_carbon() {
     let second = Carbon::listen();
     let _collect = Collect::start(&spooling(folder.path(), second.address()));
     second.until(&lines_of([0], 100));
+}
+
+/// Each connection begins with the whole window: one that ends soon is not made again at once.
+#[test]
+fn a_carbon_that_ends_each_connection_is_asked_ever_more_seldom() {
+    let carbon = Hostile::listen();
+    let collect = Collect::start(&format!("--graphite {}", carbon.address()));
+    collect.take(&Batch::new(0, 10));
+    let began = Instant::now();
+    for _ in 0..6 {
+        let mut connection = carbon.accept();
+        connection.until(&lines_of([0], 10));
+        // Long enough to look like one that lasts.
+        thread::sleep(Duration::from_millis(1200));
+    }
+    // Pauses of 0.1, 0.2, 0.4, 0.8 and 1.6 s between them.
+    let pauses = began.elapsed().saturating_sub(6 * Duration::from_millis(1200));
+    assert!(pauses >= Duration::from_millis(3000), "{pauses:?}");
+    let said = collect.log();
+    let changes = said.lines().filter(|line| line.contains("the sink is")).count();
+    assert!((1..=6).contains(&changes), "{said}");
 }

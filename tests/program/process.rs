@@ -57,6 +57,14 @@ impl Launch {
         launch.on_free_ports().variable("PUSHPULL_LOG", "json").ready_line()
     }
 
+    /// A command under `nohup`, as it were.
+    pub(crate) fn ignoring_hangup(command: &str) -> Self {
+        let script = "trap '' HUP; exec \"$0\" \"$@\"";
+        let program = env!("CARGO_BIN_EXE_pushpull");
+        let launch = Self::of(Path::new("/bin/sh"), &["-c", script, program, command]);
+        launch.on_free_ports().variable("PUSHPULL_LOG", "json").ready_line()
+    }
+
     /// `collect` on free ports, which is to end by itself.
     pub(crate) fn collect_at_once() -> Self {
         Self::text(&["collect"])
