@@ -56,7 +56,8 @@ pub(super) fn explain(reason: &str) -> &str {
         }
         "no_sum" => "a delta of a histogram without a sum, where those before had one",
         "too_long" => {
-            "the name, or the attributes of the series or its resource, are longer than what is kept"
+            "the name, or the attributes of the series or its resource, are longer than what one series may have; of a \
+             histogram they stand in the line of each bucket"
         }
         "timestamp" => "a time that Graphite cannot write: 0, negative, or beyond the year 2106",
         "timestamp_ahead" => "a time more than 10 minutes ahead of the collector's clock",

@@ -73,6 +73,9 @@ use crate::{
 /// How long a series stays after its last point, as in the stock Collector's `metric_expiration`.
 pub const STALE_AFTER: Duration = Duration::from_secs(300);
 
+/// Bytes of names and labels that one series may have in the exposition, in all of its lines.
+const MAX_PAGE_TEXT: usize = 1024 * 1024;
+
 /// How many points' streams are looked up together.
 const TOGETHER: usize = 1_024;
 
@@ -239,7 +242,8 @@ impl Table {
                 let delta = point::is_delta(metric);
                 let attributes = metrics.attributes(point.attributes);
                 let slot = slot.and_then(|slot| {
-                    self.plan_state(slot, point, delta, attributes, &mut plan)
+                    self.fits_on_page(slot, point)
+                        .and_then(|()| self.plan_state(slot, point, delta, attributes, &mut plan))
                         .inspect_err(|_| self.unmake(&mut plan, made))
                         .map(|()| slot)
                 });
@@ -299,6 +303,16 @@ impl Table {
             black_box(self.streams[*slot].path.as_ref().and_then(|path| path.as_str().bytes().next()));
         }
         known
+    }
+
+    /// Refuses a point with which its series would have too much text in the exposition: its labels stand in each line.
+    fn fits_on_page(&self, slot: usize, point: &Point<'_>) -> Result<(), &'static str> {
+        let stream = &self.streams[slot];
+        let line = stream.descriptor.family.len() + stream.labels.as_str().len();
+        match line * point::lines(point, self.histogram_bounds.len(), 0) > MAX_PAGE_TEXT {
+            true => Err(identity::TOO_LONG),
+            false => Ok(()),
+        }
     }
 
     /// The most bytes of carbon lines that a point may become.

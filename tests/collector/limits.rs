@@ -13,6 +13,8 @@ use pushpull::{
     exposition::text,
 };
 
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+
 use crate::{carbon::Carbon, support::*};
 
 #[tokio::test]
@@ -88,6 +90,64 @@ async fn what_names_a_series_is_bounded_and_the_points_beside_it_are_kept() {
     collector.take(vec![described]).await;
     assert_eq!(collector.scrape().await.shop("level{k=good}"), Some(5.0));
     assert!(collector.get("/metrics").await.1.len() < 10_000);
+}
+
+#[tokio::test]
+async fn labels_times_buckets_are_bounded_and_a_large_page_comes_whole() {
+    let collector = Running::start("");
+    let bounds: Vec<f64> = (0..1_000_u32).map(f64::from).collect();
+    let wide = |value: &str| {
+        let mut point = buckets(T, &bounds, &vec![1; 1_001], 1.0);
+        point.attributes = attributes(&[("k", value)]);
+        point
+    };
+    let labels = ["x".repeat(500), "y".repeat(2_000), "z".repeat(900)];
+    let metrics = vec![histogram("wide", CUMULATIVE, labels.iter().map(|label| wide(label)).collect())];
+    assert_eq!(
+        collector.send(&request(SHOP, metrics)).await.0,
+        1,
+        "two megabytes in the lines of one series"
+    );
+    // A known series may not grow beyond the bound either.
+    let grown = |bounds: &[f64]| {
+        let mut point = buckets(T + 1, bounds, &vec![1; bounds.len() + 1], 1.0);
+        point.attributes = attributes(&[("k", &"g".repeat(8_000))]);
+        vec![histogram("grown", CUMULATIVE, vec![point])]
+    };
+    collector.take(grown(&[1.0])).await;
+    assert_eq!(collector.send(&request(SHOP, grown(&bounds))).await.0, 1);
+    assert_eq!(collector.count(Event::Refused, "series", "too_long"), 2);
+    let (status, page) = collector.get("/metrics").await;
+    assert_eq!((status, page.lines().filter(|line| line.starts_with("wide_bucket{")).count()), (200, 2_002));
+    assert!(page.len() > 1_400_000 && page.ends_with('\n'), "{}", page.len());
+}
+
+/// Somebody who asks for pages and takes nothing of them keeps nobody else from one for long.
+#[tokio::test]
+async fn readers_that_take_nothing_of_a_page_are_let_go() {
+    let collector = Running::start("");
+    let points = (0..50_000).map(|at| int(&[("k", &format!("{at:0>100}"))], T, at)).collect();
+    collector.take(vec![gauge("level", points)]).await;
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        let mut reader = TcpStream::connect(collector.exposition).await.unwrap();
+        reader.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        readers.push(reader);
+    }
+    for reader in &mut readers {
+        reader.readable().await.unwrap();
+    }
+    let page = async {
+        loop {
+            match collector.get("/metrics").await {
+                (200, page) => break page,
+                (status, text) => assert_eq!(status, 503, "{text}"),
+            }
+        }
+    };
+    let page = timeout(PATIENCE, page).await.unwrap();
+    assert_eq!(page.lines().filter(|line| line.starts_with("level{")).count(), 50_000);
+    drop(readers);
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ pub(crate) struct Running {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) statsd: SocketAddr,
-    exposition: SocketAddr,
+    pub(crate) exposition: SocketAddr,
     client: reqwest::Client,
 }
 

@@ -1,19 +1,19 @@
 //! The collector's exposition: every series it holds, and its own counts, for Prometheus to scrape; and
 //! whether it is alive and ready.
 
+mod page;
+
 use axum::{
     Router,
     extract::State as Extract,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
     routing::get,
 };
 
+use self::page::Turns;
 use super::State;
-use crate::{
-    collector::{own, pipeline::Pipeline},
-    exposition::text,
-};
+use crate::collector::{own, pipeline::Pipeline};
 
 /// What a person finds here.
 const HOME: &str = "\
@@ -25,12 +25,15 @@ This is pushpull's collector. It has here
 
 /// `/metrics`, `/healthz` and `/readyz`; `/` names them.
 pub fn router(pipeline: Pipeline, sinks: Vec<State>, max_series: usize) -> Router {
+    let turns = Turns::default();
     let metrics = get(move |Extract(pipeline): Extract<Pipeline>| async move {
-        let mut exposed = pipeline.families();
-        let own = own::families(&pipeline, max_series, Some(&exposed));
-        let mut families = std::mem::take(&mut exposed.families);
-        families.extend(own);
-        ([(header::CONTENT_TYPE, text::CONTENT_TYPE)], text::encode(&families))
+        let families = || {
+            let mut exposed = pipeline.families();
+            let own = own::families(&pipeline, max_series, Some(&exposed));
+            exposed.families.extend(own);
+            exposed.families
+        };
+        turns.page(families).await
     });
     Router::new()
         .route("/", get(async || HOME))
