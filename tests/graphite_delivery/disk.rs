@@ -101,6 +101,8 @@ fn totals_make_way(volume: Option<Volume>) {
         }
     };
     assert!(taken > 1, "{}", collect.log());
+    // What such a request leaves would hold the totals: smaller ones take that too.
+    fill(&collect, 0);
     let carbon = Carbon::on(away.listen());
     // More than the volume holds, so that every segment goes, and the totals are written anew again and again.
     for number in refused..refused + 12 {
