@@ -22,6 +22,8 @@ use super::{FAILED, logs};
 
 /// Signals that come this close together are one wish: `timeout` sends one to the process and one to its group.
 const ONE_WISH: Duration = Duration::from_millis(50);
+/// How much longer than its time to stop a process may take that is held up: one that is orderly ends just as its time does.
+const HELD_UP: Duration = Duration::from_secs(1);
 /// How long the end of a process that does not wait may take: for the last lines, and for its temporary files.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -37,7 +39,7 @@ pub(super) enum Hangup {
 
 /// Ctrl-C and SIGTERM, noted from the moment of [`Signals::listen`] on. The first asks for an orderly stop; a second
 /// ends the process at once, wherever it is, with the exit code by which a shell names that signal: 130 or 143. So does
-/// the end of the time to stop, with 1.
+/// the end of the time to stop, with 1, where something holds the orderly stop up.
 pub(super) struct Signals {
     asked: CancellationToken,
     temporary: Temporary,
@@ -128,7 +130,7 @@ impl Streams {
         asked.cancel();
         let deadline = async {
             match stop_within {
-                Some(within) => sleep(within.max(LAST_WORDS)).await,
+                Some(within) => sleep(within + HELD_UP).await,
                 None => std::future::pending().await,
             }
         };

@@ -32,7 +32,7 @@ fn what_the_queue_has_no_place_for_is_shed_at_once() {
         .pushing_to("grpc", &collector.address("otlp_grpc"))
         .exporting_often()
         .arguments(&["--database-pool", "1", "--database-queue", "2", "--database-work", "1000"])
-        .arguments(&["--database-timeout", "1h", "--stop-within", "1s"])
+        .arguments(&["--database-timeout", "1h", "--stop-within", "4s"])
         .start();
     let waiting = [(); 3].map(|()| ask_meanwhile(&service.address("service"), "GET /database/"));
     eventually("two in the queue", || (pool(&service, "pending_requests") == Some(2.0)).then_some(()));

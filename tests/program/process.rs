@@ -6,7 +6,7 @@ use std::{
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -28,6 +28,19 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
         assert!(Instant::now() < deadline, "never: {what}");
         thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// Lets the programs that are started hear SIGHUP where these tests were started with it ignored, as by `nohup`: what is
+/// caught here is not ignored there.
+fn hear_hangups() {
+    static HEARD: OnceLock<(tokio::runtime::Runtime, tokio::signal::unix::Signal)> = OnceLock::new();
+    HEARD.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let entered = runtime.enter();
+        let hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
+        drop(entered);
+        (runtime, hangups)
+    });
 }
 
 /// How the program is to be started.
@@ -146,6 +159,7 @@ impl Launch {
     }
 
     pub(crate) fn start(mut self) -> Program {
+        hear_hangups();
         let mut child = self.command.spawn().unwrap();
         let stdout = Output::of(child.stdout.take().unwrap());
         let stderr = Output::of(child.stderr.take().unwrap());
