@@ -44,6 +44,7 @@ use self::{
 };
 use crate::{
     config::{CollectorSettings, ForwardTemporality, GraphiteNames, GraphiteTarget},
+    hosts::AllowedHosts,
     net::{self, Listener, Stop, Terms, Tls},
 };
 
@@ -87,6 +88,7 @@ pub struct Collector {
     pipeline: Pipeline,
     graphite: Option<Backlog>,
     forwards: Vec<Forward>,
+    hosts: AllowedHosts,
     stop: Stop,
     receivers: JoinSet<()>,
     exporters: JoinSet<()>,
@@ -100,6 +102,8 @@ impl Collector {
     pub fn start(settings: &CollectorSettings, sockets: Sockets) -> Result<Self, StartError> {
         let stats = Arc::new(Stats::default());
         stats.show_evicted_connections(sockets.terms.places.evicted());
+        let hosts = AllowedHosts::new(&settings.allowed_hosts);
+        stats.show_misdirected_requests(hosts.refused());
         let mut exporters = JoinSet::new();
         let mut sinks = Vec::new();
         let graphite = start_graphite(settings, &stats, &mut exporters, &mut sinks)?;
@@ -129,7 +133,7 @@ impl Collector {
         }
         let pipeline = Pipeline::new(table, graphite.clone(), forwards.clone(), stats);
         let stop = Stop::default();
-        let receivers = start_receivers(settings, sockets, &pipeline, sinks, kept, &stop)?;
+        let receivers = start_receivers(settings, sockets, &hosts, &pipeline, sinks, kept, &stop)?;
         exporters.spawn(sweep(pipeline.clone()));
         if settings.graphite.iter().any(|target| matches!(target, GraphiteTarget::Address(_))) {
             exporters.spawn(own::write(
@@ -138,7 +142,7 @@ impl Collector {
                 settings.graphite_lines.clone(),
             ));
         }
-        Ok(Self { pipeline, graphite, forwards, stop, receivers, exporters })
+        Ok(Self { pipeline, graphite, forwards, hosts, stop, receivers, exporters })
     }
 
     /// What it holds, for a person to look at.
@@ -153,6 +157,12 @@ impl Collector {
             Some(backlog) => backlog.lost().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// The host names that all listeners of this process answer to in addition to loopback names.
+    #[must_use]
+    pub const fn hosts(&self) -> &AllowedHosts {
+        &self.hosts
     }
 
     /// Takes nothing more in, sends on what is queued, and ends at `deadline` at the latest; what could not
@@ -248,6 +258,7 @@ fn start_graphite(
 fn start_receivers(
     settings: &CollectorSettings,
     sockets: Sockets,
+    hosts: &AllowedHosts,
     pipeline: &Pipeline,
     sinks: Vec<State>,
     kept: Option<Values>,
@@ -268,6 +279,10 @@ fn start_receivers(
         (None, sockets.exposition, prometheus::router(pipeline.clone(), sinks, settings.max_series)),
     ] {
         let listeners = listener.into_tokio()?;
+        let router = match listeners.first() {
+            Some(listener) => hosts.on(listener.local_addr()?).guard(router),
+            None => router,
+        };
         receivers.spawn(net::serve_over(tls, listeners, router, sockets.terms.clone(), stop.clone()));
     }
     if !sockets.statsd.is_empty() {

@@ -10,6 +10,7 @@ pub mod faults;
 mod flag;
 mod flags;
 mod forward;
+mod hosts;
 mod invalid;
 mod lines;
 mod listen;
@@ -183,6 +184,9 @@ pub struct CollectorSettings {
     pub forward_temporality: ForwardTemporality,
     /// Origins of web pages that may send OTLP over HTTP: `*`, or as browsers write them; empty for none.
     pub otlp_cors: Vec<String>,
+    /// Host names that every listener over HTTP answers to in addition to loopback names: `*` for any, or as browsers
+    /// write them, without port.
+    pub allowed_hosts: Vec<String>,
     /// Bytes that the queue of each sink may hold, 64 KiB to 64 GiB.
     pub queue_limit: usize,
     /// Series that are held, 1 to 100000000.
@@ -464,6 +468,7 @@ impl Reader<'_> {
         let receivers = [&otlp_grpc, &otlp_http].map(|listen| listen.as_ref().filter(|listen| fixed(listen)));
         let forward = self.forward(receivers);
         let forward_temporality = self.forward_temporality();
+        let allowed_hosts = self.read_list(&flags::ALLOWED_HOSTS, |given| hosts::allowed(given.text));
         let otlp_cors = self.read_list(&flags::OTLP_CORS, |given| cors::origin(given.text));
         if graphite
             .as_ref()
@@ -499,6 +504,7 @@ impl Reader<'_> {
             forward: forward?,
             forward_temporality: forward_temporality?,
             otlp_cors: otlp_cors?,
+            allowed_hosts: allowed_hosts?,
             queue_limit: queue_limit?,
             max_series: max_series?,
             histogram_bounds: histogram_bounds?,

@@ -30,8 +30,9 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 pub use self::{api::Controls, guard::Token};
-use self::{host::Asked, pull::Pull};
+use self::{guard::Guard, host::Asked, pull::Pull};
 pub use crate::collector::view::Source;
+use crate::hosts::Hosts;
 
 /// Pages that are made at once; further requests wait. Each copies all that the source holds.
 const PAGES_AT_ONCE: usize = 4;
@@ -52,6 +53,8 @@ pub struct Console {
     pub pushed: Option<Url>,
     /// What every request must give; none for a console that only this machine can reach.
     pub token: Option<Token>,
+    /// The host names that it answers to.
+    pub hosts: Hosts,
     /// What forms and API change; without it there are none.
     pub controls: Option<Controls>,
 }
@@ -73,11 +76,11 @@ pub struct Listening {
 /// `/faults/{name}`, `/faults/{name}/end` and `/load`, for POST alone; and the API, `/api/faults`,
 /// `/api/faults/{name}`, `/api/load` and `/api/signals`.
 ///
-/// A request without the token gets 401. Where there is none, a request whose Host is neither a loopback
-/// address nor `localhost` gets 421: a page of another site must not read this one by pointing its own name at
-/// a loopback address. Nor may it change anything: what a browser sends for it gets 403, with or without a token.
+/// A request without the token gets 401, one for a host name that is none of the console's 421: a page of another
+/// site must not read this one by pointing its own name at a loopback address. Nor may it change anything: what a
+/// browser sends for it gets 403, with or without a token.
 pub fn router(console: Console) -> Router {
-    let token = console.token.clone();
+    let guard = Guard { token: console.token.clone(), hosts: console.hosts.clone() };
     let controlled = console
         .controls
         .clone()
@@ -89,7 +92,7 @@ pub fn router(console: Console) -> Router {
         .with_state(app)
         .fallback(async || (StatusCode::NOT_FOUND, "There is no such page: try /\n"))
         .merge(controlled)
-        .layer(middleware::from_fn_with_state(token, guard::protect))
+        .layer(middleware::from_fn_with_state(guard, guard::protect))
 }
 
 struct App {

@@ -16,6 +16,7 @@
 //! - `http`: the Tower layer for HTTP servers.
 //! - `exposition`: families and their encodings.
 //! - `naming`: OpenTelemetry names to Prometheus names and Graphite paths.
+//! - `hosts`: the host names that a listener answers to.
 //! - `net`: listeners and bounded serving.
 //! - `config`: typed settings from flags and variables.
 
@@ -29,6 +30,8 @@ pub mod config;
 pub mod console;
 #[cfg(feature = "exposition")]
 pub mod exposition;
+#[cfg(feature = "cli")]
+pub mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "cli")]

@@ -26,7 +26,7 @@ use self::{
     faults::{Switches, Turns},
     scrape::Scrape,
 };
-use crate::{http::Layer, telemetry::Reader};
+use crate::{hosts::Hosts, http::Layer, telemetry::Reader};
 
 /// Upper bounds for durations in seconds, as the HTTP semantic conventions have them; the SDK's own default
 /// is meant for milliseconds.
@@ -53,13 +53,14 @@ struct App {
 }
 
 /// The routes `/`, `/database`, `/metrics`, each also with a trailing slash, instrumented by `layer`; and
-/// `/healthz`, which is neither counted nor traced. What goes wrong on demand is in `faults`.
+/// `/healthz`, which is neither counted nor traced. What goes wrong on demand is in `faults`; `hosts` are the names that all of them answer to.
 pub fn router<T>(
     meter: &Meter,
     layer: Layer<T>,
     reader: Reader,
     database: Database,
     faults: Arc<Switches>,
+    hosts: &Hosts,
 ) -> Router
 where
     T: Tracer + Send + Sync + 'static,
@@ -82,7 +83,7 @@ where
         database_turns: Turns::default(),
         slow: slow.bind(&endpoint("/database")),
     };
-    Router::new()
+    let measured = Router::new()
         .route("/", get(home))
         .route("/database", get(expensive))
         .route("/database/", get(expensive))
@@ -93,9 +94,13 @@ where
         })
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "This page answers GET and HEAD only\n")
-        })
+        });
+    let health = Router::new().route("/healthz", get(async || (TEXT, "ok\n")));
+    // Inside the layer, so that what is refused is measured too.
+    hosts
+        .guard(measured)
         .layer(layer)
-        .route("/healthz", get(async || (TEXT, "ok\n")))
+        .merge(hosts.guard(health))
         // Behind one count of references: the state is cloned for each request, several times.
         .with_state(Arc::new(app))
 }

@@ -420,7 +420,7 @@ async fn answers_no_request_for_another_name() {
         ("GET / HTTP/1.1", &["Host: localhost", "Host: rebound.example"]),
         ("GET http://rebound.example/ HTTP/1.1", &["Host: localhost"]),
         ("GET / HTTP/1.1", &["Host: 192.0.2.1"]),
-        ("GET / HTTP/1.0", &[]),
+        ("GET / HTTP/1.1", &[]),
     ];
     for (request, headers) in refused {
         let answer = console.ask(request, headers).await;

@@ -28,6 +28,8 @@ mod example;
 mod faults;
 #[path = "program/guard.rs"]
 mod guard;
+#[path = "program/hosts.rs"]
+mod hosts;
 #[path = "program/input.rs"]
 mod input;
 #[path = "program/knocking.rs"]

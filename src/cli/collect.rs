@@ -48,7 +48,11 @@ pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
         let signals = Signals::listen(reload.at_hangup(), Some(settings.stop_within))?;
         let collector = Collector::start(&settings.collector, sockets).map_err(startup::failed)?;
         let pages = Stop::default();
-        let views = Views { collector: Some(collector.pipeline().clone()), ..Views::default() };
+        let views = Views {
+            collector: Some(collector.pipeline().clone()),
+            hosts: collector.hosts().clone(),
+            ..Views::default()
+        };
         let served = startup::serve_console(console, &page, &settings.console_page, views, terms, &pages)?;
         page.print(log);
         let lost = tokio::select! {

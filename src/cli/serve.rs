@@ -29,6 +29,7 @@ use crate::{
     collector::{Collector, Sockets},
     config::{self, ConsolePage, LogFormat, Serve},
     console::Controls,
+    hosts::AllowedHosts,
     http,
     net::{self, Listener, OpenFiles, Stop, Terms},
     service::{
@@ -170,11 +171,13 @@ impl Start<'_> {
         };
         let reader = telemetry.reader().clone().showing_scopes(settings.collector.exposition_labels.scope);
         let faults = trial.switches();
-        let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults));
+        let hosts = watching.hosts.on(bound.service.1);
+        let router = service::router(&meter, layer, reader.clone(), database, Arc::clone(&faults), &hosts);
         let mut served = vec![(bound.service.0, router)];
-        served.extend(
-            bound.prometheus.map(|(listener, _)| (listener, scrape::router(&meter, reader.clone(), faults))),
-        );
+        served.extend(bound.prometheus.map(|(listener, address)| {
+            let router = scrape::router(&meter, reader.clone(), faults);
+            (listener, watching.hosts.on(address).guard(router))
+        }));
         Ok(Prepared { served, trial, watching })
     }
 }
@@ -279,6 +282,8 @@ struct Watching {
     console: Option<JoinHandle<()>>,
     pages: Stop,
     terms: Terms,
+    /// The host names that all listeners answer to in addition to loopback names.
+    hosts: AllowedHosts,
 }
 
 impl Watching {
@@ -294,7 +299,11 @@ impl Watching {
             Collector::start(&settings.collector, sockets).map_err(startup::failed)
         };
         let collector = collector.map(start).transpose()?;
-        Ok(Self { collector, console: None, pages: Stop::default(), terms })
+        let hosts = match &collector {
+            Some(collector) => collector.hosts().clone(),
+            None => AllowedHosts::new(&settings.collector.allowed_hosts),
+        };
+        Ok(Self { collector, console: None, pages: Stop::default(), terms, hosts })
     }
 
     /// Opens the console, where there is one.
@@ -313,6 +322,7 @@ impl Watching {
             collector: self.collector.as_ref().map(|collector| collector.pipeline().clone()),
             pull: pull.into_iter().collect(),
             controls: Some(controls),
+            hosts: self.hosts.clone(),
         };
         self.console =
             startup::serve_console(console, page, settings, views, self.terms.clone(), &self.pages)?;

@@ -20,6 +20,7 @@ use crate::{
     collector::{StartError, pipeline::Pipeline},
     config::{CollectorSettings, ConsolePage, ForwardSignals, GraphiteTarget, LogFormat},
     console::{self, Console, Controls, Listening, Source, Token},
+    hosts::{AllowedHosts, Hosts},
     net::{self, Bounds, Listener, OpenFiles, Places, Stop, Terms},
 };
 
@@ -286,6 +287,8 @@ pub(super) struct Views {
     pub(super) pull: Vec<url::Url>,
     /// What can be changed.
     pub(super) controls: Option<Controls>,
+    /// The host names that the console answers to in addition to loopback names.
+    pub(super) hosts: AllowedHosts,
 }
 
 /// Serves the console, where there is one, on the current runtime.
@@ -300,8 +303,13 @@ pub(super) fn serve_console(
     terms: Terms,
     stop: &Stop,
 ) -> Result<Option<JoinHandle<()>>, Failure> {
-    let Some((listener, _)) = console else { return Ok(None) };
+    let Some((listener, address)) = console else { return Ok(None) };
     let listeners = listener.into_tokio()?;
+    // A page of another site has no token to give.
+    let hosts = match page.token.is_some() && views.hosts.is_empty() {
+        true => Hosts::default(),
+        false => views.hosts.on(address),
+    };
     let router = console::router(Console {
         links: settings.links.iter().map(|link| (link.name.clone(), link.url.clone())).collect(),
         listening: page.listening(std::convert::identity),
@@ -309,6 +317,7 @@ pub(super) fn serve_console(
         pull: views.pull,
         pushed: settings.pushed.clone(),
         token: page.token.clone(),
+        hosts,
         controls: views.controls,
     });
     Ok(Some(tokio::spawn(net::serve_over(None, listeners, router, terms, stop.clone()))))

@@ -95,6 +95,12 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, exposed: Option<&
             Kind::Counter,
             pipeline.stats().evicted_connections().map(counter).into_iter().collect(),
         ),
+        family(
+            "misdirected_requests_total",
+            "Requests that were refused since they name a host that the listener does not answer to",
+            Kind::Counter,
+            pipeline.stats().misdirected_requests().map(counter).into_iter().collect(),
+        ),
         family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),
         family(
             "hidden_series",

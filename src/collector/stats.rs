@@ -51,6 +51,7 @@ pub struct Count {
 pub struct Stats {
     counts: Mutex<BTreeMap<Count, u64>>,
     evicted_connections: OnceLock<Arc<AtomicU64>>,
+    misdirected_requests: OnceLock<Arc<AtomicU64>>,
 }
 
 impl Stats {
@@ -69,6 +70,17 @@ impl Stats {
     #[must_use]
     pub fn evicted_connections(&self) -> Option<u64> {
         self.evicted_connections.get().map(|evicted| evicted.load(Ordering::Relaxed))
+    }
+
+    /// Shows a count of requests that were refused for the host that they name; the first one that is given.
+    pub fn show_misdirected_requests(&self, refused: Arc<AtomicU64>) {
+        let _first = self.misdirected_requests.set(refused);
+    }
+
+    /// How many requests were refused for the host that they name; `None` where nobody counts them.
+    #[must_use]
+    pub fn misdirected_requests(&self) -> Option<u64> {
+        self.misdirected_requests.get().map(|refused| refused.load(Ordering::Relaxed))
     }
 
     /// All counts that were ever added to, in a stable order.

@@ -17,6 +17,16 @@ pub(super) static LOG: Flag = Flag::new(
     "Form of the log lines on standard error: text or json. RUST_LOG says which ones are\nwritten, such as info or pushpull=debug",
 );
 
+pub(super) static ALLOWED_HOSTS: Flag = Flag::new(
+    GENERAL,
+    "--allowed-hosts",
+    "NAME,…",
+    "",
+    "Host names or addresses, without port, that every listener over HTTP and gRPC answers to\nin addition to loopback names such as localhost, on any port; * for any name",
+)
+.absent("none: a listener on loopback answers to loopback names, one elsewhere to any")
+.repeatable();
+
 pub(super) static LISTEN: Flag = Flag::new(
     SERVICE,
     "--listen",
@@ -448,7 +458,7 @@ pub(super) fn serve() -> Vec<&'static Flag> {
         &PROBE,
         &FAULT,
     ];
-    [&own[..], &RECEIVING, &[&EXPOSITION, &EXPOSITION_SCOPE], &SENDING, &[&LOG]].concat()
+    [&own[..], &RECEIVING, &[&EXPOSITION, &EXPOSITION_SCOPE], &SENDING, &[&ALLOWED_HOSTS, &LOG]].concat()
 }
 
 /// The flags of `collect`, in the order of the help.
@@ -462,7 +472,14 @@ pub(super) fn collect() -> Vec<&'static Flag> {
         &TLS_KEY,
         &TLS_CLIENT_CA,
     ];
-    [&RECEIVING[..], &own, &[&EXPOSITION, &COLLECT_EXPOSITION_SCOPE], &SENDING, &[&CHECK, &LOG]].concat()
+    [
+        &RECEIVING[..],
+        &own,
+        &[&EXPOSITION, &COLLECT_EXPOSITION_SCOPE],
+        &SENDING,
+        &[&ALLOWED_HOSTS, &CHECK, &LOG],
+    ]
+    .concat()
 }
 
 /// How a collector takes in, and how much it holds.

@@ -1,9 +1,9 @@
 //! What every answer of the console is wrapped in: a check of who asks, and headers that let a browser do
 //! nothing with the page but show it and send its own forms.
 //!
-//! A console without a token is for this machine alone, and checks under which name it was asked.
+//! A console without a token is for this machine alone, and checks under which host name it was asked.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
@@ -19,6 +19,8 @@ use axum::{
     response::{AppendHeaders, IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::hosts::Hosts;
 use parking_lot::RwLock;
 
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -88,14 +90,20 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// What a request must satisfy.
+#[derive(Clone)]
+pub(super) struct Guard {
+    pub(super) token: Option<Token>,
+    pub(super) hosts: Hosts,
+}
+
 /// Refuses who may not see the page and sets the headers on whatever is answered.
-pub(super) async fn protect(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
-    let refused = match &token {
+pub(super) async fn protect(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let refused = match &guard.token {
         // Before the token is asked for: nobody shall be asked for a password by the page of another site.
         _ if !request.method().is_safe() && is_of_another_site(&request) => Some(forbidden()),
         Some(token) if !token.is_given_by(&request) => Some(unauthorized()),
-        None if !is_for_this_machine(&request) => Some(misdirected()),
-        _ => None,
+        _ => guard.hosts.refusal(&request),
     };
     let mut response = match refused {
         Some(refused) => refused,
@@ -113,11 +121,6 @@ fn unauthorized() -> Response {
     ]);
     let text = "the console asks for its token: as Bearer token, or as the password of any user\n";
     (StatusCode::UNAUTHORIZED, challenges, text).into_response()
-}
-
-fn misdirected() -> Response {
-    let text = "the console answers only under a loopback address or localhost, such as http://127.0.0.1\n";
-    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
 fn forbidden() -> Response {
@@ -138,28 +141,6 @@ fn is_of_another_site(request: &Request) -> bool {
     let foreign_fetch =
         headers.get_all("sec-fetch-site").iter().any(|site| site != "same-origin" && site != "none");
     foreign_origin || foreign_fetch
-}
-
-/// Whether every name that the request gives for its target, and at least one, is this machine's own.
-fn is_for_this_machine(request: &Request) -> bool {
-    // HTTP/2 has the name in the target, HTTP/1 in a header, an HTTP/1 proxy request in both.
-    let target = request.uri().authority().map(|authority| Some(authority.as_str()));
-    let hosts = request.headers().get_all(HOST).iter().map(|host| host.to_str().ok());
-    let mut names = target.into_iter().chain(hosts).peekable();
-    names.peek().is_some() && names.all(|name| name.is_some_and(is_loopback))
-}
-
-fn is_loopback(name: &str) -> bool {
-    let Ok(authority) = name.parse::<Authority>() else { return false };
-    if name.contains('@') {
-        return false;
-    }
-    let host = authority.host();
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    match address.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 #[cfg(test)]
@@ -217,38 +198,6 @@ mod tests {
             ("sec-fetch-site", "same-site"),
         ] {
             assert!(asked(&[foreign]), "{foreign:?}");
-        }
-    }
-
-    #[test]
-    fn knows_the_names_of_this_machine() {
-        for name in [
-            "localhost",
-            "LocalHost:5001",
-            "127.0.0.1",
-            "127.0.0.1:5001",
-            "127.9.9.9:1",
-            "[::1]",
-            "[::1]:5001",
-        ] {
-            assert!(is_loopback(name), "{name}");
-        }
-        for name in [
-            "",
-            ":5001",
-            "example.org",
-            "localhost.example.org",
-            "127.0.0.1.example.org",
-            "localhost@example.org",
-            "example.org@localhost",
-            "10.0.0.1",
-            "0.0.0.0:5001",
-            "[::]:5001",
-            "[2001:db8::1]",
-            "2130706433",
-            "local host",
-        ] {
-            assert!(!is_loopback(name), "{name}");
         }
     }
 }

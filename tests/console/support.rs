@@ -63,6 +63,7 @@ pub(crate) fn nothing() -> Console {
         pull: Vec::new(),
         pushed: None,
         token: None,
+        hosts: pushpull::hosts::AllowedHosts::default().on_loopback(),
         controls: None,
     }
 }

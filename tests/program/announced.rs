@@ -25,8 +25,9 @@ fn a_body_that_is_only_announced_moves_no_sum() {
     let address = service.address("service");
     for path in ["/", "/database/", "/metrics/", "/nowhere", "/healthz"] {
         for _ in 0..3 {
-            let head =
-                format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 9000000000000000000\r\n\r\n");
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000000000000000\r\n\r\n"
+            );
             let answer = answer_to(&address, &head);
             assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
         }
@@ -47,8 +48,10 @@ fn the_known_methods_are_those_of_the_variable() {
     let variable = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
     let service = Launch::serve().quick_database().variable(variable, "GET, PROPFIND").start();
     for method in ["PROPFIND", "POST", "propfind"] {
-        let answer =
-            answer_to(&service.address("service"), &format!("{method} / HTTP/1.1\r\nHost: test\r\n\r\n"));
+        let answer = answer_to(
+            &service.address("service"),
+            &format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        );
         assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     }
     let counts = ["PROPFIND", "_OTHER", "POST"].map(|method| {

@@ -29,28 +29,28 @@ const AT_ONCE: usize = 500;
 const FILES: usize = 512;
 const PLACES: usize = FILES - 128;
 
-const EXPORT: &str = "POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+const EXPORT: &str = "POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                       Content-Length: 2\r\n\r\n{}";
 
 /// What a client sends, and then no more. HTTP/2 stands for itself: at an address of HTTP/1 it is a bad request.
 const SENT: [&[u8]; 7] = [
     b"",
     b"POST /v1/metrics HTTP/1.1\r\nHost:",
-    b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
+    b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-    b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\nGET /metrics HTTP/1.1\r\nHost: test\r\n\r\n",
-    b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{",
+    b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{",
     // `GET /`, whose stream has no end.
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x03\x01\x04\0\0\0\x01\x82\x84\x86",
 ];
 /// A complete request whose answer has no window, and one whose answer nobody reads.
 const NOT_TAKEN: [&[u8]; 2] = [
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\0\0\x03\x01\x05\0\0\0\x01\x82\x84\x86",
-    b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n",
+    b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
 ];
 /// A body that comes byte by byte, in [`DRIPS`] of them.
 const DRIPPED: [&[u8]; 1] =
-    [b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+    [b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                                Content-Length: 1000000\r\n\r\n"];
 const DRIPS: usize = 1_000;
 
@@ -162,7 +162,7 @@ async fn call(client: &mut h2::client::SendRequest<Bytes>) {
 /// The answer to a request over a new connection.
 async fn get(exposition: SocketAddr, path: &str) -> String {
     let mut stream = connect(Ipv4Addr::LOCALHOST, exposition).await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();

@@ -49,7 +49,14 @@ fn a_callback_that_panics_makes_503_and_harms_no_other_route() {
     let settings = Settings { url: None, pool: 1, queue: 1, timeout: Duration::from_secs(5), work: 0.01 };
     let database = runtime.block_on(Database::open(&settings, &meter)).unwrap();
     let layer = Layer::new(&meter, telemetry.tracer("test"));
-    let router = service::router(&meter, layer, telemetry.reader().clone(), database, Arc::default());
+    let router = service::router(
+        &meter,
+        layer,
+        telemetry.reader().clone(),
+        database,
+        Arc::default(),
+        &pushpull::hosts::Hosts::default(),
+    );
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let stop = net::Stop::default();

@@ -259,11 +259,13 @@ async fn a_tls_handshake_has_a_bound() {
 #[tokio::test]
 async fn a_request_head_has_a_bound() {
     let house = House::with(Bounds { head: SHORT, ..LONG });
-    for said in [&b"G"[..], b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\n", &PREFACE[..1], &PREFACE[..20]] {
+    for said in
+        [&b"G"[..], b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\n", &PREFACE[..1], &PREFACE[..20]]
+    {
         house.closes_after(&[said]).await;
     }
     // The next one on the same connection, too.
-    let request = b"GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\n";
+    let request = b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for door in &house.doors {
         let mut stream = door.open().await;
         stream.write_all(request).await.unwrap();
@@ -280,16 +282,16 @@ async fn a_request_head_has_a_bound() {
 async fn a_head_that_is_sent_ahead_has_a_bound() {
     let house = House::with(Bounds { head: SHORT, ..LONG });
     let requests = [
-        &b"GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\nGET / HT"[..],
-        b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}P",
-        b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
-          Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nPOST / HTTP/1.1\r\nHost: test\r\n",
+        &b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HT"[..],
+        b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}P",
+        b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+          Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nPOST / HTTP/1.1\r\nHost: localhost\r\n",
     ];
     for said in requests {
         house.closes_after(&[said]).await;
     }
     let mut stream = house.application.open().await;
-    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     house.release.notify_one();
     let answer = String::from_utf8(closed(house.application, &mut stream).await).unwrap();
@@ -318,7 +320,7 @@ async fn a_connection_without_a_request_has_a_bound() {
     let house = House::with(Bounds { idle: SHORT, parting: SHORT, ..LONG });
     house.closes_after(&[PREFACE]).await;
     house.closes_after(&[PREFACE, SETTINGS]).await;
-    house.closes_after(&[b"GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\n"]).await;
+    house.closes_after(&[b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"]).await;
     // A client that answers every PING, and takes its leave where it is asked to.
     for door in &house.doors {
         let (client, connection) = h2::client::handshake(door.open().await).await.unwrap();
@@ -330,13 +332,13 @@ async fn a_connection_without_a_request_has_a_bound() {
 #[tokio::test]
 async fn a_body_has_a_bound() {
     let house = House::with(Bounds { body: SHORT, ..LONG });
-    let posted = b"POST /read HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf";
+    let posted = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf";
     let answer = house.application.is_closed_after(&[posted]).await;
     let answer = String::from_utf8(answer).unwrap();
     assert!(answer.ends_with("too late"), "{answer}");
     // What receives OTLP does so itself, and must not wait longer than that.
     for door in house.doors.iter().filter(|door| door.name == "OTLP/HTTP") {
-        let posted = b"POST /v1/metrics HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+        let posted = b"POST /v1/metrics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                        Content-Length: 10\r\n\r\nhalf";
         let answer = String::from_utf8(door.is_closed_after(&[posted]).await).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 "), "{door:?}: {answer}");
@@ -361,7 +363,7 @@ async fn a_body_has_a_bound() {
 async fn an_answer_that_is_not_taken_has_a_bound() {
     let house = House::with(Bounds { stalled: SHORT, parting: SHORT, ..LONG });
     let mut stream = TcpStream::connect(house.application.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let answer = house.application.is_closed_after(&[PREFACE, NO_WINDOW, HEADERS]).await;
     assert!(answer.len() < 1_024, "{}", answer.len());
     // Nothing of the answer is read, so only a write finds out that nobody is there any more.
@@ -379,7 +381,7 @@ async fn an_answer_that_is_not_taken_has_a_bound() {
 async fn an_answer_that_is_taken_is_not_cut_where_places_are_short() {
     let house = House::with_places(Bounds { parting: SHORT, ..LONG }, Places::new(3));
     let mut first = house.application.open().await;
-    first.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let (client, connection) = h2::client::handshake(house.application.open().await).await.unwrap();
     tokio::spawn(connection);
     let request = http::Request::get("http://test/").body(()).unwrap();
@@ -396,7 +398,7 @@ async fn an_answer_that_is_taken_is_not_cut_where_places_are_short() {
             second.body_mut().flow_control().release_capacity(part.len()).unwrap();
         }
         let mut other = house.application.open().await;
-        other.write_all(b"GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+        other.write_all(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         timeout(DEADLINE, other.read_exact(&mut [0; 8])).await.unwrap().unwrap();
         others.push(other);
     }
@@ -424,7 +426,7 @@ async fn a_handler_may_take_its_time() {
         ..LONG
     });
     let mut waiting = house.application.open().await;
-    waiting.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    waiting.write_all(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     // A stream that says what changes may be silent for as long as nothing does.
     let grpc = house.doors.iter().find(|door| door.name == "OTLP/gRPC").unwrap();
     let (client, connection) = h2::client::handshake(grpc.open().await).await.unwrap();

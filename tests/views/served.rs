@@ -88,7 +88,15 @@ impl Served {
             let database = Database::open(&settings, &meter).await.unwrap();
             let layer = Layer::new(&meter, telemetry.tracer("views"));
             let reader = telemetry.reader().clone();
-            serve(service::router(&meter, layer, reader, database, Arc::default())).await
+            serve(service::router(
+                &meter,
+                layer,
+                reader,
+                database,
+                Arc::default(),
+                &pushpull::hosts::Hosts::default(),
+            ))
+            .await
         });
         Self { telemetry, address, foreground, pushes, background }
     }
