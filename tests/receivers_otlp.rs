@@ -10,6 +10,10 @@ mod support;
 mod compression;
 
 #[cfg(test)]
+#[path = "receivers_otlp/depth.rs"]
+mod depth;
+
+#[cfg(test)]
 #[path = "receivers_otlp/grpc.rs"]
 mod grpc;
 
@@ -20,3 +24,7 @@ mod http;
 #[cfg(test)]
 #[path = "receivers_otlp/json.rs"]
 mod json;
+
+#[cfg(test)]
+#[path = "receivers_otlp/room.rs"]
+mod room;

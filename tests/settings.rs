@@ -467,7 +467,7 @@ fn what_the_console_shows_of_elsewhere() {
         [
             r#"--console-links "Prometheus=prometheus:9090": neither http:// nor https://; give NAME=URL with http:// or https://, or NAME=:PORT/PATH for the host that the browser asked"#,
             r#"--console-links ":9090": no name before a =; give NAME=URL with http:// or https://, or NAME=:PORT/PATH for the host that the browser asked"#,
-            r#"--console-pushed "https://…@b/metrics": a URL with a user or a password, which is not supported; give the http:// URL of an exposition, such as http://127.0.0.1:8889/metrics"#,
+            r#"--console-pushed "https://…@b/…": a URL with a user or a password, which is not supported; give the http:// URL of an exposition, such as http://127.0.0.1:8889/metrics"#,
         ]
     );
     assert_eq!(

@@ -299,7 +299,10 @@ impl Pipeline {
         }
         drop(table);
         if !forwards.is_empty() {
-            let rewritten = applied.rewritten(&wire, &plan);
+            let rewritten = applied.rewritten(&wire, &plan).map_err(|error| {
+                tracing::error!(%error, "failed to write a request anew for --forward: its sender is to send it again");
+                no_room(&inner.forwards[0].name)
+            })?;
             let (wire, items) = rewritten.map_or((wire, plan.points()), |new| (new.wire, new.points));
             if items > 0 {
                 commit(forwards, &Export { signal: Signal::Metrics, wire, items });

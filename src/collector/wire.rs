@@ -22,6 +22,10 @@ use prost::Message as _;
 pub use self::items::{Items, OfResource};
 use crate::{exposition::family::Number, naming};
 
+/// Messages within each other that a request may have, counted from the request itself: what nests deeper is refused. All
+/// readers keep to it: `prost` stops at 100, and JSON of as many messages at 128 values within each other.
+pub const MAX_DEPTH: usize = 80;
+
 /// Why a request is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {

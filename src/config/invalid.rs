@@ -84,39 +84,76 @@ pub(super) fn named(name: &str) -> String {
     shown(name).trim_matches('"').to_owned()
 }
 
-/// The text without what may be a secret in a URL: its user information, the query of one of HTTP or gRPC, and the values of
-/// query parameters that are named like a secret.
+/// The text without what may be a secret in a URL: its user information, its fragment, the values of query parameters,
+/// a port that is none, and a path where it is no file's or database's.
 ///
-/// A password may itself hold `/`, `?` or `@` by mistake, so all up to the last `@` counts as user information;
+/// A password may itself hold `/`, `?`, `#` or `@` by mistake, so all up to the last `@` counts as user information;
 /// but not before a plain number without any `:`, as in `--fault errors=0.5@10`.
 pub(super) fn redacted(text: &str) -> String {
     if !text.contains(':') && text.rsplit_once('@').is_some_and(|(_, rest)| rest.parse::<f64>().is_ok()) {
         return text.to_owned();
     }
-    let (scheme, rest) = text.split_once("//").map_or(("", text), |(scheme, rest)| (scheme, rest));
-    let slashes = if scheme.len() + rest.len() < text.len() { "//" } else { "" };
-    let rest = match rest.rsplit_once('@') {
-        Some((_, host)) => format!("…@{host}"),
-        None => rest.to_owned(),
+    let (scheme, slashes, rest) = match text.split_once("//") {
+        Some((scheme, rest)) => (scheme, "//", rest),
+        None => ("", "", text),
     };
-    let Some((path, query)) = rest.split_once('?') else {
-        return format!("{scheme}{slashes}{rest}");
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some((_, host)) => ("…@", host),
+        None => ("", rest),
     };
-    // What a web server or a collector is asked with is its own affair, and may be a secret under any name.
-    if ["http", "grpc"].iter().any(|web| scheme.contains(web)) {
-        return format!("{scheme}{slashes}{path}?…");
-    }
-    let parameters: Vec<String> = query.split('&').map(without_secret).collect();
-    format!("{scheme}{slashes}{path}?{}", parameters.join("&"))
+    // A pattern or a name may hold these characters too.
+    let is_url = !slashes.is_empty() || rest.contains(':');
+    let (rest, fragment) = match rest.split_once('#') {
+        Some((rest, _)) if is_url => (rest, "#…"),
+        _ => (rest, ""),
+    };
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, query)) if is_url || query.contains('=') => (rest, Some(query)),
+        _ => (rest, None),
+    };
+    let rest = if is_web(scheme) { without_path(rest) } else { rest.to_owned() };
+    let query = query.map(|query| {
+        let parameters: Vec<_> = query.split('&').map(without_secret).collect();
+        format!("?{}", parameters.join("&"))
+    });
+    format!("{scheme}{slashes}{user}{rest}{}{fragment}", query.unwrap_or_default())
 }
 
-fn without_secret(parameter: &str) -> String {
-    const SECRETS: [&str; 5] = ["pass", "secret", "token", "key", "auth"];
-    match parameter.split_once('=') {
-        Some((name, _)) if SECRETS.iter().any(|secret| name.to_lowercase().contains(secret)) => {
-            format!("{name}=…")
+/// Whether what is before the slashes ends with the scheme of something that is asked over the network with a path.
+fn is_web(before: &str) -> bool {
+    let scheme = before.rsplit('=').next().unwrap_or_default().to_ascii_lowercase();
+    ["http:", "https:", "grpc:", "grpcs:"].contains(&scheme.as_str())
+}
+
+/// Host and port: what stands for a port and is no number may be a piece of a password, a path may be a token.
+fn without_path(rest: &str) -> String {
+    let (authority, path) = match rest.split_once('/') {
+        Some((authority, path)) => (authority, Some(path)),
+        None => (rest, None),
+    };
+    let authority = match authority.rsplit_once(':') {
+        Some((host, port))
+            if !authority.ends_with(']') && !port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            format!("{host}:…")
         }
-        _ => parameter.to_owned(),
+        _ => authority.to_owned(),
+    };
+    match path {
+        None => authority,
+        Some("") => format!("{authority}/"),
+        Some(_) => format!("{authority}/…"),
+    }
+}
+
+/// A parameter of a query: only values of those of a database's that say how to connect are shown.
+fn without_secret(parameter: &str) -> String {
+    const SHOWN: [&str; 9] =
+        ["mode", "cache", "immutable", "vfs", "sslmode", "ssl-mode", "host", "port", "dbname"];
+    match parameter.split_once('=') {
+        Some((name, _)) if SHOWN.contains(&name) => parameter.to_owned(),
+        Some((name, _)) => format!("{name}=…"),
+        None => "…".to_owned(),
     }
 }
 
@@ -137,6 +174,17 @@ mod tests {
             ("errors=2@60", "errors=2@60"),
             ("user:secret@60", "…@60"),
             ("secret@db", "…@db"),
+            ("http://host:4318?sig=secret", "http://host:4318?sig=…"),
+            ("host:4318?secret", "host:4318?…"),
+            ("host?sig=secret", "host?sig=…"),
+            ("https://host/#secret", "https://host/#…"),
+            ("grpc://host:4317/secret", "grpc://host:4317/…"),
+            ("metrics+traces=http://host/secret/v1/metrics", "metrics+traces=http://host/…"),
+            ("HTTPS://user:se#c/r?et@host/secret?secret#secret", "HTTPS://…@host/…?…#…"),
+            ("http://user:sec", "http://user:…"),
+            ("http://[::1]", "http://[::1]"),
+            ("http://[::1]:4318/", "http://[::1]:4318/"),
+            ("jvm.?emory.*#1", "jvm.?emory.*#1"),
         ] {
             assert_eq!(redacted(text), safe);
         }

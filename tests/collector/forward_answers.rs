@@ -7,6 +7,7 @@ use pushpull::{
     collector::{batch::Signal, stats::Event},
     console::Source as _,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     forward::{Answer, Endpoint, logs, metrics, traces},
@@ -54,21 +55,24 @@ async fn a_page_instead_of_an_answer_is_named_and_the_request_sent_again() {
 
 #[tokio::test]
 async fn a_peer_that_moved_on_its_own_host_is_followed() {
-    let new = Endpoint::start(Vec::new()).await;
-    let elsewhere = format!("http://127.0.0.1:{}/new/v1/metrics", new.address.port());
-    let old = Endpoint::start(vec![
+    let elsewhere = Endpoint::start(Vec::new()).await;
+    let other_port: &'static str = format!("http://{}/last/v1/metrics", elsewhere.address).leak();
+    let endpoint = Endpoint::start(vec![
         moved(StatusCode::TEMPORARY_REDIRECT, "/other?token=1"),
-        moved(StatusCode::PERMANENT_REDIRECT, &elsewhere),
+        moved(StatusCode::PERMANENT_REDIRECT, "/new/v1/metrics"),
+        moved(StatusCode::PERMANENT_REDIRECT, other_port),
     ])
     .await;
-    let collector = Running::start(&format!("--forward http://{}", old.address));
+    let collector = Running::start(&format!("--forward http://{}", endpoint.address));
     assert_eq!(collector.post(Signal::Metrics, &metrics()).await.status(), 200);
-    let heard = new.heard(1).await;
-    assert_eq!(heard[0].1, "/new/v1/metrics");
-    assert_eq!(heard[0].3, prost::Message::encode_to_vec(&metrics()));
-    let paths: Vec<_> = old.heard(2).await.into_iter().map(|(_, path, ..)| path).collect();
-    assert_eq!(paths, ["/v1/metrics", "/other"]);
-    sent(&collector, &old.sink(), 3).await;
+    let heard = endpoint.heard(3).await;
+    let paths: Vec<_> = heard.iter().map(|(_, path, ..)| path.as_str()).collect();
+    assert_eq!(paths, ["/v1/metrics", "/other", "/new/v1/metrics"]);
+    let there = elsewhere.heard(1).await;
+    assert_eq!(there[0].1, "/last/v1/metrics");
+    let body = prost::Message::encode_to_vec(&metrics());
+    assert!(heard.iter().chain(&there).all(|(.., received)| *received == body));
+    sent(&collector, &endpoint.sink(), 3).await;
 }
 
 #[tokio::test]
@@ -77,6 +81,7 @@ async fn any_other_redirection_is_named_as_a_wrong_setting_and_nothing_is_lost()
     let other_host = format!("http://localhost:{}/v1/metrics?token=secret", elsewhere.address.port());
     for answer in [
         moved(StatusCode::TEMPORARY_REDIRECT, &other_host),
+        moved(StatusCode::PERMANENT_REDIRECT, "//127.0.0.2:1/secret#secret"),
         moved(StatusCode::PERMANENT_REDIRECT, "http://user:secret@127.0.0.1:1/"),
         moved(StatusCode::FOUND, "/login?secret"),
         (StatusCode::PERMANENT_REDIRECT, vec![], Vec::new()),
@@ -214,5 +219,106 @@ async fn json_that_is_no_answer_is_named_and_the_request_sent_again() {
         sent(&collector, &endpoint.sink(), 1).await;
         let said = log.lines_with("please log in");
         assert_eq!(said.len(), 1, "{said:?}");
+    }
+}
+
+/// A peer that answers every request by its head alone, and resets the connection, until `at` requests came; then it
+/// takes them.
+async fn resets(answer: &'static str, at: usize) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            if number < at {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                // What was sent and not read makes it a reset.
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                continue;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            let length = String::from_utf8(head).unwrap().to_ascii_lowercase();
+            let (_, length) = length.split_once("content-length: ").unwrap();
+            let length: usize = length.lines().next().unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_peer_that_resets_after_an_early_refusal_blocks_no_queue() {
+    let large = {
+        let mut request = logs();
+        request.resource_logs[0].scope_logs[0].log_records[0].severity_text = "x".repeat(12 << 20);
+        request
+    };
+    for answer in [
+        "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 9\r\n\r\ntoo large",
+        "HTTP/1.1 413 Payload Too Large\r\ncontent-length: 9000\r\n\r\ntoo large",
+        "HTTP/1.1 413 Payload Too Large\r\nconnection: close\r\n\r\n",
+    ] {
+        let (log, _guard) = Logs::capture();
+        // The first may be lost with the connection; the one to the head alone is not.
+        let address = resets(answer, 2).await;
+        let collector = Running::start(&format!("--forward http://{address}"));
+        assert_eq!(collector.post(Signal::Logs, &large).await.status(), 200);
+        let sink = format!("http://{address}");
+        eventually("it is refused", async || {
+            (collector.count(Event::Dropped, &sink, "refused") == 1
+                || collector.count(Event::Sent, &sink, "") == 1)
+                .then_some(())
+        })
+        .await;
+        assert_eq!(collector.count(Event::Dropped, &sink, "refused"), 1);
+        assert!(log.lines_with("refuses what it is sent")[0].contains("413"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_grpc_peer_that_never_ends_its_answer_is_asked_again() {
+    let (log, _guard) = Logs::capture();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let handler = {
+        let asked = std::sync::Arc::clone(&asked);
+        async move |_: axum::body::Bytes| {
+            let ends = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) > 0;
+            let head = axum::http::Response::builder().header("content-type", "application/grpc");
+            match ends {
+                true => head.header("grpc-status", "0").body(axum::body::Body::empty()).unwrap(),
+                false => head.body(axum::body::Body::new(Endless)).unwrap(),
+            }
+        }
+    };
+    let stop = pushpull::net::Stop::default();
+    let router = axum::Router::new().fallback(handler);
+    tokio::spawn(pushpull::net::serve(listener, router, stop.clone()));
+    let collector = Running::start(&format!("--forward grpc://{address}"));
+    assert_eq!(collector.post(Signal::Logs, &logs()).await.status(), 200);
+    sent(&collector, &format!("grpc://{address}"), 1).await;
+    assert_eq!(log.lines_with("the answer does not end within 10s").len(), 1);
+    stop.cut();
+}
+
+/// A body without an end.
+struct Endless;
+
+impl axum::body::HttpBody for Endless {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
     }
 }

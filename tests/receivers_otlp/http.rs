@@ -16,7 +16,6 @@ use pushpull::collector::{
     receive::otlp::Limits,
     stats::Event,
 };
-use tokio::time::Instant;
 use tonic::Code;
 use tonic_types::RpcStatusExt as _;
 
@@ -250,33 +249,6 @@ async fn a_slow_body_ends_in_a_time_out() {
     assert_eq!((answer.status, answer.header("connection")), (408, Some("close")));
     assert_eq!(answer.status_message().code, Code::DeadlineExceeded as i32);
     assert_eq!(receiver.counts(), [(Event::Refused, "otlp_http".to_owned(), Signal::Traces, "too_slow", 1)]);
-}
-
-#[tokio::test]
-async fn bodies_held_at_once_are_bounded_and_the_excess_may_come_again() {
-    let body = wire(&traces_of(vec![span(&"x".repeat(40_000))]));
-    let receiver = Receiver::http(Limits { bodies: 64 * 1024, ..Limits::default() }).await;
-    let mut slow = Client::connect(receiver.address).await;
-    slow.write(&head("POST", "/v1/traces", &[PROTOBUF], body.len())).await;
-    slow.write(&body[..39_000]).await;
-    // The other is refused from the moment on at which the receiver has read the first.
-    let deadline = Instant::now() + PATIENCE;
-    let refused = loop {
-        let answer = send(&receiver, "POST", "/v1/traces", &[PROTOBUF], &body).await;
-        if answer.status != 200 {
-            break answer;
-        }
-        receiver.batch();
-        assert!(Instant::now() < deadline, "never refused");
-    };
-    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert!(refused.status_message().get_details_retry_info().is_some());
-    receiver.no_batch();
-
-    slow.write(&body[39_000..]).await;
-    assert_eq!(slow.answer().await.status, 200);
-    receiver.batch();
-    assert_eq!(send(&receiver, "POST", "/v1/traces", &[PROTOBUF], &body).await.status, 200);
 }
 
 #[tokio::test]

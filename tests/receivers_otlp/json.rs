@@ -361,12 +361,63 @@ async fn what_is_no_json_is_refused() {
     assert_eq!(answer.status, 400);
     let deep = format!(r#"{{"resourceLogs":{}"#, "[".repeat(100_000));
     refusal(&receiver, "/v1/logs", &deep).await;
-    let nested = format!(
-        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{}{{}}{}}}]}}]}}]}}"#,
-        r#"{"arrayValue":{"values":["#.repeat(1000),
-        "]}}".repeat(1000)
-    );
-    refusal(&receiver, "/v1/logs", &nested).await;
+}
+
+#[tokio::test]
+async fn a_number_that_is_null_refuses_its_point_alone() {
+    let receiver = Receiver::http(Limits::default()).await;
+    let buckets = r#""positive":{"offset":0,"bucketCounts":[1]}"#;
+    for (data, place) in [
+        (r#""gauge":{"dataPoints":[{"asDouble":null},{"asInt":1}]}"#, ""),
+        (
+            r#""gauge":{"dataPoints":[{"asInt":2,"exemplars":[{"asDouble":null}]},{"asInt":1}]}"#,
+            ".exemplars[0]",
+        ),
+        (r#""summary":{"dataPoints":[{"count":1,"sum":null},{"count":1,"sum":1}]}"#, ".sum"),
+        (r#""summary":{"dataPoints":[{"sum":1,"count":null},{"count":1,"sum":1}]}"#, ".count"),
+        (
+            r#""summary":{"dataPoints":[{"count":1,"sum":1,"quantileValues":[{"quantile":0.5,"value":null}]},{}]}"#,
+            ".quantileValues[0].value",
+        ),
+        (
+            r#""summary":{"dataPoints":[{"count":1,"sum":1,"quantileValues":[{"quantile":null,"value":2}]},{}]}"#,
+            ".quantileValues[0].quantile",
+        ),
+        (r#""histogram":{"dataPoints":[{"count":null,"sum":1},{}]}"#, ".count"),
+        (
+            r#""histogram":{"dataPoints":[{"count":1,"bucketCounts":[1,null],"explicitBounds":[1]},{}]}"#,
+            ".bucketCounts[1]",
+        ),
+        (
+            r#""histogram":{"dataPoints":[{"count":1,"bucketCounts":[1,0],"explicitBounds":[null]},{}]}"#,
+            ".explicitBounds[0]",
+        ),
+        (
+            &format!(
+                r#""exponentialHistogram":{{"dataPoints":[{{"count":1,"scale":null,{buckets}}},{{}}]}}"#
+            ),
+            ".scale",
+        ),
+        (
+            r#""exponentialHistogram":{"dataPoints":[{"count":1,"positive":{"offset":null,"bucketCounts":[1]}},{}]}"#,
+            ".positive.offset",
+        ),
+        (
+            r#""exponentialHistogram":{"dataPoints":[{"count":1,"negative":{"offset":1,"bucketCounts":[null]}},{}]}"#,
+            ".negative.bucketCounts[0]",
+        ),
+    ] {
+        let answer = post(&receiver, "/v1/metrics", &one_metric(data)).await;
+        assert_eq!(answer.status, 200, "{data}: {}", answer.text());
+        let partial = &answer.json()["partialSuccess"];
+        assert_eq!(partial["rejectedDataPoints"], "1", "{data}: {partial}");
+        let message = partial["errorMessage"].as_str().unwrap();
+        assert!(message.contains(&format!(".dataPoints[0]{place}: null")), "{data}: {message}");
+        assert_eq!(receiver.batch().items, 1, "{data}");
+    }
+    // These may be left out.
+    let data = r#""histogram":{"dataPoints":[{"count":1,"sum":null,"min":null,"max":null}]}"#;
+    metrics_of(&receiver, &one_metric(data)).await;
 }
 
 #[tokio::test]

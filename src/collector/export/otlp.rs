@@ -6,6 +6,7 @@
 mod answer;
 mod grpc;
 mod http;
+mod paced;
 
 use std::{sync::Arc, time::Duration};
 

@@ -32,6 +32,7 @@ use crate::collector::{
 mod body;
 mod check;
 mod compression;
+mod depth;
 mod json;
 mod refusal;
 mod schema;
@@ -106,7 +107,7 @@ pub(super) struct Received {
 impl Intake {
     /// `place` is the receiver's name in the counts.
     pub(super) fn new(place: &'static str, limits: Limits, accept: Accept, stats: Arc<Stats>) -> Arc<Self> {
-        let (bodies, decoded) = (Room::new(limits.bodies), Room::new(limits.decoded));
+        let (bodies, decoded) = (Room::new(limits.bodies, limits.body), Room::new(limits.decoded, 0));
         let threads = Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, NonZero::get)));
         Arc::new(Self { place, accept, stats, limits, bodies, decoded, threads, named: Mutex::default() })
     }
@@ -188,18 +189,22 @@ impl Intake {
         mut bytes: Bytes,
         share: &mut Share,
     ) -> Result<Accepted, Refusal> {
-        // In JSON, a name that is written wrongly is an unknown field and as such ignored, and its sender must see
-        // that; what is null was meant to have no value.
-        let mut may_lack = u64::MAX;
+        let mut findings = Findings::default();
         if encoding == Encoding::Json {
             let written = json::to_wire(schema::request(signal), &bytes, self.limits.body)?;
-            may_lack = written.nulls;
+            if written.nulls > 0 {
+                let service = sender::service(&bytes).unwrap_or_else(|| "unknown".to_owned());
+                for place in written.named {
+                    findings.add_of(1, &service, place, "null (or NaN): a number is needed");
+                }
+                findings.add_unnamed(written.nulls);
+            }
             bytes = written.wire.into();
             share.grow(bytes.len())?;
         }
         let mut memory = Memory { share: self.decoded.share(), taken: 0, limit: self.limits.decoded };
-        let (findings, mut accepted) = match signal {
-            Signal::Metrics => self.take_metrics(bytes, may_lack, &mut memory)?,
+        let (found, mut accepted) = match signal {
+            Signal::Metrics => self.take_metrics(bytes, encoding, &mut memory)?,
             Signal::Traces => self.take_items(
                 signal,
                 bytes,
@@ -215,6 +220,7 @@ impl Intake {
                 check::logs,
             )?,
         };
+        findings.append(found);
         if !findings.is_empty() {
             accepted.rejected += findings.rejected;
             accepted.message = match accepted.message {
@@ -230,22 +236,25 @@ impl Intake {
     }
 
     /// Metrics are read where they lie. An encoding that is unusual, or that lacks something, is decoded whole, rid of
-    /// what cannot be used, and written anew; more faults than `may_lack` refuse the request.
+    /// what cannot be used, and written anew.
     fn take_metrics(
         &self,
         wire: Bytes,
-        may_lack: u64,
+        encoding: Encoding,
         memory: &mut Memory,
     ) -> Result<(Findings, Accepted), Refusal> {
         if let Some(metrics) = memory.read(&wire)?.filter(|metrics| !metrics.lacks_something) {
             let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
             return Ok((Findings::default(), self.hand_on(batch)?));
         }
+        let (wire, mut findings) = without_deep(Signal::Metrics, wire, memory)?;
         let mut request: ExportMetricsServiceRequest = decode(Signal::Metrics, &wire, memory)?;
-        let findings = check::metrics(&mut request);
-        if findings.faults > may_lack {
-            return Err(Refusal::Malformed(findings.message()));
+        let found = check::metrics(&mut request);
+        // In JSON, a name that is written wrongly is an unknown field and as such ignored, and its sender must see that.
+        if encoding == Encoding::Json && !found.is_empty() {
+            return Err(Refusal::Malformed(found.message()));
         }
+        findings.append(found);
         let wire = Bytes::from(request.encode_to_vec());
         drop(request);
         let metrics = memory.read(&wire)?.ok_or(Refusal::Internal)?;
@@ -268,8 +277,9 @@ impl Intake {
         {
             return Ok((Findings::default(), self.hand_on(Batch { request, wire: wire.clone() })?));
         }
+        let (wire, mut findings) = without_deep(signal, wire, memory)?;
         let mut request: M = decode(signal, &wire, memory)?;
-        let findings = check(&mut request);
+        findings.append(check(&mut request));
         let wire = Bytes::from(request.encode_to_vec());
         drop(request);
         let request = read(&wire).map_err(|_| Refusal::Internal)?;
@@ -360,6 +370,17 @@ impl Memory {
             (_, Some(refusal)) => Err(refusal),
             (read, None) => Ok(read.ok()),
         }
+    }
+}
+
+/// The request without what nests too deep.
+fn without_deep(signal: Signal, wire: Bytes, memory: &mut Memory) -> Result<(Bytes, Findings), Refusal> {
+    match depth::without_deep(signal, &wire) {
+        Some((kept, findings)) => {
+            memory.take(kept.len())?;
+            Ok((kept.into(), findings))
+        }
+        None => Ok((wire, Findings::default())),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use bytes::Bytes;
+use prost::DecodeError;
 
 use super::{
     Plan, STALE_AFTER, Table,
@@ -44,14 +45,16 @@ pub struct Applied {
 impl Applied {
     /// What is sent on of a request: without the points that `plan` refuses, and with totals in the place of deltas
     /// where that is wanted; `None` where it is the request as it came.
-    #[must_use]
-    pub fn rewritten(&mut self, wire: &Bytes, plan: &Plan) -> Option<Rewritten> {
+    ///
+    /// # Errors
+    /// Where the request cannot be decoded: its readers have different bounds, which they must not.
+    pub fn rewritten(&mut self, wire: &Bytes, plan: &Plan) -> Result<Option<Rewritten>, DecodeError> {
         match self.totals.take() {
-            Some(totals) => Some(cumulative::rewritten(wire, plan, totals)),
-            None if plan.rejected.is_empty() => None,
+            Some(totals) => cumulative::rewritten(wire, plan, totals).map(Some),
+            None if plan.rejected.is_empty() => Ok(None),
             None => {
                 let points = plan.points() - plan.rejected_points();
-                Some(Rewritten { wire: plan::without_refused(wire, plan), points })
+                Ok(Some(Rewritten { wire: plan::without_refused(wire, plan)?, points }))
             }
         }
     }

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::{
         Metric, NumberDataPoint, metric::Data, number_data_point,
     },
 };
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 
 use super::{Plan, point, state::State};
 use crate::{
@@ -20,8 +20,8 @@ use crate::{
     exposition::family::{Number, Value},
 };
 
-/// Bytes that a point may take more than as a delta: its start time, a value that was not written since it was 0, and
-/// longer lengths of what is around it.
+/// Bytes that a point may take more than as a delta: its start time and its time with their keys, its value where that
+/// was left out, and longer lengths of what it is in.
 const MORE_BYTES: usize = 32;
 /// Bytes of a bucket with its bound, and of what surrounds all of them.
 const BUCKET_BYTES: usize = 16;
@@ -91,17 +91,17 @@ pub struct Rewritten {
 }
 
 /// Rewrites a request.
-pub(super) fn rewritten(wire: &Bytes, plan: &Plan, totals: Vec<Total>) -> Rewritten {
-    // It was read when it was planned.
-    let Ok(mut request) = ExportMetricsServiceRequest::decode(wire.as_ref()) else {
-        return Rewritten { wire: Bytes::new(), points: 0 };
-    };
+///
+/// # Errors
+/// Where it cannot be decoded.
+pub(super) fn rewritten(wire: &Bytes, plan: &Plan, totals: Vec<Total>) -> Result<Rewritten, DecodeError> {
+    let mut request = ExportMetricsServiceRequest::decode(wire.as_ref())?;
     let mut turns = Turns::new(plan, totals);
     let scopes = request.resource_metrics.iter_mut().flat_map(|resource| &mut resource.scope_metrics);
     for metric in scopes.flat_map(|scope| &mut scope.metrics) {
         turns.metric(metric);
     }
-    Rewritten { wire: request.encode_to_vec().into(), points: turns.taken }
+    Ok(Rewritten { wire: request.encode_to_vec().into(), points: turns.taken })
 }
 
 /// The points of a request, one after another.

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use prost::Message as _;
+use prost::{DecodeError, Message as _};
 
 use super::{
     Described, Table, cumulative,
@@ -208,10 +208,12 @@ impl Table {
 }
 
 /// The same request without the points that `plan` refuses.
-pub(super) fn without_refused(wire: &Bytes, plan: &Plan) -> Bytes {
+///
+/// # Errors
+/// Where it cannot be decoded.
+pub(super) fn without_refused(wire: &Bytes, plan: &Plan) -> Result<Bytes, DecodeError> {
     let mut slots = plan.slots.iter();
-    // It was read when it was planned.
-    let Ok(mut request) = ExportMetricsServiceRequest::decode(wire.as_ref()) else { return Bytes::new() };
+    let mut request = ExportMetricsServiceRequest::decode(wire.as_ref())?;
     for resource in &mut request.resource_metrics {
         for scope in &mut resource.scope_metrics {
             for metric in &mut scope.metrics {
@@ -219,5 +221,5 @@ pub(super) fn without_refused(wire: &Bytes, plan: &Plan) -> Bytes {
             }
         }
     }
-    request.encode_to_vec().into()
+    Ok(request.encode_to_vec().into())
 }

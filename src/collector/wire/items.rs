@@ -6,15 +6,17 @@
 use std::borrow::Cow;
 
 use super::{
-    Attribute, Read,
+    Attribute, MAX_DEPTH, Read,
     ReadError::Unusual,
     fields::{Field, Fields},
     read::owner,
     shape::{LOG_RECORD, RESOURCE, SCOPE, SPAN, Shape},
 };
 
-/// Messages within a span or a log record: with those around it, below the hundred at which `prost` stops.
-const DEPTH: usize = 90;
+/// In how many messages each stands.
+const RESOURCE_LEVEL: usize = 2;
+const SCOPE_LEVEL: usize = 3;
+const ITEM_LEVEL: usize = 3;
 const TRACE_ID_LENGTH: usize = 16;
 const SPAN_ID_LENGTH: usize = 8;
 
@@ -65,9 +67,9 @@ impl<'a> Items<'a> {
         for field in Fields::of(wire) {
             match field? {
                 (1, Field::Bytes(resource)) => {
-                    RESOURCE.check(owner(resource)?.0, DEPTH)?;
+                    RESOURCE.check(owner(resource)?.0, MAX_DEPTH - RESOURCE_LEVEL)?;
                     for scope in second_fields(resource) {
-                        SCOPE.check(owner(scope)?.0, DEPTH)?;
+                        SCOPE.check(owner(scope)?.0, MAX_DEPTH - SCOPE_LEVEL)?;
                         for item in second_fields(scope) {
                             items.len += 1;
                             items.has_invalid_ids |= !ids.check(shape, item)?;
@@ -117,7 +119,7 @@ impl<'a> OfResource<'a> {
     #[must_use]
     pub fn attribute(&self, key: &str) -> Cow<'a, str> {
         let attributes = Fields::of(self.resource).filter_map(|field| match field {
-            Ok((1, Field::Bytes(attribute))) => Attribute::read(attribute).ok(),
+            Ok((1, Field::Bytes(attribute))) => Attribute::read(attribute, RESOURCE_LEVEL + 1).ok(),
             _ => None,
         });
         let mut found = attributes.filter(|attribute| attribute.key == key);
@@ -147,7 +149,7 @@ impl Ids {
                 (number, Field::Bytes(id)) if number == self.trace => trace = id,
                 (number, Field::Bytes(id)) if number == self.span => span = id,
                 (number, Field::Bytes(id)) if Some(number) == self.parent => parent = id,
-                (number, field) => shape.check_field(number, field, DEPTH)?,
+                (number, field) => shape.check_field(number, field, MAX_DEPTH - ITEM_LEVEL)?,
             }
         }
         let lacks = |id: &[u8]| !self.required && id.is_empty();

@@ -6,7 +6,8 @@ use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::B
 use prost::Message as _;
 
 use super::{
-    Attribute, Attributes, Content, Data, Exponential, Histogram, Memory, Metric, Metrics, Point, Read,
+    Attribute, Attributes, Content, Data, Exponential, Histogram, MAX_DEPTH, Memory, Metric, Metrics, Point,
+    Read,
     ReadError::{NoMemory, Unusual},
     Scope, Summary, Value,
     fields::{self, Field, Fields, float, once, short_text, text, varint},
@@ -14,8 +15,12 @@ use super::{
 };
 use crate::exposition::family::Number;
 
-/// Messages within a value or an exemplar: with those around it, below the hundred at which `prost` stops.
-const DEPTH: usize = 90;
+/// In how many messages the attributes of each stand.
+const RESOURCE_ATTRIBUTE: usize = 3;
+const SCOPE_ATTRIBUTE: usize = 4;
+const METADATA: usize = 4;
+const POINT_ATTRIBUTE: usize = 6;
+const EXEMPLAR_LEVEL: usize = 6;
 /// Room that a list has from its first item on.
 const FIRST_ITEMS: usize = 4;
 
@@ -68,8 +73,8 @@ impl<'a> Reader<'a, '_> {
         let start = self.metrics.attributes.len();
         for field in Fields::of(message) {
             match field? {
-                (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
-                (3, Field::Bytes(entity)) => ENTITY_REF.check(entity, DEPTH)?,
+                (1, Field::Bytes(attribute)) => self.attribute(attribute, RESOURCE_ATTRIBUTE)?,
+                (3, Field::Bytes(entity)) => ENTITY_REF.check(entity, MAX_DEPTH - RESOURCE_ATTRIBUTE)?,
                 (2, Field::Varint(_)) | (4.., _) => {}
                 _ => return Err(Unusual),
             }
@@ -85,7 +90,7 @@ impl<'a> Reader<'a, '_> {
             match field? {
                 (1, field) => scope.name = text(field)?,
                 (2, field) => scope.version = text(field)?,
-                (3, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (3, Field::Bytes(attribute)) => self.attribute(attribute, SCOPE_ATTRIBUTE)?,
                 (4, Field::Varint(_)) | (5.., _) => {}
                 _ => return Err(Unusual),
             }
@@ -119,7 +124,7 @@ impl<'a> Reader<'a, '_> {
                 (2, field) => metric.description = text(field)?,
                 (3, field) => metric.unit = text(field)?,
                 (number @ (5 | 7 | 9..=11), Field::Bytes(message)) => once(&mut data, (number, message))?,
-                (12, Field::Bytes(metadata)) => KEY_VALUE.check(metadata, DEPTH)?,
+                (12, Field::Bytes(metadata)) => KEY_VALUE.check(metadata, MAX_DEPTH - METADATA)?,
                 (4 | 6 | 8 | 13.., _) => {}
                 _ => return Err(Unusual),
             }
@@ -168,12 +173,12 @@ impl<'a> Reader<'a, '_> {
         let mut value = None;
         for field in Fields::of(message) {
             match field? {
-                (7, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (7, Field::Bytes(attribute)) => self.attribute(attribute, POINT_ATTRIBUTE)?,
                 (2, Field::Fixed64(start)) => point.start = start,
                 (3, Field::Fixed64(time)) => point.time = time,
                 (4, Field::Fixed64(bits)) => value = Some(Number::Float(f64::from_bits(bits))),
                 (6, Field::Fixed64(bits)) => value = Some(Number::Int(bits.cast_signed())),
-                (5, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, DEPTH)?,
+                (5, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, MAX_DEPTH - EXEMPLAR_LEVEL)?,
                 (8, field) => point.flags = fields::uint32(varint(field)?),
                 (1 | 9.., _) => {}
                 _ => return Err(Unusual),
@@ -190,14 +195,14 @@ impl<'a> Reader<'a, '_> {
         let (mut counts, mut bounds) = (None, None);
         for field in Fields::of(message) {
             match field? {
-                (9, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (9, Field::Bytes(attribute)) => self.attribute(attribute, POINT_ATTRIBUTE)?,
                 (2, Field::Fixed64(start)) => point.start = start,
                 (3, Field::Fixed64(time)) => point.time = time,
                 (4, Field::Fixed64(count)) => histogram.count = count,
                 (5, field) => histogram.sum = Some(float(field)?),
                 (6, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut counts, packed)?,
                 (7, Field::Bytes(packed)) if packed.len() % 8 == 0 => once(&mut bounds, packed)?,
-                (8, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, DEPTH)?,
+                (8, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, MAX_DEPTH - EXEMPLAR_LEVEL)?,
                 (10, field) => point.flags = fields::uint32(varint(field)?),
                 (11, field) => histogram.min = Some(float(field)?),
                 (12, field) => histogram.max = Some(float(field)?),
@@ -218,7 +223,7 @@ impl<'a> Reader<'a, '_> {
         let buckets = |message: &[u8]| Buckets::decode(message).map_err(|_| Unusual);
         for field in Fields::of(message) {
             match field? {
-                (1, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (1, Field::Bytes(attribute)) => self.attribute(attribute, POINT_ATTRIBUTE)?,
                 (2, Field::Fixed64(start)) => point.start = start,
                 (3, Field::Fixed64(time)) => point.time = time,
                 (4, Field::Fixed64(count)) => histogram.count = count,
@@ -228,7 +233,7 @@ impl<'a> Reader<'a, '_> {
                 (8, Field::Bytes(message)) => once(&mut histogram.positive, buckets(message)?)?,
                 (9, Field::Bytes(message)) => once(&mut histogram.negative, buckets(message)?)?,
                 (10, field) => point.flags = fields::uint32(varint(field)?),
-                (11, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, DEPTH)?,
+                (11, Field::Bytes(exemplar)) => EXEMPLAR.check(exemplar, MAX_DEPTH - EXEMPLAR_LEVEL)?,
                 (12, field) => histogram.min = Some(float(field)?),
                 (13, field) => histogram.max = Some(float(field)?),
                 (14, field) => histogram.zero_threshold = float(field)?,
@@ -247,7 +252,7 @@ impl<'a> Reader<'a, '_> {
         self.take(message.len() * size_of::<(f64, f64)>())?;
         for field in Fields::of(message) {
             match field? {
-                (7, Field::Bytes(attribute)) => self.attribute(attribute)?,
+                (7, Field::Bytes(attribute)) => self.attribute(attribute, POINT_ATTRIBUTE)?,
                 (2, Field::Fixed64(start)) => point.start = start,
                 (3, Field::Fixed64(time)) => point.time = time,
                 (4, Field::Fixed64(count)) => summary.count = count,
@@ -266,12 +271,12 @@ impl<'a> Reader<'a, '_> {
         self.ended(point)
     }
 
-    fn attribute(&mut self, message: &'a [u8]) -> Read<()> {
+    fn attribute(&mut self, message: &'a [u8], level: usize) -> Read<()> {
         let attribute = match short_text(message) {
             Some([key, value]) => {
                 Attribute { key: text(Field::Bytes(key))?, value: Value::Text(text(Field::Bytes(value))?) }
             }
-            None => Attribute::read(message)?,
+            None => Attribute::read(message, level)?,
         };
         self.push(|metrics| &mut metrics.attributes, attribute)
     }
@@ -312,12 +317,13 @@ pub(super) fn owner(message: &[u8]) -> Read<(&[u8], &str)> {
 }
 
 impl<'a> Attribute<'a> {
-    pub(super) fn read(message: &'a [u8]) -> Read<Self> {
+    /// Reads an attribute that stands in `level` messages.
+    pub(super) fn read(message: &'a [u8], level: usize) -> Read<Self> {
         let (mut key, mut value) = ("", None);
         for field in Fields::of(message) {
             match field? {
                 (1, field) => key = text(field)?,
-                (2, Field::Bytes(any)) => once(&mut value, Value::read(any)?)?,
+                (2, Field::Bytes(any)) => once(&mut value, Value::read(any, level + 1)?)?,
                 (3, Field::Varint(_)) | (4.., _) => {}
                 _ => return Err(Unusual),
             }
@@ -327,7 +333,7 @@ impl<'a> Attribute<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn read(message: &'a [u8]) -> Read<Self> {
+    fn read(message: &'a [u8], level: usize) -> Read<Self> {
         let mut value = None;
         for field in Fields::of(message) {
             let read = match field? {
@@ -337,7 +343,7 @@ impl<'a> Value<'a> {
                 (4, Field::Fixed64(bits)) => Self::Double(f64::from_bits(bits)),
                 (7, Field::Bytes(bytes)) => Self::Bytes(bytes),
                 (5 | 6, Field::Bytes(_)) | (8, Field::Varint(_)) => {
-                    ANY_VALUE.check(message, DEPTH)?;
+                    ANY_VALUE.check(message, MAX_DEPTH - level)?;
                     Self::Nested(message)
                 }
                 (9.., _) => continue,

@@ -131,8 +131,8 @@ impl Shape {
             | (Want::Bytes, Field::Bytes(_)) => Ok(()),
             (Want::Text, Field::Bytes(bytes)) => is_text(bytes),
             (Want::Attribute, Field::Bytes(attribute)) => match short_text(attribute) {
-                Some([key, value]) => is_text(key).and_then(|()| is_text(value)),
-                None => KEY_VALUE.check(attribute, depth.checked_sub(1).ok_or(Unusual)?),
+                Some([key, value]) if depth > 1 => is_text(key).and_then(|()| is_text(value)),
+                _ => KEY_VALUE.check(attribute, depth.checked_sub(1).ok_or(Unusual)?),
             },
             (Want::Message(shape), Field::Bytes(message)) => {
                 shape.check(message, depth.checked_sub(1).ok_or(Unusual)?)

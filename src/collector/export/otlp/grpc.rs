@@ -57,12 +57,24 @@ async fn read(answer: Response<Body>) -> Result<Answer, Status> {
     let (head, mut body) = answer.into_parts();
     let (mut whole, mut trailers) = (BytesMut::new(), HeaderMap::new());
     while let Some(frame) = body.frame().await {
-        match frame?.into_data() {
+        let frame = match frame {
+            Ok(frame) => frame,
+            // The status that came before the stream was reset is the answer.
+            Err(_) if Status::from_header_map(&trailers).is_some() || is_refused(&head) => break,
+            Err(error) => return Err(error),
+        };
+        match frame.into_data() {
             Ok(data) => whole.extend_from_slice(&data[..data.len().min(MAX_ANSWER - whole.len())]),
             Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
         }
     }
     Ok(Answer { status: head.status, headers: head.headers, body: whole.freeze(), trailers })
+}
+
+/// Whether the head alone says that nothing was taken.
+fn is_refused(head: &http::response::Parts) -> bool {
+    !head.status.is_success()
+        || Status::from_header_map(&head.headers).is_some_and(|status| status.code() != Code::Ok)
 }
 
 impl Answer {

@@ -39,14 +39,37 @@ pub(super) struct Findings {
 
 impl Findings {
     fn add(&mut self, items: u64, resource: Option<&Resource>, place: impl Display, fault: impl Display) {
+        self.add_of(items, service(resource), place, fault);
+    }
+
+    /// Adds a fault of items of that service.
+    pub(super) fn add_of(&mut self, items: u64, service: &str, place: impl Display, fault: impl Display) {
         self.rejected += items;
         self.faults += 1;
-        let service = service(resource);
         if !self.by_service.contains_key(service) && self.by_service.len() < SERVICES {
             self.by_service.insert(service.to_owned(), format!("{place}: {fault}"));
         }
         if self.named.len() < NAMED {
             self.named.push(format!("{place}: {fault}"));
+        }
+    }
+
+    /// Raises the number of items to `items`, each with a fault, of which not all are named.
+    pub(super) fn add_unnamed(&mut self, items: u64) {
+        self.rejected = self.rejected.max(items);
+        self.faults = self.faults.max(items);
+    }
+
+    /// Adds what was found after it.
+    pub(super) fn append(&mut self, other: Self) {
+        self.rejected += other.rejected;
+        self.faults += other.faults;
+        self.named.extend(other.named);
+        self.named.truncate(NAMED);
+        for (service, fault) in other.by_service {
+            if self.by_service.len() < SERVICES {
+                self.by_service.entry(service).or_insert(fault);
+            }
         }
     }
 

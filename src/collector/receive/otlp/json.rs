@@ -26,11 +26,20 @@ use element::Element;
 /// [`Refusal::Malformed`] with the place and the reason; [`Refusal::TooLarge`] where the encoding would
 /// exceed `limit` bytes.
 pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> Result<Written, Refusal> {
-    let mut writer = Writer { wire: Vec::new(), path: Vec::new(), limit, over: false, nulls: 0 };
+    let mut writer = Writer {
+        wire: Vec::new(),
+        path: Vec::new(),
+        limit,
+        over: false,
+        level: 0,
+        lacking: None,
+        nulls: 0,
+        named: Vec::new(),
+    };
     let mut reader = serde_json::Deserializer::from_slice(json);
     let read = Object { message, writer: &mut writer }.deserialize(&mut reader).and_then(|()| reader.end());
     match read {
-        Ok(()) => Ok(Written { wire: writer.wire, nulls: writer.nulls }),
+        Ok(()) => Ok(Written { wire: writer.wire, nulls: writer.nulls, named: writer.named }),
         Err(_) if writer.over => Err(Refusal::TooLarge { what: "the request as protobuf", limit }),
         Err(error) => Err(Refusal::Malformed(match writer.place() {
             place if place.is_empty() => error.to_string(),
@@ -43,8 +52,11 @@ pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> R
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) wire: Vec<u8>,
-    /// How many values of points were given as null, which is what `JavaScript` makes of NaN and of infinity.
+    /// How many points were left out since a number of theirs is null, which is what `JavaScript` makes of NaN and of
+    /// infinity.
     pub(super) nulls: u64,
+    /// Where the first of these numbers are.
+    pub(super) named: Vec<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -60,7 +72,12 @@ struct Writer {
     path: Vec<Step>,
     limit: usize,
     over: bool,
+    /// In how many messages the reader is.
+    level: usize,
+    /// Where the point that is being read has null for a number.
+    lacking: Option<String>,
     nulls: u64,
+    named: Vec<String>,
 }
 
 impl Writer {
@@ -74,6 +91,13 @@ impl Writer {
             };
         }
         place
+    }
+
+    /// Notes that a number here is null.
+    fn lacks(&mut self) {
+        if self.lacking.is_none() {
+            self.lacking = Some(self.place());
+        }
     }
 
     /// Begins a length-delimited run; the answer is its start, for [`Self::close`].
@@ -126,7 +150,7 @@ impl<'de> Visitor<'de> for Object<'_> {
         let Self { message, writer } = self;
         let mut given = 0_u32;
         let mut chosen: Option<&str> = None;
-        let mut lacks_quantile = false;
+        let mut is_null = false;
         while let Some(known) = map.next_key_seed(Key(message))? {
             let Some((index, field)) = known else {
                 map.next_value::<IgnoredAny>()?;
@@ -138,11 +162,9 @@ impl<'de> Visitor<'de> for Object<'_> {
             }
             given |= 1 << index;
             let present = map.next_value_seed(Value { field, writer })?;
-            writer.nulls += u64::from(!present && ["asDouble", "asInt"].contains(&field.name));
-            lacks_quantile |= !present && std::ptr::eq(message, &raw const schema::QUANTILE);
-            if !present && field.name == "sum" && std::ptr::eq(message, &raw const schema::SUMMARY_POINT) {
-                // The sum of a summary is 0 where it is missing; null is what a sum of NaN becomes in JSON.
-                prost::encoding::double::encode(field.number, &f64::NAN, &mut writer.wire);
+            is_null |= !present && schema::is_value(field);
+            if !present && schema::is_needed(message, field) {
+                writer.lacks();
             }
             if present && field.one_of {
                 if let Some(other) = chosen {
@@ -152,10 +174,8 @@ impl<'de> Visitor<'de> for Object<'_> {
             }
             writer.path.pop();
         }
-        if lacks_quantile {
-            // A number of protobuf is 0 where it is missing; a quantile of NaN is none, and taken out with its point.
-            writer.nulls += 1;
-            prost::encoding::double::encode(1, &f64::NAN, &mut writer.wire);
+        if is_null && chosen.is_none() {
+            writer.lacks();
         }
         Ok(())
     }

@@ -88,6 +88,33 @@ pub(super) const fn request(signal: Signal) -> &'static Message {
     }
 }
 
+/// Whether a message is a data point.
+pub(super) fn is_point(message: &'static Message) -> bool {
+    [&NUMBER_POINT, &HISTOGRAM_POINT, &EXPONENTIAL_POINT, &SUMMARY_POINT]
+        .into_iter()
+        .any(|point| std::ptr::eq(point, message))
+}
+
+/// Whether a field is a number without which its point says something else: one that cannot be left out, as a
+/// histogram's sum can.
+pub(super) fn is_needed(message: &'static Message, field: &Field) -> bool {
+    let is_measured = [&HISTOGRAM_POINT, &EXPONENTIAL_POINT, &SUMMARY_POINT, &BUCKETS, &QUANTILE]
+        .into_iter()
+        .any(|measured| std::ptr::eq(measured, message));
+    let is_in_summary = std::ptr::eq(message, &raw const SUMMARY_POINT);
+    is_measured
+        && match field.name {
+            "count" | "scale" | "zeroCount" | "zeroThreshold" | "offset" | "quantile" | "value" => true,
+            "sum" => is_in_summary,
+            _ => false,
+        }
+}
+
+/// Whether a field is one of the two that a number's value is in.
+pub(super) fn is_value(field: &Field) -> bool {
+    matches!(field.name, "asDouble" | "asInt")
+}
+
 const fn one(name: &'static str, number: u32, kind: Kind) -> Field {
     Field { name, number, kind, repeated: false, one_of: false }
 }
@@ -313,7 +340,7 @@ pub(super) static SUMMARY_POINT: Message = Message {
     ],
 };
 
-pub(super) static QUANTILE: Message = Message {
+static QUANTILE: Message = Message {
     size: size_of::<metrics::summary_data_point::ValueAtQuantile>(),
     fields: &[one("quantile", 1, Kind::Double), one("value", 2, Kind::Double)],
 };

@@ -10,12 +10,16 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use prost::encoding::{WireType, encode_key, encode_varint};
-use serde::de::{DeserializeSeed, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, Unexpected, Visitor};
 
 use super::{
-    super::schema::{Field, Kind},
+    super::schema::{self, Field, Kind},
     Object, Writer, decimal,
 };
+use crate::collector::wire::MAX_DEPTH;
+
+/// Points with null for a number of which the place is given.
+const MOST_NAMED: usize = 3;
 
 /// Protobuf's JSON mapping accepts base64 with and without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -37,8 +41,27 @@ impl<'de> DeserializeSeed<'de> for Element<'_> {
         let Kind::Message(message) = self.field.kind else {
             return deserializer.deserialize_any(self);
         };
+        let before = self.writer.wire.len();
         let start = self.writer.open(self.field.number);
+        if self.writer.level == MAX_DEPTH {
+            // Reading on would take one stack frame a level; that it is there is enough to refuse what it is in.
+            deserializer.deserialize_ignored_any(IgnoredAny)?;
+            return self.writer.close(start);
+        }
+        self.writer.level += 1;
         Object { message, writer: &mut *self.writer }.deserialize(deserializer)?;
+        self.writer.level -= 1;
+        if schema::is_point(message)
+            && let Some(place) = self.writer.lacking.take()
+        {
+            // A number of protobuf is 0 where it is missing: the point is left out.
+            self.writer.wire.truncate(before);
+            self.writer.nulls += 1;
+            if self.writer.named.len() < MOST_NAMED {
+                self.writer.named.push(place);
+            }
+            return Ok(());
+        }
         self.writer.close(start)
     }
 }
@@ -148,11 +171,11 @@ impl Visitor<'_> for Element<'_> {
         }
     }
 
-    /// In a list: of a number, which is NaN then, and judged as such where it stands.
+    /// In a list: of a number, without which its point is left out.
     fn visit_unit<E: Error>(self) -> Result<(), E> {
         match self.field.kind {
-            Kind::Double if !self.keyed => {
-                self.double(f64::NAN);
+            kind if kind.is_packed() && !self.keyed => {
+                self.writer.lacks();
                 Ok(())
             }
             _ => Err(E::invalid_type(Unexpected::Unit, &self)),
