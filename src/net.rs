@@ -273,7 +273,6 @@ async fn watch<C: GracefulConnection>(mut connection: Pin<&mut C>, activity: &Ac
                 connection.as_mut().graceful_shutdown();
                 // It ends in the next step, so that the client learns why; where a complete request came meanwhile, after
                 // its answer.
-                activity.end_early();
                 continue;
             }
             () = &mut draining, if !drained => {

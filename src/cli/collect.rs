@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) fn run(settings: &Collect, log: LogFormat) -> Result<(), Failure> {
     let open_files = OpenFiles::raise();
-    let terms = startup::terms(&open_files, 0);
+    let terms = startup::terms(&open_files, startup::files_of_spool(&settings.collector));
     let mut binder = Binder::default();
     let names = Names::look_up(names::of_collector(&settings.collector));
     let sockets = binder.collector(&settings.collector, Taken::Fail, &names);

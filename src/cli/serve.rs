@@ -63,7 +63,9 @@ pub(super) fn run(
     let environment = Environment::of(environment);
     let open_files = OpenFiles::raise();
     let of_database = settings.database_pool.saturating_mul(FILES_OF_A_DATABASE_CONNECTION);
-    let terms = startup::terms(&open_files, of_database.saturating_add(traffic::IN_FLIGHT));
+    let of_spool = startup::files_of_spool(&settings.collector);
+    let more = of_database.saturating_add(traffic::IN_FLIGHT).saturating_add(of_spool);
+    let terms = startup::terms(&open_files, more);
     let Some(bound) = Bound::bind(&settings, &environment)? else { return Ok(()) };
     let page = bound.page(&settings, &environment)?;
     // A runtime of its own, so that exports neither trace themselves nor wait for requests.

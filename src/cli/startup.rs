@@ -17,7 +17,7 @@ use super::{
     token,
 };
 use crate::{
-    collector::{StartError, pipeline::Pipeline},
+    collector::{StartError, export::graphite::spool, pipeline::Pipeline},
     config::{CollectorSettings, ConsolePage, ForwardSignals, GraphiteTarget, LogFormat},
     console::{self, Console, Controls, Listening, Source, Token},
     hosts::{AllowedHosts, Hosts},
@@ -270,6 +270,11 @@ pub(super) fn failed(error: StartError) -> Failure {
 
 /// Files that are left for all that is no connection of a client: sinks, disks, listeners.
 const RESERVED_FILES: u32 = 128;
+
+/// The files of segments that a spool keeps open, where there is one.
+pub(super) fn files_of_spool(collector: &CollectorSettings) -> u32 {
+    collector.spool.as_ref().map_or(0, |_| u32::try_from(spool::OPEN_FILES).unwrap_or(u32::MAX))
+}
 
 /// The bounds and the places for connections that all listeners of this process share. Of the open files that the process
 /// may have, some are reserved for its own use, and `more` of them for what only this command opens.

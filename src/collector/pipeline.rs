@@ -320,8 +320,8 @@ impl Pipeline {
         Ok(self.partial(&plan))
     }
 
-    /// Says to the table how much may be kept of new series. Gives what of it `state` takes, without what does not fit:
-    /// of that nothing is kept.
+    /// Tells the table how many bytes of state its new series may add. Returns the bytes that `state` adds, and `state`
+    /// without the new entries that do not fit.
     fn kept_room<'a>(&self, table: &mut Table, state: &'a Entries) -> (usize, Cow<'a, Entries>) {
         let Some(backlog) = &self.inner.graphite else { return (0, Cow::Borrowed(state)) };
         let (room, new) = (backlog.state_room(), backlog.new_state(state));
@@ -329,9 +329,9 @@ impl Pipeline {
         if new <= room {
             return (new, Cow::Borrowed(state));
         }
-        let (known, left_out) = backlog.known_state(state);
+        let (fitting, new, left_out) = backlog.fitting_state(state, room);
         self.inner.stats.add(Event::Dropped, graphite::PLACE, Signal::Metrics, "spool_state", left_out);
-        (0, Cow::Owned(known))
+        (new, Cow::Owned(fitting))
     }
 
     /// Room in every sink for what is planned.

@@ -169,7 +169,7 @@ mod tests {
             ("user:secret@db", "…@db"),
             ("postgres://db/app?sslmode=on&Password=secret", "postgres://db/app?sslmode=on&Password=…"),
             ("sqlite://data/app.db?mode=rwc", "sqlite://data/app.db?mode=rwc"),
-            ("metrics=https://user@backend/otlp?id=secret&x", "metrics=https://…@backend/otlp?…"),
+            ("metrics=https://user@backend/otlp?id=secret&x", "metrics=https://…@backend/…?id=…&…"),
             ("127.0.0.1:5000", "127.0.0.1:5000"),
             ("errors=2@60", "errors=2@60"),
             ("user:secret@60", "…@60"),

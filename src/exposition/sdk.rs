@@ -162,22 +162,27 @@ fn family(
     // Only where labels became equal it matters what they were.
     if chosen.windows(2).any(|pair| pair[0].0.labels == pair[1].0.labels) {
         chosen = candidates(true);
-        let all = chosen.len();
-        chosen.dedup_by(|(later, ..), (first, ..)| later.labels == first.labels);
-        let several = instruments.len() > 1;
+        let (mut of_scopes, mut of_names, mut of_attributes) = (0, 0, 0);
+        chosen.dedup_by(|(later, later_at, _), (first, first_at, _)| {
+            let are_alike = later.labels == first.labels;
+            if are_alike {
+                let [a, b] = [*later_at, *first_at].map(|at| &instruments[at]);
+                let count = match later_at == first_at {
+                    true => &mut of_attributes,
+                    false if !with_scopes && labels(a.scope) != labels(b.scope) => &mut of_scopes,
+                    false => &mut of_names,
+                };
+                *count += 1;
+            }
+            are_alike
+        });
         hide(
-            all - chosen.len(),
-            match several {
-                true if !with_scopes => {
-                    "they are of several instruments with the same labels: set --exposition-scope on, or give one of \
-                     the instruments another name"
-                }
-                true => {
-                    "they are of several instruments with the same labels: give one of the instruments another name"
-                }
-                false => "their attributes come to the same labels: give one attribute another key",
-            },
+            of_scopes,
+            "scopes have the same labels, since scopes are not shown: set --exposition-scope on, or give one of the \
+             instruments another name",
         );
+        hide(of_names, "instruments have the same labels: give one of them another name");
+        hide(of_attributes, "their attributes come to the same labels: give one attribute another key");
     }
     Some(Family { name, help, kind, samples: chosen.into_iter().map(|(sample, ..)| sample).collect() })
 }

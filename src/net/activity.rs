@@ -73,8 +73,9 @@ struct State {
     protocol: Protocol,
     /// When a connection that was asked to end is cut, where it makes no request meanwhile.
     cut: Option<Instant>,
-    /// Whether it is cut as soon as its complete requests are answered.
-    evicted: bool,
+    /// By how much its time is divided, once it is evicted: it is cut as soon as that is over and its complete requests are
+    /// answered.
+    evicted: Option<u32>,
 }
 
 /// The protocol, as far as the first bytes of a connection show it.
@@ -136,7 +137,7 @@ impl Activity {
             framing: Framing::default(),
             protocol: Protocol::Preface(0),
             cut: None,
-            evicted: false,
+            evicted: None,
         };
         Arc::new(Self { state: Mutex::new(state), evict: Notify::new() })
     }
@@ -225,13 +226,9 @@ impl Activity {
         self.state.lock().eviction(now, hurry)
     }
 
-    /// It is evicted: it ends as soon as it can be.
-    pub(super) fn end_early(&self) {
-        self.state.lock().evicted = true;
-    }
-
-    /// Asks the connection's task to end it, for another one's sake.
-    pub(super) fn evict(&self) {
+    /// Asks the connection's task to end it, for another one's sake, as soon as its time divided by `hurry` is over.
+    pub(super) fn evict(&self, hurry: u32) {
+        self.state.lock().evicted = Some(hurry);
         self.evict.notify_one();
     }
 
@@ -272,9 +269,9 @@ impl State {
     }
 
     fn due(&self, bounds: &Bounds) -> Option<(Instant, Overdue)> {
-        if self.evicted {
+        if let Some(hurry) = self.evicted {
             let now = Instant::now();
-            return match self.eviction(now, 1) {
+            return match self.eviction(now, hurry) {
                 Eviction::Never => None,
                 Eviction::From(from, _) => Some((from, Overdue::Stuck)),
                 Eviction::Now(_) => Some((now, Overdue::Stuck)),

@@ -26,6 +26,8 @@ use super::activity::{Activity, Eviction, FIRST_BYTE, Standing};
 const MOST: usize = 8_192;
 /// The part of all places that connections without a complete request keep where others hold the rest: an eighth.
 const NEW_SHARE: usize = 8;
+/// When newcomers had a place at once for so long, those that wait again are the first ones.
+const CALM: Duration = Duration::from_secs(1);
 /// When a connection to evict is looked for again, where there was none, or where the last one has not ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The time that a connection has for what it has begun is divided by one more after each such time in which room was made as
@@ -61,8 +63,8 @@ struct Taken {
     /// New connections that wait for a place.
     waiting: usize,
     next: u64,
-    /// Since when room is made as soon as the time of a connection is over.
-    pressed: Option<Instant>,
+    /// When newcomers began to wait for connections whose time is not over, and when one waited last.
+    pressed: Option<(Instant, Instant)>,
     /// Evictions since the last log line, and when that was.
     unlogged: u64,
     logged: Option<Instant>,
@@ -219,12 +221,16 @@ impl Taken {
         if found {
             return Ok(());
         }
-        self.pressed.get_or_insert(now);
+        self.pressed = match self.pressed {
+            Some((first, last)) if now - last < CALM => Some((first, now)),
+            _ => Some((now, now)),
+        };
         Err(next.map(|next| next - now))
     }
 
     fn hurry(&self, now: Instant) -> u32 {
-        let pressed = self.pressed.map_or(Duration::ZERO, |pressed| now - pressed);
+        let pressed = self.pressed.filter(|(_, last)| now - *last < CALM);
+        let pressed = pressed.map_or(Duration::ZERO, |(first, _)| now - first);
         u32::try_from(pressed.as_millis() / HURRY.as_millis())
             .map_or(MOST_HURRY, |steps| MOST_HURRY.min(1 + steps))
     }
@@ -251,7 +257,7 @@ impl Taken {
                     if silent && matches!(activity.eviction(before, 1), Eviction::Now(_)) {
                         self.pressed = None;
                     }
-                    activity.evict();
+                    activity.evict(hurry);
                     self.remove(number);
                     self.leaving.insert(number, now);
                     return true;
@@ -388,7 +394,7 @@ mod tests {
         [&first, &second].into_iter().for_each(|activity| activity.read(b"G"));
         let now = Instant::now();
         assert!(places.make_room_at(now).is_some());
-        places.0.taken.lock().pressed = now.checked_sub(HURRY);
+        places.0.taken.lock().pressed = now.checked_sub(HURRY).map(|first| (first, now));
         assert!(places.make_room_at(now + Duration::from_millis(120)).is_some());
         assert_eq!(places.make_room_at(now + Duration::from_millis(126)), None);
         assert_eq!(places.evicted().load(Ordering::Relaxed), 1);

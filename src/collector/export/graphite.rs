@@ -105,12 +105,12 @@ impl Backlog {
         }
     }
 
-    /// These entries without those of series that nothing is kept of yet, and how many those are.
+    /// As [`Spool::fitting_state`]; without a spool, all of them.
     #[must_use]
-    pub fn known_state(&self, entries: &Entries) -> (Entries, u64) {
+    pub fn fitting_state(&self, entries: &Entries, room: usize) -> (Entries, usize, u64) {
         match self {
-            Self::Memory(_) => (entries.clone(), 0),
-            Self::Spool(spool) => spool.known_state(entries),
+            Self::Memory(_) => (entries.clone(), 0, 0),
+            Self::Spool(spool) => spool.fitting_state(entries, room),
         }
     }
 

@@ -144,6 +144,7 @@ impl Table {
         let was_live = is_live(self);
         self.apply_to(slot, metrics, (metric, point, index), plan, applying);
         if let Some(stream) = self.streams.get(slot).filter(|_| is_live(self) != was_live) {
+            self.changes += 1;
             match was_live {
                 true => stream.descriptor.named.remove_live(),
                 false => stream.descriptor.named.add_live(),

@@ -108,7 +108,7 @@ fn a_complete_request_that_is_being_answered_keeps_its_place() {
     assert!(matches!(evicted_at(&activity, 251), Eviction::From(_, Standing::Asked(_))));
     assert!(matches!(evicted_at(&activity, 501), Eviction::Now(Standing::Asked(_))), "it takes no more");
     unsent.took(PORTION);
-    activity.end_early();
+    activity.evict(1);
     assert!(activity.overdue(&BOUNDS).is_none(), "an evicted one is answered to the end");
     drop((unsent, exchange));
     assert_eq!(activity.overdue(&BOUNDS), Some(Overdue::Stuck));

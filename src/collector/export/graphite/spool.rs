@@ -49,6 +49,7 @@ use self::{
     window::Window,
 };
 pub use self::{
+    log::OPEN_FILES,
     reader::Reader,
     sizes::GROWTH,
     state::{Entries, Identity, Values, identity},
@@ -255,10 +256,11 @@ impl Spool {
         if entries.is_empty() { 0 } else { self.log.lock().totals.added(entries) }
     }
 
-    /// These entries without those of series that nothing is kept of yet, and how many those are.
+    /// The entries whose series the spool has already, and as many others as `room` bytes have room for; the bytes of the
+    /// latter, and how many are left out.
     #[must_use]
-    pub fn known_state(&self, entries: &Entries) -> (Entries, u64) {
-        self.log.lock().totals.known(entries)
+    pub fn fitting_state(&self, entries: &Entries, room: usize) -> (Entries, usize, u64) {
+        self.log.lock().totals.fitting(entries, room)
     }
 
     /// What it holds.

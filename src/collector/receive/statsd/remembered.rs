@@ -4,7 +4,7 @@
 //! It must not write anything itself: where there is a spool, values go into it with the lines of the same flush, so that a
 //! later process restores them.
 //!
-//! What is remembered is bounded in time and in number: the series that were last seen longest ago are evicted first.
+//! What is remembered is bounded in time and in number: the series that expired longest ago are forgotten first.
 //! Series that were alive when a process ended have a limit of their own once they are restored, so that no expired series
 //! and no name evicts one.
 //!

@@ -3,7 +3,7 @@
 //! Neither may be spoilt for good by one value: what cannot be added without that is refused.
 
 use super::{NANOSECONDS_IN_SECOND as NANOSECONDS, tally::Reason};
-use crate::collector::exact::two_sum;
+use crate::collector::{exact::two_sum, series::AHEAD};
 
 pub(super) use crate::collector::exact::LARGEST;
 
@@ -87,6 +87,8 @@ pub(super) struct Gauge {
     /// The second that it was sent for, if it was and no later point was written.
     pub(super) second: Option<u64>,
     as_of: u64,
+    /// Whether it was sent for that second, and did not only come in it.
+    is_dated: bool,
     /// The time of the last point that a flush took, in nanoseconds since 1970.
     written: u64,
     /// Whether a flush took the value.
@@ -97,7 +99,7 @@ pub(super) struct Gauge {
 impl Gauge {
     /// A gauge that an earlier process left, or that has expired.
     pub(super) fn restored(value: f64, as_of: u64) -> Self {
-        Self { value, as_of, is_flushed: true, ..Self::default() }
+        Self { value, as_of, is_dated: true, is_flushed: true, ..Self::default() }
     }
 
     /// The second that the value is of.
@@ -123,7 +125,7 @@ impl Gauge {
         let pending = self.second.filter(|_| !self.is_flushed).map(|second| (second, self.value));
         self.push(pending, room)?;
         (self.value, self.second, self.as_of) = (value, None, self.as_of.max(now));
-        self.is_flushed = false;
+        (self.is_flushed, self.is_dated) = (false, false);
         Ok(())
     }
 
@@ -136,7 +138,10 @@ impl Gauge {
         room: &mut usize,
     ) -> Result<(), Reason> {
         let as_of = second.unwrap_or(now);
-        if as_of < self.as_of {
+        // No time so far ahead was taken: the clock was set back.
+        let is_clock_set_back = self.as_of > now + AHEAD.as_secs();
+        let is_newer_by_arrival = second.is_none() && !self.is_dated;
+        if as_of < self.as_of && !is_clock_set_back && !is_newer_by_arrival {
             return self.push(Some((as_of, value)), room);
         }
         let pending = self.second.filter(|before| !self.is_flushed && *before != as_of);
@@ -147,12 +152,16 @@ impl Gauge {
             self.push(Some((as_of, value)), room)?;
         }
         (self.value, self.second, self.as_of) = (value, second.filter(|_| !is_late), as_of);
-        self.is_flushed = false;
+        (self.is_flushed, self.is_dated) = (false, second.is_some());
         Ok(())
     }
 
     fn push(&mut self, point: Option<(u64, f64)>, room: &mut usize) -> Result<(), Reason> {
         if let Some(point) = point {
+            if let Some(last) = self.others.last_mut().filter(|last| last.0 == point.0) {
+                *last = point;
+                return Ok(());
+            }
             *room = room.checked_sub(1).ok_or(Reason::MaxPoints)?;
             self.others.push(point);
         }
@@ -206,6 +215,22 @@ mod tests {
         assert_eq!(gauge.move_by(2.0 * LARGEST, 1001, &mut 0), Err(Reason::Overflow));
         gauge.set(f64::MAX, None, 1001, &mut 0).unwrap();
         gauge.move_by(LARGEST, 1001, &mut 0).unwrap();
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_freezes_no_gauge() {
+        for second in [None, Some(9_000)] {
+            let mut gauge = Gauge::default();
+            gauge.set(1.0, second, 9_000, &mut 0).unwrap();
+            gauge.end_interval(9_000 * NANOSECONDS);
+            gauge.set(2.0, None, 5_000, &mut 0).unwrap();
+            assert_eq!(gauge.value, 2.0, "{second:?}");
+        }
+        // Within what a sender's clock may be ahead, its time counts; values of one second have one point.
+        let (mut gauge, mut room) = (Gauge::default(), 1);
+        gauge.set(1.0, Some(5_300), 5_000, &mut room).unwrap();
+        (0..10).for_each(|value| gauge.set(f64::from(value), None, 5_000, &mut room).unwrap());
+        assert_eq!((gauge.value, gauge.others.as_slice()), (1.0, &[(5_000, 9.0)][..]));
     }
 
     #[test]

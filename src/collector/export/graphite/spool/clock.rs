@@ -37,12 +37,10 @@ impl Clock {
     pub(super) fn resume(noted: Option<Note>, now: Note, at: Instant) -> (Self, Option<i64>) {
         let Some(noted) = noted else { return (Self { millis: now.wall, at }, None) };
         let by_wall = now.wall.saturating_sub(noted.wall);
-        let passed = if now.uptime > 0 && now.uptime >= noted.uptime {
-            now.uptime - noted.uptime
-        } else {
-            by_wall.min(millis(BELIEVED))
-        };
-        let expected = noted.wall.saturating_add(passed);
+        let by_uptime = now.uptime.checked_sub(noted.uptime).filter(|_| now.uptime > 0);
+        // The spool may have come to another system, which has been up for longer.
+        let passed = by_wall.min(by_uptime.unwrap_or(millis(BELIEVED)));
+        let expected = noted.wall.saturating_add(by_uptime.unwrap_or(passed));
         let named = (now.wall.abs_diff(expected) > millis(NAMED))
             .then(|| (now.wall.cast_signed() - expected.cast_signed()) / 1000);
         (Self { millis: noted.passed.saturating_add(passed), at }, named)
@@ -120,7 +118,13 @@ mod tests {
         assert_eq!(resumed(1003 * HOUR, 13 * HOUR), (3 * HOUR, None));
         let (day, seconds) = (24 * HOUR, 24 * 3600);
         assert_eq!(resumed(1003 * HOUR + day, 13 * HOUR), (3 * HOUR, Some(seconds)));
-        assert_eq!(resumed(1003 * HOUR - day, 13 * HOUR), (3 * HOUR, Some(-seconds)));
+        assert_eq!(resumed(1003 * HOUR - day, 13 * HOUR), (0, Some(-seconds)), "what is certain");
+    }
+
+    #[test]
+    fn nothing_is_old_at_once_on_another_system_that_has_been_up_for_longer() {
+        let minute = HOUR / 60;
+        assert_eq!(resumed(1000 * HOUR + minute, 300 * HOUR).0, minute);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::{
 use crate::collector::export::graphite::Piece;
 
 /// So many segments keep their files open, to be read when their names have gone; the process has other files too.
-pub(super) const OPEN_FILES: usize = 256;
+pub const OPEN_FILES: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
@@ -187,7 +187,7 @@ impl Log {
             )))
         };
         // Where nothing waits, carbon will make no room either.
-        self.totals.is_out_of_room = grown.is_err() && self.waiting() == 0;
+        self.totals.out_of_room = (grown.is_err() && self.waiting() == 0).then_some(now);
         grown
     }
 

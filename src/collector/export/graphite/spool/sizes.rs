@@ -53,14 +53,23 @@ impl Sizes {
         added
     }
 
-    /// These without those that nothing is kept of yet, and how many those are.
-    pub(super) fn known(&self, entries: &Entries) -> (Entries, u64) {
-        let (mut known, mut others) = (Entries::default(), 0);
-        entries.each_value(|hash, value| match value.is_empty() || self.live.contains_key(&hash) {
-            true => known.put(hash, value),
-            false => others += 1,
+    /// The entries whose series are there already, and as many others as `room` bytes have room for; the bytes of the latter,
+    /// and how many are left out.
+    pub(super) fn fitting(&self, entries: &Entries, room: usize) -> (Entries, usize, u64) {
+        let (mut fitting, mut added, mut left_out) = (Entries::default(), 0, 0);
+        entries.each_value(|hash, value| {
+            let bytes = match value.is_empty() || self.live.contains_key(&hash) {
+                true => 0,
+                false => Entries::bytes_of(value.len()) + GROWTH,
+            };
+            if added + bytes <= room {
+                added += bytes;
+                fitting.put(hash, value);
+            } else {
+                left_out += 1;
+            }
         });
-        (known, others)
+        (fitting, added, left_out)
     }
 
     /// A snapshot has everything before `end`.

@@ -8,6 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,6 +20,9 @@ use super::{
 
 /// Room is kept ahead of what is needed: a quarter of it, and this.
 const AHEAD: u64 = 64 * 1024;
+
+/// How long new series are refused where the disk had no room, before it is tried again.
+const TRIED_AGAIN: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -33,8 +37,8 @@ pub(super) struct Totals {
     reserved: u64,
     /// The next snapshot is being written into the room that was kept for it.
     pub(super) is_writing: bool,
-    /// The disk has no room for more, and nothing of the spool could make way.
-    pub(super) is_out_of_room: bool,
+    /// When the disk had no room for more, and nothing of the spool could make way.
+    pub(super) out_of_room: Option<Instant>,
 }
 
 impl Totals {
@@ -48,7 +52,7 @@ impl Totals {
             file: None,
             reserved: 0,
             is_writing: false,
-            is_out_of_room: false,
+            out_of_room: None,
         };
         totals.measure();
         Ok(totals)
@@ -83,9 +87,9 @@ impl Totals {
         self.sizes.added(entries)
     }
 
-    /// These without those of series that nothing is kept of yet, and how many those are.
-    pub(super) fn known(&self, entries: &Entries) -> (Entries, u64) {
-        self.sizes.known(entries)
+    /// As [`Sizes::fitting`].
+    pub(super) fn fitting(&self, entries: &Entries, room: usize) -> (Entries, usize, u64) {
+        self.sizes.fitting(entries, room)
     }
 
     /// Bytes of the snapshot.
@@ -104,7 +108,10 @@ impl Totals {
 
     /// How much may come from further series.
     pub(super) fn room(&self) -> u64 {
-        if self.is_out_of_room { 0 } else { self.limit.saturating_sub(self.sizes.most()) }
+        match self.out_of_room.is_some_and(|since| since.elapsed() < TRIED_AGAIN) {
+            true => 0,
+            false => self.limit.saturating_sub(self.sizes.most()),
+        }
     }
 
     /// How much has to be kept once `more` bytes come; `None` where so much is.
@@ -136,7 +143,7 @@ impl Totals {
         let file = File::options().write(true).create(true).truncate(false).open(path)?;
         segment::allocate(&file, self.reserved, to)?;
         self.reserved = to;
-        self.is_out_of_room = false;
+        self.out_of_room = None;
         Ok(())
     }
 
