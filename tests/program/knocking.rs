@@ -147,7 +147,7 @@ async fn export(stream: &mut TcpStream) {
 
 /// Exports nothing over a connection of HTTP/2 that stays open.
 async fn call(client: &mut h2::client::SendRequest<Bytes>) {
-    let path = "http://test/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+    let path = "http://localhost/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
     let request = http::Request::post(path).header("content-type", "application/grpc").body(()).unwrap();
     let mut ready = client.clone().ready().await.unwrap();
     let (answer, mut body) = ready.send_request(request, false).unwrap();

@@ -346,11 +346,12 @@ async fn a_body_has_a_bound() {
     for door in house.doors.iter().filter(|door| door.name == "OTLP/gRPC") {
         let (client, connection) = h2::client::handshake(door.open().await).await.unwrap();
         tokio::spawn(connection);
-        let request =
-            http::Request::post("http://test/opentelemetry.proto.collector.trace.v1.TraceService/Export")
-                .header("content-type", "application/grpc")
-                .body(())
-                .unwrap();
+        let request = http::Request::post(
+            "http://localhost/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        )
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
         let (answer, mut body) = client.ready().await.unwrap().send_request(request, false).unwrap();
         body.send_data(Bytes::from_static(&[0, 0]), false).unwrap();
         let answer = timeout(DEADLINE, answer).await.unwrap().unwrap();
@@ -384,7 +385,7 @@ async fn an_answer_that_is_taken_is_not_cut_where_places_are_short() {
     first.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let (client, connection) = h2::client::handshake(house.application.open().await).await.unwrap();
     tokio::spawn(connection);
-    let request = http::Request::get("http://test/").body(()).unwrap();
+    let request = http::Request::get("http://localhost/").body(()).unwrap();
     let (second, _) = client.ready().await.unwrap().send_request(request, true).unwrap();
     let mut second = timeout(DEADLINE, second).await.unwrap().unwrap();
     let (mut taken, mut taken_of_second) = (vec![0; 1024 * 1024], 0);
@@ -431,7 +432,7 @@ async fn a_handler_may_take_its_time() {
     let grpc = house.doors.iter().find(|door| door.name == "OTLP/gRPC").unwrap();
     let (client, connection) = h2::client::handshake(grpc.open().await).await.unwrap();
     tokio::spawn(connection);
-    let request = http::Request::post("http://test/grpc.health.v1.Health/Watch");
+    let request = http::Request::post("http://localhost/grpc.health.v1.Health/Watch");
     let request = request.header("content-type", "application/grpc").body(()).unwrap();
     let (watched, mut asked) = client.ready().await.unwrap().send_request(request, false).unwrap();
     asked.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
