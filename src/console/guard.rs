@@ -109,7 +109,9 @@ pub(super) async fn protect(State(guard): State<Guard>, request: Request, next: 
         Some(refused) => refused,
         None => next.run(request).await,
     };
-    response.headers_mut().extend(HEADERS);
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 

@@ -111,6 +111,7 @@ async fn links_lead_to_the_host_that_the_request_named() {
             ..Made::default()
         })),
         token: pushpull::console::Token::new("0123456789abcdef"),
+        hosts: pushpull::hosts::Hosts::default(),
         ..nothing()
     })
     .await;

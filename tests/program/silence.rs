@@ -346,11 +346,12 @@ async fn a_body_has_a_bound() {
     for door in house.doors.iter().filter(|door| door.name == "OTLP/gRPC") {
         let (client, connection) = h2::client::handshake(door.open().await).await.unwrap();
         tokio::spawn(connection);
-        let request =
-            http::Request::post("http://localhost/opentelemetry.proto.collector.trace.v1.TraceService/Export")
-                .header("content-type", "application/grpc")
-                .body(())
-                .unwrap();
+        let request = http::Request::post(
+            "http://localhost/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        )
+        .header("content-type", "application/grpc")
+        .body(())
+        .unwrap();
         let (answer, mut body) = client.ready().await.unwrap().send_request(request, false).unwrap();
         body.send_data(Bytes::from_static(&[0, 0]), false).unwrap();
         let answer = timeout(DEADLINE, answer).await.unwrap().unwrap();
