@@ -20,6 +20,8 @@ mod element;
 
 use element::Element;
 
+use crate::collector::refusals::shortened;
+
 /// The protobuf encoding of the message that `json` holds.
 ///
 /// # Errors
@@ -32,6 +34,7 @@ pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> R
         limit,
         over: false,
         level: 0,
+        metric: String::new(),
         lacking: None,
         nulls: 0,
         named: Vec::new(),
@@ -41,7 +44,7 @@ pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> R
     match read {
         Ok(()) => Ok(Written { wire: writer.wire, nulls: writer.nulls, named: writer.named }),
         Err(_) if writer.over => Err(Refusal::TooLarge { what: "the request as protobuf", limit }),
-        Err(error) => Err(Refusal::Malformed(match writer.place() {
+        Err(error) => Err(Refusal::Malformed(match place(&writer.path) {
             place if place.is_empty() => error.to_string(),
             place => format!("{place}: {error}"),
         })),
@@ -59,6 +62,9 @@ pub(super) struct Written {
     pub(super) named: Vec<String>,
 }
 
+/// Steps to a metric.
+const AROUND: usize = 6;
+
 #[derive(Clone, Copy)]
 enum Step {
     Field(&'static str),
@@ -74,29 +80,33 @@ struct Writer {
     over: bool,
     /// In how many messages the reader is.
     level: usize,
+    /// The name of the metric that is being read, where it has come.
+    metric: String,
     /// Where the point that is being read has null for a number.
     lacking: Option<String>,
     nulls: u64,
     named: Vec<String>,
 }
 
-impl Writer {
-    fn place(&self) -> String {
-        let mut place = String::new();
-        for step in &self.path {
-            let _ = match step {
-                Step::Field(name) if place.is_empty() => write!(place, "{name}"),
-                Step::Field(name) => write!(place, ".{name}"),
-                Step::Index(index) => write!(place, "[{index}]"),
-            };
-        }
-        place
+fn place(path: &[Step]) -> String {
+    let mut place = String::new();
+    for step in path {
+        let _ = match step {
+            Step::Field(name) if place.is_empty() => write!(place, "{name}"),
+            Step::Field(name) => write!(place, ".{name}"),
+            Step::Index(index) => write!(place, "[{index}]"),
+        };
     }
+    place
+}
 
+impl Writer {
     /// Notes that a number here is null.
     fn lacks(&mut self) {
         if self.lacking.is_none() {
-            self.lacking = Some(self.place());
+            // What stands around a point: lists of resources, scopes and metrics.
+            let (around, within) = self.path.split_at(self.path.len().min(AROUND));
+            self.lacking = Some(format!("{} {:?} {}", place(around), shortened(&self.metric), place(within)));
         }
     }
 
@@ -151,6 +161,9 @@ impl<'de> Visitor<'de> for Object<'_> {
         let mut given = 0_u32;
         let mut chosen: Option<&str> = None;
         let mut is_null = false;
+        if schema::is_metric(message) {
+            writer.metric.clear();
+        }
         while let Some(known) = map.next_key_seed(Key(message))? {
             let Some((index, field)) = known else {
                 map.next_value::<IgnoredAny>()?;

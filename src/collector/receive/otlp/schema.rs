@@ -88,6 +88,11 @@ pub(super) const fn request(signal: Signal) -> &'static Message {
     }
 }
 
+/// Whether a message is a metric.
+pub(super) fn is_metric(message: &'static Message) -> bool {
+    std::ptr::eq(message, &raw const METRIC)
+}
+
 /// Whether a message is a data point.
 pub(super) fn is_point(message: &'static Message) -> bool {
     [&NUMBER_POINT, &HISTOGRAM_POINT, &EXPONENTIAL_POINT, &SUMMARY_POINT]

@@ -185,7 +185,12 @@ impl Visitor<'_> for Element<'_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         let number = self.field.number;
         match self.field.kind {
-            Kind::Text => self.writer.bytes(number, text.as_bytes()),
+            Kind::Text => {
+                if self.field.name == "name" {
+                    text.clone_into(&mut self.writer.metric);
+                }
+                self.writer.bytes(number, text.as_bytes())
+            }
             Kind::Id => match hex(text) {
                 Some(id) => self.writer.bytes(number, &id),
                 None => Err(E::invalid_value(Unexpected::Str(text), &self)),
