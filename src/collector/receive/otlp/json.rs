@@ -20,8 +20,6 @@ mod element;
 
 use element::Element;
 
-use crate::collector::refusals::shortened;
-
 /// The protobuf encoding of the message that `json` holds.
 ///
 /// # Errors
@@ -42,7 +40,11 @@ pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> R
     let mut reader = serde_json::Deserializer::from_slice(json);
     let read = Object { message, writer: &mut writer }.deserialize(&mut reader).and_then(|()| reader.end());
     match read {
-        Ok(()) => Ok(Written { wire: writer.wire, nulls: writer.nulls, named: writer.named }),
+        Ok(()) => Ok(Written {
+            wire: writer.wire,
+            nulls: writer.nulls,
+            named: writer.named.into_iter().map(Lacking::place).collect(),
+        }),
         Err(_) if writer.over => Err(Refusal::TooLarge { what: "the request as protobuf", limit }),
         Err(error) => Err(Refusal::Malformed(match place(&writer.path) {
             place if place.is_empty() => error.to_string(),
@@ -60,6 +62,19 @@ pub(super) struct Written {
     pub(super) nulls: u64,
     /// Where the first of these numbers are.
     pub(super) named: Vec<String>,
+}
+
+/// A number that is null, and the name of its metric, which may come after it.
+struct Lacking {
+    path: Vec<Step>,
+    metric: Option<String>,
+}
+
+impl Lacking {
+    fn place(self) -> String {
+        let (around, within) = self.path.split_at(self.path.len().min(AROUND));
+        format!("{} {:?} {}", place(around), self.metric.unwrap_or_default(), place(within))
+    }
 }
 
 /// Steps to a metric.
@@ -83,9 +98,9 @@ struct Writer {
     /// The name of the metric that is being read, where it has come.
     metric: String,
     /// Where the point that is being read has null for a number.
-    lacking: Option<String>,
+    lacking: Option<Vec<Step>>,
     nulls: u64,
-    named: Vec<String>,
+    named: Vec<Lacking>,
 }
 
 fn place(path: &[Step]) -> String {
@@ -104,9 +119,7 @@ impl Writer {
     /// Notes that a number here is null.
     fn lacks(&mut self) {
         if self.lacking.is_none() {
-            // What stands around a point: lists of resources, scopes and metrics.
-            let (around, within) = self.path.split_at(self.path.len().min(AROUND));
-            self.lacking = Some(format!("{} {:?} {}", place(around), shortened(&self.metric), place(within)));
+            self.lacking = Some(self.path.clone());
         }
     }
 
