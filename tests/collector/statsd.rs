@@ -5,10 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest,
-    metrics::v1::{DataPointFlags, Metric, NumberDataPoint, metric::Data},
-};
+use opentelemetry_proto::tonic::metrics::v1::{DataPointFlags, Metric, NumberDataPoint};
 use prost::Message as _;
 use pushpull::collector::{
     series::{STALE_AFTER, Table},

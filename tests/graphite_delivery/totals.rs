@@ -295,7 +295,7 @@ fn what_rounding_takes_of_a_total_comes_back_after_a_kill_and_after_a_stop() {
         let point = NumberDataPoint { value, ..number("a".to_owned(), T, time, 0) };
         let body = request(vec![counter("jobs", AggregationTemporality::Delta, vec![point])]);
         assert_eq!(collect.post(body), Some(200));
-        if time % 2 == 0 { collect.kill() } else { drop(collect.stop()) }
+        if time.is_multiple_of(2) { collect.kill() } else { drop(collect.stop()) }
     }
     let _collect = Collect::start(&flags);
     eventually("the total with all that was added", || {
