@@ -701,3 +701,28 @@ fn word() -> impl proptest::strategy::Strategy<Value = String> {
         1 => Just("--help=1".to_owned()),
     ]
 }
+
+#[test]
+fn no_bad_url_shows_what_may_be_secret() {
+    for line in [
+        "collect --forward http://h:4318/hidden?sig=hidden#hidden",
+        "collect --forward http://u:hidden@h:4318",
+        "collect --forward http://u:hidden",
+        "collect --forward metrics=https://h/hidden/v1/metrics",
+        "collect --forward ftp://h?hidden",
+        "collect --graphite u:hidden@h:2003",
+        "collect --graphite tcp://h:2003?hidden",
+        "serve --console-pushed https://h/metrics?sig=hidden",
+        "serve --console-links Grafana=ftp://u:hidden@h/?auth=hidden",
+        "serve --database mysql://h/app?whatever=hidden",
+        "health grpc://u:hidden@h/hidden",
+        "load http://h/hidden?hidden",
+        "serve --console-pushed http://h/hidden --console-pushed http://h?hidden",
+    ] {
+        let said = problems(line, &[]).join("\n");
+        assert!(!said.is_empty() && !said.contains("hidden"), "{line}: {said}");
+    }
+    let variables = [("PUSHPULL_FORWARD", "http://u:hidden,hidden@h:4318")];
+    let said = problems("collect", &variables).join("\n");
+    assert!(!said.is_empty() && !said.contains("hidden"), "{said}");
+}

@@ -303,8 +303,10 @@ impl Pipeline {
                 tracing::error!(%error, "failed to write a request anew for --forward: its sender is to send it again");
                 no_room(&inner.forwards[0].name)
             })?;
-            let (wire, items) = rewritten.map_or((wire, plan.points()), |new| (new.wire, new.points));
-            if items > 0 {
+            let (wire, points) = rewritten.map_or((wire, plan.points()), |new| (new.wire, new.points));
+            if points > 0 {
+                // That a series of StatsD ended is no value that anybody sent.
+                let items = points.saturating_sub(metrics.ended_by_receiver());
                 commit(forwards, &Export { signal: Signal::Metrics, wire, items });
             }
         }

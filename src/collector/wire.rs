@@ -14,8 +14,9 @@ use std::{borrow::Cow, ops::Range};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::{
-    collector::metrics::v1::ExportMetricsServiceRequest, common::v1::AnyValue,
-    metrics::v1::exponential_histogram_data_point::Buckets,
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::AnyValue,
+    metrics::v1::{DataPointFlags, exponential_histogram_data_point::Buckets},
 };
 use prost::Message as _;
 
@@ -297,6 +298,16 @@ pub fn rewritten(wire: &[u8]) -> Result<Vec<u8>, prost::DecodeError> {
 }
 
 impl<'a> Metrics<'a> {
+    /// Points that its receiver adds, which say that a series has ended.
+    #[must_use]
+    pub fn ended_by_receiver(&self) -> u64 {
+        if self.receiver == Receiver::Otlp {
+            return 0;
+        }
+        let is_end = |point: &&Point<'_>| point.flags & DataPointFlags::NoRecordedValueMask as u32 != 0;
+        self.points.iter().filter(is_end).count() as u64
+    }
+
     /// Reads an `ExportMetricsServiceRequest`. Two bytes on the wire can become a point of 150: `memory` is asked before
     /// any is taken, with the bytes.
     ///

@@ -308,7 +308,7 @@ pub(super) static MAX_AGE: Flag = Flag::new(
     "--max-age",
     "off|TIME",
     "10years",
-    "Age from which on points for Graphite are refused, 1s to 10years: a time in another unit\nthan nanoseconds since 1970 is older than any",
+    "Points for Graphite that are older are refused, 1s to 10years; a time in seconds or ms\ninstead of nanoseconds is older than 10 years",
 );
 pub(super) static GRAPHITE_REPLAY: Flag = Flag::new(
     OUTPUT,

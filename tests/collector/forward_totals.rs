@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 use prost::Message as _;
+use pushpull::collector::stats::Event;
 
 use crate::{forward::Endpoint, support::*};
 
@@ -146,4 +147,33 @@ async fn a_series_that_ends_begins_anew_and_what_is_refused_is_not_sent() {
     for (at, expected) in expected.into_iter().enumerate() {
         assert_eq!(numbers(&heard(&endpoint, at).await[0].1), expected, "{at}");
     }
+}
+
+#[tokio::test]
+async fn that_a_series_ended_is_sent_on_and_is_no_item() {
+    let endpoint = Endpoint::start(Vec::new()).await;
+    let flags =
+        format!("--statsd-flush 50ms --statsd-expiry 1s --forward metrics=http://{}", endpoint.address);
+    let collector = Running::start(&flags);
+    let sender = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    sender.send_to(b"level:7|g", collector.statsd).await.unwrap();
+    eventually("the end, and a count of the values before it", async || {
+        let heard = endpoint.heard(1).await;
+        let points: Vec<_> = heard
+            .iter()
+            .filter_map(|(.., body)| ExportMetricsServiceRequest::decode(body.as_ref()).ok())
+            .flat_map(|request| request.resource_metrics)
+            .flat_map(|resource| resource.scope_metrics)
+            .flat_map(|scope| scope.metrics)
+            .filter_map(|metric| match metric.data {
+                Some(Data::Gauge(gauge)) => Some(gauge.data_points),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let values = points.iter().filter(|point| point.flags & 1 == 0).count();
+        (values < points.len() && collector.count(Event::Sent, &endpoint.sink(), "") == values as u64)
+            .then_some(())
+    })
+    .await;
 }

@@ -54,7 +54,7 @@ async fn a_bound_that_is_null_refuses_its_point_alone() {
     let answer = collector.post_as(Signal::Metrics, "application/json", histogram.to_string().into()).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(json_of(answer).await["partialSuccess"]["rejectedDataPoints"], "1");
-    assert_eq!(collector.count(Event::Refused, "series", "malformed_point"), 1);
+    assert_eq!(collector.count(Event::Refused, "otlp_http", "rejected"), 1);
     assert!(collector.scrape().await.families().contains("wait"));
 }
 

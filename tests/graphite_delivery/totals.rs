@@ -279,6 +279,31 @@ fn a_delta_that_is_no_number_does_not_spoil_a_total_through_a_kill() {
     assert!(spoiled.is_empty(), "{spoiled:?}");
 }
 
+#[test]
+fn what_rounding_takes_of_a_total_comes_back_after_a_kill_and_after_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let carbon = Carbon::listen();
+    let flags = spooling(folder.path(), carbon.address());
+    let large = 1e15;
+    // Each is less than half of what the last digit of the total stands for, and alone changes nothing.
+    let small = 0.05;
+    assert!(large + small == large);
+    for (time, value) in [large, small, small, small, small, small].into_iter().enumerate() {
+        let collect = Collect::start(&flags);
+        let value = Some(number_data_point::Value::AsDouble(value));
+        let time = T + time as u64 + 1;
+        let point = NumberDataPoint { value, ..number("a".to_owned(), T, time, 0) };
+        let body = request(vec![counter("jobs", AggregationTemporality::Delta, vec![point])]);
+        assert_eq!(collect.post(body), Some(200));
+        if time.is_multiple_of(2) { collect.kill() } else { drop(collect.stop()) }
+    }
+    let _collect = Collect::start(&flags);
+    eventually("the total with all that was added", || {
+        let total: f64 = newest(&carbon, "jobs;k=a;service.name=shop")?.parse().ok()?;
+        (total == large + 0.25).then_some(())
+    });
+}
+
 /// The newest value that a connection had of a path.
 fn newest(carbon: &Carbon, path: &str) -> Option<String> {
     let lines = carbon.connections().into_iter().flatten();

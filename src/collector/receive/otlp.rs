@@ -195,7 +195,7 @@ impl Intake {
             if written.nulls > 0 {
                 let service = sender::service(&bytes).unwrap_or_else(|| "unknown".to_owned());
                 for place in written.named {
-                    findings.add_of(1, &service, place, "null (or NaN): a number is needed");
+                    findings.add_of(1, &service, place, "null is no value: a number is needed");
                 }
                 findings.add_unnamed(written.nulls);
             }

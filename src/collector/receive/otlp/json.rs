@@ -32,6 +32,7 @@ pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> R
         limit,
         over: false,
         level: 0,
+        metric: String::new(),
         lacking: None,
         nulls: 0,
         named: Vec::new(),
@@ -39,9 +40,13 @@ pub(super) fn to_wire(message: &'static Message, json: &[u8], limit: usize) -> R
     let mut reader = serde_json::Deserializer::from_slice(json);
     let read = Object { message, writer: &mut writer }.deserialize(&mut reader).and_then(|()| reader.end());
     match read {
-        Ok(()) => Ok(Written { wire: writer.wire, nulls: writer.nulls, named: writer.named }),
+        Ok(()) => Ok(Written {
+            wire: writer.wire,
+            nulls: writer.nulls,
+            named: writer.named.into_iter().map(Lacking::place).collect(),
+        }),
         Err(_) if writer.over => Err(Refusal::TooLarge { what: "the request as protobuf", limit }),
-        Err(error) => Err(Refusal::Malformed(match writer.place() {
+        Err(error) => Err(Refusal::Malformed(match place(&writer.path) {
             place if place.is_empty() => error.to_string(),
             place => format!("{place}: {error}"),
         })),
@@ -59,6 +64,22 @@ pub(super) struct Written {
     pub(super) named: Vec<String>,
 }
 
+/// A number that is null, and the name of its metric, which may come after it.
+struct Lacking {
+    path: Vec<Step>,
+    metric: Option<String>,
+}
+
+impl Lacking {
+    fn place(self) -> String {
+        let (around, within) = self.path.split_at(self.path.len().min(AROUND));
+        format!("{} {:?} {}", place(around), self.metric.unwrap_or_default(), place(within))
+    }
+}
+
+/// Steps to a metric.
+const AROUND: usize = 6;
+
 #[derive(Clone, Copy)]
 enum Step {
     Field(&'static str),
@@ -74,29 +95,31 @@ struct Writer {
     over: bool,
     /// In how many messages the reader is.
     level: usize,
+    /// The name of the metric that is being read, where it has come.
+    metric: String,
     /// Where the point that is being read has null for a number.
-    lacking: Option<String>,
+    lacking: Option<Vec<Step>>,
     nulls: u64,
-    named: Vec<String>,
+    named: Vec<Lacking>,
+}
+
+fn place(path: &[Step]) -> String {
+    let mut place = String::new();
+    for step in path {
+        let _ = match step {
+            Step::Field(name) if place.is_empty() => write!(place, "{name}"),
+            Step::Field(name) => write!(place, ".{name}"),
+            Step::Index(index) => write!(place, "[{index}]"),
+        };
+    }
+    place
 }
 
 impl Writer {
-    fn place(&self) -> String {
-        let mut place = String::new();
-        for step in &self.path {
-            let _ = match step {
-                Step::Field(name) if place.is_empty() => write!(place, "{name}"),
-                Step::Field(name) => write!(place, ".{name}"),
-                Step::Index(index) => write!(place, "[{index}]"),
-            };
-        }
-        place
-    }
-
     /// Notes that a number here is null.
     fn lacks(&mut self) {
         if self.lacking.is_none() {
-            self.lacking = Some(self.place());
+            self.lacking = Some(self.path.clone());
         }
     }
 
@@ -151,6 +174,9 @@ impl<'de> Visitor<'de> for Object<'_> {
         let mut given = 0_u32;
         let mut chosen: Option<&str> = None;
         let mut is_null = false;
+        if schema::is_metric(message) {
+            writer.metric.clear();
+        }
         while let Some(known) = map.next_key_seed(Key(message))? {
             let Some((index, field)) = known else {
                 map.next_value::<IgnoredAny>()?;

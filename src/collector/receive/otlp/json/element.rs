@@ -14,9 +14,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, Unexpected, Vi
 
 use super::{
     super::schema::{self, Field, Kind},
-    Object, Writer, decimal,
+    Lacking, Object, Writer, decimal,
 };
-use crate::collector::wire::MAX_DEPTH;
+use crate::collector::{refusals::shortened, wire::MAX_DEPTH};
 
 /// Points with null for a number of which the place is given.
 const MOST_NAMED: usize = 3;
@@ -51,14 +51,20 @@ impl<'de> DeserializeSeed<'de> for Element<'_> {
         self.writer.level += 1;
         Object { message, writer: &mut *self.writer }.deserialize(deserializer)?;
         self.writer.level -= 1;
+        if schema::is_metric(message) {
+            let unnamed = self.writer.named.iter_mut().filter(|lacking| lacking.metric.is_none());
+            for lacking in unnamed {
+                lacking.metric = Some(shortened(&self.writer.metric).to_owned());
+            }
+        }
         if schema::is_point(message)
-            && let Some(place) = self.writer.lacking.take()
+            && let Some(path) = self.writer.lacking.take()
         {
             // A number of protobuf is 0 where it is missing: the point is left out.
             self.writer.wire.truncate(before);
             self.writer.nulls += 1;
             if self.writer.named.len() < MOST_NAMED {
-                self.writer.named.push(place);
+                self.writer.named.push(Lacking { path, metric: None });
             }
             return Ok(());
         }
@@ -185,7 +191,12 @@ impl Visitor<'_> for Element<'_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         let number = self.field.number;
         match self.field.kind {
-            Kind::Text => self.writer.bytes(number, text.as_bytes()),
+            Kind::Text => {
+                if self.field.name == "name" {
+                    text.clone_into(&mut self.writer.metric);
+                }
+                self.writer.bytes(number, text.as_bytes())
+            }
             Kind::Id => match hex(text) {
                 Some(id) => self.writer.bytes(number, &id),
                 None => Err(E::invalid_value(Unexpected::Str(text), &self)),
