@@ -21,7 +21,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 pub use self::items::{Items, OfResource};
-use crate::{exposition::family::Number, naming};
+use crate::{exposition::family::Number, naming::value::double};
 
 /// Messages within each other that a request may have, counted from the request itself: what nests deeper is refused. All
 /// readers keep to it: `prost` stops at 100, and JSON of as many messages at 128 values within each other.
@@ -256,9 +256,11 @@ impl Content<'_> {
     /// What it holds, in a few words for a log.
     #[must_use]
     pub fn brief(&self) -> String {
-        let sum = |sum: Option<f64>| sum.map_or_else(|| "no sum".to_owned(), |sum| format!("the sum {sum}"));
+        let sum = |sum: Option<f64>| {
+            sum.map_or_else(|| "no sum".to_owned(), |sum| format!("the sum {}", double(sum)))
+        };
         match self {
-            Self::Number(Some(number)) => format!("the value {}", number.as_f64()),
+            Self::Number(Some(number)) => format!("the value {}", double(number.as_f64())),
             Self::Number(None) => "no value".to_owned(),
             Self::Histogram(histogram) => format!("the count {} and {}", histogram.count, sum(histogram.sum)),
             Self::Exponential(histogram) => {
@@ -279,7 +281,7 @@ impl<'a> Value<'a> {
             Self::Text(text) => Cow::Borrowed(text),
             Self::Bool(value) => Cow::Borrowed(if value { "true" } else { "false" }),
             Self::Int(value) => Cow::Owned(value.to_string()),
-            Self::Double(value) => Cow::Owned(naming::value::double(value)),
+            Self::Double(value) => Cow::Owned(double(value)),
             Self::Bytes(bytes) => Cow::Owned(STANDARD.encode(bytes)),
             Self::Nested(value) => {
                 let value = AnyValue::decode(value).unwrap_or_default();

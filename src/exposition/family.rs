@@ -288,6 +288,8 @@ pub struct Origin {
     values: Vec<Box<str>>,
     /// A label has the values of several attributes, of which none need be the series' own.
     joined: bool,
+    /// A letter for the type of each value, where one is no string.
+    types: Option<Box<str>>,
 }
 
 impl Origin {
@@ -299,7 +301,21 @@ impl Origin {
             keys: attributes.iter().map(|(key, _)| (*key).into()).collect(),
             values: values.iter().map(|(_, value)| (*value).into()).collect(),
             joined,
+            types: None,
         }
+    }
+
+    /// The same with the types of the values, a letter each, where one is no string.
+    #[must_use]
+    pub fn with_types(mut self, types: Option<String>) -> Self {
+        self.types = types.map(String::into_boxed_str);
+        self
+    }
+
+    /// The types of the values, a letter each; none where all are strings.
+    #[must_use]
+    pub fn types(&self) -> Option<&str> {
+        self.types.as_deref()
     }
 
     /// Whether a label has the values of several attributes.

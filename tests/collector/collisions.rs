@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime};
 use opentelemetry::{KeyValue as Attribute, metrics::MeterProvider as _};
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
-    common::v1::InstrumentationScope,
-    metrics::v1::{DataPointFlags, Metric, ResourceMetrics, ScopeMetrics},
+    common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value as Any},
+    metrics::v1::{DataPointFlags, Metric, ResourceMetrics, ScopeMetrics, metric::Data},
     resource::v1::Resource,
 };
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -330,6 +330,38 @@ async fn each_cause_is_logged_with_a_remedy_for_all_of_it_before_anybody_looks()
     assert_eq!(hidden(&collector.scrape().await, "resource"), None, "the remedy is one");
 }
 
+#[tokio::test]
+async fn values_of_two_types_with_one_text_are_two_series() {
+    let (logs, _guard) = Logs::capture();
+    let collector = Running::start("");
+    let typed = |value: Any, total: i64| {
+        let mut metrics = hits(T, total);
+        if let Some(Data::Sum(sum)) = &mut metrics[0].data {
+            let value = Some(AnyValue { value: Some(value) });
+            sum.data_points[0].attributes = vec![KeyValue { key: "k".to_owned(), value, ..KeyValue::default() }];
+        }
+        metrics
+    };
+    for turn in 0..3 {
+        collector.take(typed(Any::StringValue("1".to_owned()), 1000 + turn)).await;
+        collector.take(typed(Any::IntValue(1), 50 + turn)).await;
+        let scrape = collector.scrape().await;
+        let shown = scrape.shop("hits_total{k=1}");
+        assert_eq!(shown, Some(1000.0 + turn as f64), "the one that sorts first, each time");
+        assert_eq!(hidden(&scrape, "attributes"), Some(1.0));
+    }
+    assert_eq!(logs.lines_with("as values of two types").len(), 1);
+    // Of a resource too.
+    for (value, total) in [(Any::StringValue("1".to_owned()), 7), (Any::IntValue(1), 8)] {
+        let mut request = request(SHOP, vec![counter("sold", CUMULATIVE, vec![int(&[], T, total)])]);
+        let value = Some(AnyValue { value: Some(value) });
+        let resource = request.resource_metrics[0].resource.as_mut().unwrap();
+        resource.attributes.push(KeyValue { key: "n".to_owned(), value, ..KeyValue::default() });
+        collector.send(&request).await;
+    }
+    assert_eq!(hidden(&collector.scrape().await, "resource"), Some(1.0));
+}
+
 /// Both views of one SDK, whose scopes and names come to the same, choose the same series.
 #[tokio::test]
 async fn pull_and_push_choose_alike() {
@@ -357,8 +389,8 @@ async fn pull_and_push_choose_alike() {
     let hidden_there = exposed.hidden.iter().map(|hidden| (hidden.family.as_str(), hidden.series));
     let expected = [
         ("calls_total", 2),
-        ("keys_total", 2),
-        ("keys_total", 3),
+        ("keys_total", 4),
+        ("keys_total", 1),
         ("queue_size_total", 4),
         ("queue_size_total", 1),
         ("queue_size_count", 1),

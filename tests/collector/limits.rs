@@ -20,7 +20,7 @@ use crate::{carbon::Carbon, support::*};
 #[tokio::test]
 async fn new_series_over_the_limit_are_refused_and_the_others_are_untouched() {
     let (target, carbon) = (Running::start(""), Carbon::listen());
-    let flags = format!("--max-series 3 --graphite {} --forward grpc://{}", carbon.address(), target.grpc);
+    let flags = format!("--max-series 4 --graphite {} --forward grpc://{}", carbon.address(), target.grpc);
     let collector = Running::start(&flags);
     let points = |time, value: i64, keys: &[&str]| -> Vec<Metric> {
         let points = keys.iter().zip(value..).map(|(key, value)| int(&[("k", key)], time, value)).collect();

@@ -150,6 +150,18 @@ async fn a_counter_that_falls_is_a_gauge_at_once() {
 }
 
 #[tokio::test]
+async fn a_collector_that_is_forwarded_to_takes_both_types_of_a_name_too() {
+    let target = Running::start("");
+    let collector = Running::start(&format!("--statsd-flush 50ms --forward grpc://{}", target.grpc));
+    let sender = Sender::to(&collector).await;
+    sender.send("work:3|c\nwork:20|ms").await;
+    shown(&target, &[("work_total{}", 3.0), ("work_seconds_count{}", 1.0)]).await;
+    for collector in [&collector, &target] {
+        assert_eq!(collector.count(Event::Refused, "series", "type_conflict"), 0);
+    }
+}
+
+#[tokio::test]
 async fn one_name_of_several_types_is_kept_as_each() {
     let (logs, _guard) = Logs::capture();
     let carbon = Carbon::listen();

@@ -12,7 +12,10 @@ fn answer_to(address: &str, head: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
+    // A client that ends its side before a complete request is answered may get no answer.
+    if head.contains("Content-Length") {
+        stream.shutdown(Shutdown::Write).unwrap();
+    }
     let mut answer = String::new();
     // The rest of a body that was never sent may come to a reset.
     let _ = stream.read_to_string(&mut answer);
@@ -50,7 +53,7 @@ fn the_known_methods_are_those_of_the_variable() {
     for method in ["PROPFIND", "POST", "propfind"] {
         let answer = answer_to(
             &service.address("service"),
-            &format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            &format!("{method} / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
         );
         assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     }

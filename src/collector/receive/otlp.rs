@@ -250,14 +250,14 @@ impl Intake {
         let (wire, mut findings) = without_deep(Signal::Metrics, wire, memory)?;
         let mut request: ExportMetricsServiceRequest = decode(Signal::Metrics, &wire, memory)?;
         let found = check::metrics(&mut request);
-        // In JSON, a name that is written wrongly is an unknown field and as such ignored, and its sender must see that.
-        if encoding == Encoding::Json && !found.is_empty() {
-            return Err(Refusal::Malformed(found.message()));
-        }
-        findings.append(found);
         let wire = Bytes::from(request.encode_to_vec());
         drop(request);
         let metrics = memory.read(&wire)?.ok_or(Refusal::Internal)?;
+        // In JSON, a name that is written wrongly is an unknown field and as such ignored, and its sender must see that.
+        if encoding == Encoding::Json && !found.is_empty() && metrics.is_empty() {
+            return Err(Refusal::Malformed(found.message()));
+        }
+        findings.append(found);
         let batch = Batch { request: Request::Metrics(metrics), wire: wire.clone() };
         Ok((findings, self.hand_on(batch)?))
     }

@@ -46,7 +46,7 @@ mod tally;
 mod total;
 
 use aggregate::{Aggregate, Notices};
-use daemon::Daemon;
+use daemon::{Daemon, Refusal};
 use remembered::Remembered;
 pub use remembered::split as split_kept;
 use tally::{PLACE, Tally};
@@ -177,6 +177,7 @@ async fn receive<F, W>(
         stats,
         daemon,
         unsent: VecDeque::new(),
+        logged: [false; Refusal::ALL.len()],
         aggregate: Aggregate::new(&settings, max_series(), remembered),
         tally: Tally::default(),
         datagram: vec![0; MAX_DATAGRAM],
@@ -233,6 +234,8 @@ struct Receiver<'a, F, W> {
     daemon: Option<Daemon>,
     /// The daemon's flushes for which there was no room yet, oldest first.
     unsent: VecDeque<Lines>,
+    /// Refusals of the daemon that were logged.
+    logged: [bool; Refusal::ALL.len()],
     aggregate: Aggregate,
     tally: Tally,
     datagram: Vec<u8>,
@@ -321,6 +324,14 @@ where
         daemon.handed_over(now, self.unsent.is_empty());
         for (refusal, values) in daemon.refusals() {
             self.stats.add(Event::Refused, PLACE, Signal::Metrics, refusal.as_str(), values);
+            if !std::mem::replace(&mut self.logged[refusal as usize], true) {
+                tracing::warn!(
+                    reason = refusal.as_str(),
+                    values,
+                    "values of StatsD are in no line of --statsd-names: {}; further ones are counted only",
+                    refusal.remedy()
+                );
+            }
         }
         let most = if flush == Flush::Last { 0 } else { MAX_UNSENT };
         while self.unsent.iter().map(|lines| lines.text.len()).sum::<usize>() > most {

@@ -175,6 +175,10 @@ fn of_two(reason: Reason, shown: &Stream, other: &Stream, exposition: &Expositio
 fn of_scopes(a: &Scope, b: &Scope, shows_scopes: bool) -> String {
     let what = scopes(a, b);
     match shows_scopes || a.shown == b.shown {
+        true if !shows_scopes => format!(
+            "they differ in {what}, of which the labels are the same: give one of the scopes another name or version, \
+             and set --exposition-scope on"
+        ),
         true => format!(
             "they differ in {what}, of which the labels are the same: give one of the scopes another name or version"
         ),
@@ -241,6 +245,17 @@ fn of_names(among: &[&Stream]) -> String {
 }
 
 fn of_attributes(a: &Stream, b: &Stream) -> String {
+    if a.descriptor.receiver != b.descriptor.receiver {
+        return "one is StatsD's, and the other is from a sender without service.name: give that one a service.name"
+            .to_owned();
+    }
+    if a.origin.keys().eq(b.origin.keys()) && a.origin.types() != b.origin.types() {
+        let keys: Vec<_> = a.origin.keys().map(|key| format!("{:?}", shortened(key))).collect();
+        return format!(
+            "an attribute ({}) has the same text as values of two types, such as 1 and \"1\": send one type",
+            keys.join(", ")
+        );
+    }
     let keys = |stream: &Stream| -> BTreeSet<String> {
         stream.origin.keys().map(|key| shortened(key).to_owned()).collect()
     };
@@ -291,7 +306,18 @@ pub(super) fn sharing(stream: &Stream, other: &Stream, graphite: &GraphiteLines)
             };
             (format!("{}{part}", stream.descriptor.name), &stream.labels, &stream.origin)
         });
-        let why = format!("the metrics are {:?} and {:?}", shortened(&b.name), shortened(&a.name));
+        let why = if a.receiver != b.receiver {
+            format!("{:?} is StatsD's, and a sender's without service.name", shortened(&a.name))
+        } else if (&a.name, a.kind()) == (&b.name, b.kind()) && a.unit != b.unit {
+            format!(
+                "the units of {:?} are {:?} and {:?}",
+                shortened(&a.name),
+                shortened(&b.unit),
+                shortened(&a.unit)
+            )
+        } else {
+            format!("the metrics are {:?} and {:?}", shortened(&b.name), shortened(&a.name))
+        };
         let tagged = graphite.names == GraphiteNames::Tagged;
         let remedy = match !tagged && name != other_name {
             true => "give one of the two another name, or set --graphite-names tagged",
@@ -314,7 +340,11 @@ fn separating<'a>(groups: &[Vec<&'a Resource>], used: &[String]) -> Vec<&'a str>
                 if different.iter().any(|key| keys.contains(key)) {
                     continue;
                 }
-                let unused = different.into_iter().filter(|key| used.iter().all(|used| used != key));
+                // A list of keys has no key with a comma, or with a blank at its end.
+                let can_be_listed = |key: &str| !key.contains(',') && key.trim() == key;
+                let unused = different
+                    .into_iter()
+                    .filter(|key| can_be_listed(key) && used.iter().all(|used| used != key));
                 keys.extend(unused.min_by_key(|key| rank(key)));
             }
         }

@@ -179,6 +179,9 @@ impl Descriptor {
     ) -> Shown {
         let values: Vec<_> =
             attributes.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
+        let mut typed: Vec<&Attribute<'_>> = attributes.iter().collect();
+        typed.sort_by_key(|attribute| attribute.key);
+        let types = types(typed.into_iter());
         let attributes: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_ref())).collect();
         let target = [("job", self.resource.job.as_str()), ("instance", self.resource.instance.as_str())];
         let added = self.resource.labels.iter().chain(self.scope_labels(exposition));
@@ -200,7 +203,7 @@ impl Descriptor {
         });
         let mut sorted = attributes;
         sorted.sort_by_key(|(key, _)| *key);
-        Shown { labels, origin: Origin::new(&sorted, joined), path }
+        Shown { labels, origin: Origin::new(&sorted, joined).with_types(types), path }
     }
 }
 
@@ -244,6 +247,7 @@ pub(super) fn of_owner(resource: &Resource, scope: &Scope) -> Identity {
         push(name, &mut key);
         push(value, &mut key);
     }
+    scope.types.iter().for_each(|types| push(types, &mut key));
     push(&scope.name, &mut key);
     push(&scope.version, &mut key);
     Identity::new(&[&resource.identity.to_le_bytes(), &key])
@@ -357,11 +361,31 @@ fn write_key(id: u32, attributes: &[Attribute<'_>], key: &mut Vec<u8>) {
     key.extend(id.to_le_bytes());
     if attributes.is_sorted_by(|a, b| a.key <= b.key) {
         attributes.iter().for_each(|attribute| push_attribute(attribute, key));
+        push_types(attributes.iter(), key);
     } else {
         let mut sorted: Vec<&Attribute<'_>> = attributes.iter().collect();
         sorted.sort_by_key(|attribute| attribute.key);
-        sorted.into_iter().for_each(|attribute| push_attribute(attribute, key));
+        sorted.iter().for_each(|attribute| push_attribute(attribute, key));
+        push_types(sorted.into_iter(), key);
     }
+}
+
+/// The types of these attributes, a letter each, where one is no string: `1` and `"1"` are two values with one text.
+pub(super) fn types<'a>(attributes: impl Iterator<Item = &'a Attribute<'a>> + Clone) -> Option<String> {
+    let letter = |attribute: &Attribute<'_>| match attribute.value {
+        AttributeValue::Empty | AttributeValue::Text(_) => 's',
+        AttributeValue::Bool(_) => 'b',
+        AttributeValue::Int(_) => 'i',
+        AttributeValue::Double(_) => 'd',
+        AttributeValue::Bytes(_) => 'y',
+        AttributeValue::Nested(_) => 'n',
+    };
+    attributes.clone().any(|attribute| letter(attribute) != 's').then(|| attributes.map(letter).collect())
+}
+
+/// Behind all keys and values, so that those are found as they were before there were types.
+fn push_types<'a>(attributes: impl Iterator<Item = &'a Attribute<'a>> + Clone, key: &mut Vec<u8>) {
+    types(attributes).into_iter().for_each(|types| push(&types, key));
 }
 
 fn push_attribute(attribute: &Attribute<'_>, key: &mut Vec<u8>) {

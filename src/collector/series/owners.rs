@@ -35,6 +35,13 @@ pub(super) struct Owner {
     pub(super) identity: Identity,
 }
 
+impl Owner {
+    /// Whether nothing is known of the sender, as of those of `StatsD` that another collector forwards.
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.resource.attributes().next().is_none() && self.scope.labels.is_empty()
+    }
+}
+
 impl Owners {
     pub(super) fn new(metrics: &Metrics<'_>) -> Self {
         Self { resources: vec![None; metrics.resources.len()], scopes: vec![None; metrics.scopes.len()] }

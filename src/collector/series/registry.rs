@@ -51,9 +51,15 @@ impl Table {
         let descriptor_key = std::mem::take(&mut self.key);
         identity::type_key(owner, metric, &mut self.key);
         // Where scopes are tags, each has a type of its own.
-        let apart = metrics.receiver == Receiver::Statsd
+        let is_of_statsd = metrics.receiver == Receiver::Statsd || owner.is_anonymous();
+        let apart = is_of_statsd
             || self.graphite.tags.iter().any(|tag| [SCOPE_NAME, SCOPE_VERSION].contains(&tag.as_str()));
         let first = || if apart { kind } else { rivals.first_kind(metrics, metric, kind) };
+        if is_of_statsd {
+            // Its receiver sees to it that two types of one name can stand side by side; so they can where another
+            // collector forwards them.
+            identity::push(kind.as_str(), &mut self.key);
+        }
         let named = self.named_type(&owner.resource.service, metric, kind, first, plan)?;
         self.key = descriptor_key;
         let written = self.graphite.writes(metric.name);
@@ -125,10 +131,6 @@ impl Table {
         first: impl FnOnce() -> Kind,
         plan: &mut Plan,
     ) -> Result<Arc<NamedType>, &'static str> {
-        if plan.receiver == Receiver::Statsd {
-            // Its receiver sees to it that two types of one name can stand side by side.
-            identity::push(kind.as_str(), &mut self.key);
-        }
         self.free_type(kind, plan);
         let named = match self.types.get(&self.key) {
             Some(named) => Arc::clone(named),

@@ -5,7 +5,9 @@ use crate::collector::wire::Receiver;
 
 /// How many series one of the two can have at most, where there is the other.
 const fn most(max_series: usize) -> usize {
-    max_series - max_series / 4
+    // At least one is left for the other where there are two.
+    let quarter = max_series / 4;
+    max_series - if quarter == 0 && max_series > 1 { 1 } else { quarter }
 }
 
 /// What each of the two has of something that is bounded.
@@ -52,7 +54,7 @@ mod tests {
     #[test]
     fn neither_takes_the_last_quarter_from_the_other() {
         for (limit, shared, expected) in
-            [(100, true, 75), (3, true, 3), (4, true, 3), (1, true, 1), (100, false, 100)]
+            [(100, true, 75), (3, true, 2), (4, true, 3), (1, true, 1), (100, false, 100)]
         {
             let mut shares = Shares::new(limit, shared);
             let mut fill = |receiver| {

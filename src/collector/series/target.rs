@@ -6,7 +6,7 @@ use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, sync::Arc};
 
 use super::{
     Table,
-    identity::{parts, service_identity, stable},
+    identity::{parts, service_identity, stable, types},
 };
 use crate::{
     collector::wire::{Attribute, Metric, Metrics},
@@ -85,6 +85,8 @@ impl Resource {
         let labels = of(&exposition.resource).into_iter().filter(|(_, value)| !value.is_empty());
         let labels = labels.map(|(key, value)| (makes_way(&key).to_owned(), value)).collect();
         let tags = of(graphite_tags);
+        let tags: Tags =
+            tags.into_iter().map(|(key, value)| (makes_way_in_graphite(&key).to_owned(), value)).collect();
         let in_graphite = service_identity(&service, &tags);
         Self {
             id,
@@ -111,7 +113,8 @@ impl Resource {
     pub(super) fn compare(&self, other: &Self) -> Ordering {
         match self.id == other.id {
             true => Ordering::Equal,
-            false => self.attributes().cmp(other.attributes()),
+            // Behind the texts there are the types.
+            false => self.attributes().cmp(other.attributes()).then_with(|| self.key.cmp(&other.key)),
         }
     }
 }
@@ -125,6 +128,16 @@ fn makes_way(key: &str) -> &str {
     }
 }
 
+/// A tag in Graphite makes way for those that a line has of its own, and a key that carbon takes for the name.
+fn makes_way_in_graphite(key: &str) -> &str {
+    match key {
+        "le" => "exported_le",
+        "quantile" => "exported_quantile",
+        "__name__" => "exported_name",
+        key => key,
+    }
+}
+
 /// The instrumentation scope of metrics.
 #[derive(Debug)]
 pub(super) struct Scope {
@@ -134,6 +147,8 @@ pub(super) struct Scope {
     pub(super) schema_url: String,
     /// Sorted.
     pub(super) attributes: Tags,
+    /// The types of their values, a letter each, where one is no string.
+    pub(super) types: Option<String>,
     /// What becomes labels of its series, where scopes are shown; nothing that is empty.
     pub(super) labels: Tags,
     /// These as labels by themselves.
@@ -148,6 +163,9 @@ impl Scope {
             .map(|attribute| (attribute.key.to_owned(), attribute.value.text().into_owned()))
             .collect();
         attributes.sort();
+        let mut typed: Vec<_> = metrics.attributes(scope.attributes).iter().collect();
+        typed.sort_by_key(|attribute| attribute.key);
+        let types = types(typed.into_iter());
         let of_scope = attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let labels = scope_labels(scope.name, scope.version, scope.schema_url, of_scope);
         let shown = Labels::new(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
@@ -157,6 +175,7 @@ impl Scope {
             version: scope.version.to_owned(),
             schema_url: scope.schema_url.to_owned(),
             attributes,
+            types,
             labels,
             shown,
         }
@@ -171,6 +190,7 @@ impl Scope {
             .then_with(|| self.version.cmp(&other.version))
             .then_with(|| self.schema_url.cmp(&other.schema_url))
             .then_with(|| self.attributes.cmp(&other.attributes))
+            .then_with(|| self.types.cmp(&other.types))
     }
 
     /// The tags of a series in Graphite: those of its resource, and those of its scope that are among `wanted`; nothing

@@ -73,7 +73,18 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 2] = [Self::BadName, Self::Limit];
+    pub(super) const ALL: [Self; 2] = [Self::BadName, Self::Limit];
+
+    /// What the sender, or whoever runs the collector, can do.
+    pub(super) const fn remedy(self) -> &'static str {
+        match self {
+            Self::BadName => "carbon would not take their names; send names and tags that it takes",
+            Self::Limit => {
+                "there are as many names or values as are kept, or a gauge is no finite number; raise --max-series, or \
+                 send fewer names"
+            }
+        }
+    }
 
     /// The reason in the collector's counts.
     pub(super) const fn as_str(self) -> &'static str {

@@ -244,19 +244,27 @@ fn without_bounds_there_is_one_bucket() {
 }
 
 #[test]
-fn tags_in_any_order_are_one_series_and_the_last_of_two_counts() {
+fn tags_in_any_order_are_one_series_and_two_of_one_key_are_both_in_it() {
     let mut aggregate = aggregate();
     let lines = [
         "a:1|c|#region:eu,flag,host:x:80",
         "a:1|c|#host:x:80,flag:true,region:eu",
-        "a:1|c|#flag|@1|#region:us,host:x:80,region:eu,",
+        "a:1|c|#flag|@1|#region:eu,host:x:80,region:eu,",
+        "a:1|c|#region:us,region:eu",
+        "a:1|c|#region:eu,region:us",
         "a:1|c|#region:us",
         "a:1|c",
         "a:1|c|#empty:",
     ];
     let tally = add(&mut aggregate, &lines);
-    assert_eq!((tally.accepted(), tally.refused()), (6, vec![]));
-    let expected = [("", 1.0), ("empty=", 1.0), ("flag=true host=x:80 region=eu", 3.0), ("region=us", 1.0)];
+    assert_eq!((tally.accepted(), tally.refused()), (8, vec![]));
+    let expected = [
+        ("", 1.0),
+        ("empty=", 1.0),
+        ("flag=true host=x:80 region=eu", 3.0),
+        ("region=eu region=us", 2.0),
+        ("region=us", 1.0),
+    ];
     let expected = expected.into_iter().map(|(tags, value)| (tags.to_owned(), value)).collect();
     assert_eq!(numbers(&aggregate, "a"), ("counter", expected));
 }
