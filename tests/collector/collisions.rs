@@ -338,7 +338,8 @@ async fn values_of_two_types_with_one_text_are_two_series() {
         let mut metrics = hits(T, total);
         if let Some(Data::Sum(sum)) = &mut metrics[0].data {
             let value = Some(AnyValue { value: Some(value) });
-            sum.data_points[0].attributes = vec![KeyValue { key: "k".to_owned(), value, ..KeyValue::default() }];
+            sum.data_points[0].attributes =
+                vec![KeyValue { key: "k".to_owned(), value, ..KeyValue::default() }];
         }
         metrics
     };

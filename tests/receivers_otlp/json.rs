@@ -330,7 +330,7 @@ async fn what_the_mapping_does_not_allow_is_named_with_its_place() {
 }
 
 #[tokio::test]
-async fn missing_data_and_values_refuse_the_request_and_are_named() {
+async fn a_request_of_nothing_but_missing_data_and_values_is_refused_with_names() {
     let receiver = Receiver::http(Limits::default()).await;
     for data in [r#""summ":{}"#, r#""sum":null"#, r#""unit":"s""#] {
         let message = refusal(&receiver, "/v1/metrics", &one_metric(data)).await;
@@ -340,13 +340,33 @@ async fn missing_data_and_values_refuse_the_request_and_are_named() {
         );
     }
     let message =
-        refusal(&receiver, "/v1/metrics", &one_metric(r#""sum":{"dataPoints":[{"asInt":1},{"value":2}]}"#))
-            .await;
-    assert!(message.contains(r#"metrics[0] "latency" sum.dataPoints[1]: no value"#), "{message}");
+        refusal(&receiver, "/v1/metrics", &one_metric(r#""sum":{"dataPoints":[{"value":2}]}"#)).await;
+    assert!(message.contains(r#"metrics[0] "latency" sum.dataPoints[0]: no value"#), "{message}");
     assert_eq!(
         receiver.counts(),
         [(Event::Refused, "otlp_http".to_owned(), Signal::Metrics, "malformed", 4)]
     );
+}
+
+#[tokio::test]
+async fn what_is_good_beside_missing_data_and_values_is_taken() {
+    let receiver = Receiver::http(Limits::default()).await;
+    let good = r#"{"name":"good","gauge":{"dataPoints":[{"asInt":1},{"value":2}]}}"#;
+    let body = format!(
+        r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"name":"x"}},{{"name":"y","gauge":null}},{good}]}}]}}]}}"#
+    );
+    let answer = post(&receiver, "/v1/metrics", &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let partial = &answer.json()["partialSuccess"];
+    assert_eq!(partial["rejectedDataPoints"], "1", "{partial}");
+    let message = partial["errorMessage"].as_str().unwrap();
+    for part in [r#"metrics[0] "x": no data"#, r#"metrics[1] "y": no data"#, "gauge.dataPoints[1]: no value"]
+    {
+        assert!(message.contains(part), "{message}");
+    }
+    let Request::Metrics(request) = receiver.batch().request else { panic!("not metrics") };
+    let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+    assert_eq!(metrics.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>(), ["good"]);
 }
 
 #[tokio::test]
