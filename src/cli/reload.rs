@@ -45,7 +45,7 @@ impl Reload {
                 }
                 Err(errors) => {
                     for error in errors {
-                        tracing::warn!(%error, "a TLS file cannot be used: the certificates that were read before stay");
+                        tracing::warn!(%error, "a TLS file cannot be used: pushpull goes on with the certificates that it had");
                     }
                 }
             }
@@ -59,7 +59,7 @@ impl Reload {
                 Err(failure) => {
                     tracing::warn!(
                         error = failure.message(),
-                        "the token's file cannot be used: the token that was read before stays"
+                        "the token's file cannot be used: pushpull goes on with the token that it had"
                     );
                 }
             }

@@ -32,7 +32,7 @@ impl Request<'_> {
         }
     }
 
-    /// Whether it has something that is to be taken out before anybody reads it: a point without a value, an invalid id.
+    /// Whether points without a value, or invalid ids, must be removed first.
     #[must_use]
     pub const fn needs_repair(&self) -> bool {
         match self {

@@ -18,7 +18,7 @@ use super::batch::Signal;
 const REFUSALS_APART: Duration = Duration::from_secs(60);
 
 /// So many changes of a sink are logged in that time.
-const MOST_CHANGES: u32 = 6;
+const MOST_CHANGES: usize = 6;
 
 /// Whether a sink's peer can be reached; each change is logged once, unless there are many.
 #[derive(Clone, Debug)]
@@ -44,29 +44,42 @@ struct Condition {
     down_logged: Option<(Instant, String)>,
     /// Whether it was logged last that the peer is gone.
     is_logged_down: bool,
-    /// Since when changes are counted, how many were logged, and how many were not.
-    changes: (Instant, u32, u64),
+    changes: Changes,
 }
 
-impl Condition {
-    /// Whether a change is to be logged: then how many before it were not.
-    fn log_change(&mut self, now: Instant) -> Option<u64> {
-        let (since, logged, left_out) = self.changes;
-        if now.saturating_duration_since(since) >= REFUSALS_APART {
-            self.changes = (now, 1, 0);
-            return Some(left_out);
+/// The changes of the last minute.
+#[derive(Debug)]
+struct Changes {
+    start: Instant,
+    logged: usize,
+    left_out: u64,
+    /// Why the peer was gone, as far as it was logged.
+    reasons: Vec<String>,
+}
+
+impl Changes {
+    /// Whether a change is to be logged: then how many before it were not. A reason that was not logged yet is, also
+    /// where there are many changes. What is no change, since the one before was not logged, is not counted.
+    fn log(&mut self, now: Instant, reason: Option<&str>, is_change: bool) -> Option<u64> {
+        let mut earlier = 0;
+        if now.saturating_duration_since(self.start) >= REFUSALS_APART {
+            earlier = self.left_out;
+            *self = Self { start: now, logged: 0, left_out: 0, reasons: Vec::new() };
         }
-        if logged < MOST_CHANGES {
-            self.changes.1 += 1;
-            return Some(0);
+        let is_new = reason.is_some_and(|reason| self.reasons.iter().all(|known| known != reason));
+        let most = if is_new { 2 * MOST_CHANGES } else { MOST_CHANGES };
+        if self.logged >= most {
+            self.left_out += u64::from(is_change);
+            return None;
         }
-        self.changes.2 += 1;
-        None
+        self.logged += 1;
+        self.reasons.extend(reason.filter(|_| is_new).map(str::to_owned));
+        Some(earlier + std::mem::take(&mut self.left_out))
     }
 }
 
-/// A number to be logged where it is one.
-fn some(number: u64) -> Option<u64> {
+/// A number to be logged, where it is not 0.
+fn non_zero(number: u64) -> Option<u64> {
     (number > 0).then_some(number)
 }
 
@@ -79,7 +92,7 @@ impl State {
             refusal_logged: BTreeMap::new(),
             down_logged: None,
             is_logged_down: false,
-            changes: (Instant::now(), 0, 0),
+            changes: Changes { start: Instant::now(), logged: 0, left_out: 0, reasons: Vec::new() },
         };
         Self { sink: sink.into(), condition: Arc::new(Mutex::new(condition)) }
     }
@@ -112,14 +125,14 @@ impl State {
     /// The peer took a connection, or an export.
     pub fn up(&self, peer: &str) {
         let mut condition = self.condition.lock();
-        condition.reached = Reached::Up;
+        let is_change = std::mem::replace(&mut condition.reached, Reached::Up) != Reached::Up;
         if !condition.is_logged_down {
             return;
         }
-        let Some(left_out) = condition.log_change(Instant::now()) else { return };
+        let Some(left_out) = condition.changes.log(Instant::now(), None, is_change) else { return };
         condition.is_logged_down = false;
         drop(condition);
-        tracing::info!(sink = %self.sink, peer, changes_left_out = some(left_out), "the sink is back");
+        tracing::info!(sink = %self.sink, peer, changes_left_out = non_zero(left_out), "the sink is back");
     }
 
     /// The peer cannot be reached, or does not take now what it is sent: it is kept and sent again. Another reason than
@@ -127,7 +140,9 @@ impl State {
     pub fn down(&self, peer: &str, error: &dyn std::fmt::Display) {
         let error = error.to_string();
         let mut condition = self.condition.lock();
-        condition.reached = Reached::Down(error.clone());
+        let reached = Reached::Down(error.clone());
+        let is_change = condition.reached != reached;
+        condition.reached = reached;
         let now = Instant::now();
         let said = condition.down_logged.as_ref().is_some_and(|(logged, said)| {
             *said == error || now.saturating_duration_since(*logged) < REFUSALS_APART
@@ -135,12 +150,12 @@ impl State {
         if said && condition.is_logged_down {
             return;
         }
-        let Some(left_out) = condition.log_change(now) else { return };
+        let Some(left_out) = condition.changes.log(now, Some(&error), is_change) else { return };
         condition.is_logged_down = true;
         condition.down_logged = Some((now, error.clone()));
         drop(condition);
         tracing::warn!(
-            sink = %self.sink, peer, %error, changes_left_out = some(left_out),
+            sink = %self.sink, peer, %error, changes_left_out = non_zero(left_out),
             "the sink is gone: what is for it is queued and sent again"
         );
     }

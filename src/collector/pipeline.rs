@@ -70,7 +70,7 @@ struct Looked {
 impl Looked {
     fn log(&mut self, hidden: &[Collision]) {
         for Collision { family, reason, series, remedy } in hidden {
-            // Which of many resources or scopes are named in it is by chance.
+            // The remedy names one of many resources or scopes by chance; only its advice tells log lines apart.
             let advice = match *reason {
                 "resource" | "scope" => remedy.rsplit(": ").next().unwrap_or_default(),
                 _ => remedy,

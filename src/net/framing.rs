@@ -15,6 +15,8 @@ pub(super) struct Framing {
     line: Vec<u8>,
     /// Whether the request line of the current head is here.
     in_fields: bool,
+    /// Whether an empty line came where a request is to begin.
+    after_empty_line: bool,
     length: u64,
     chunked: bool,
 }
@@ -52,7 +54,7 @@ impl Framing {
 
     /// Whether a head has begun that is not here to its end.
     pub(super) fn is_in_head(&self) -> bool {
-        self.part == Part::Head && (self.in_fields || !self.line.is_empty())
+        self.part == Part::Head && (self.in_fields || self.after_empty_line || !self.line.is_empty())
     }
 
     fn read_line<'bytes>(&mut self, bytes: &'bytes [u8]) -> &'bytes [u8] {
@@ -69,8 +71,8 @@ impl Framing {
 
     fn end_line(&mut self, line: &[u8]) {
         match self.part {
-            // Empty lines before a request are allowed (RFC 9112, 2.2).
-            Part::Head if line.is_empty() && !self.in_fields => {}
+            // Empty lines before a request are allowed (RFC 9112, 2.2), and have its time.
+            Part::Head if line.is_empty() && !self.in_fields => self.after_empty_line = true,
             Part::Head if line.is_empty() => {
                 self.part = match (self.chunked, self.length) {
                     (true, _) => Part::ChunkSize,
@@ -78,6 +80,7 @@ impl Framing {
                     (false, length) => Part::Body(length),
                 };
                 (self.in_fields, self.length, self.chunked) = (false, 0, false);
+                self.after_empty_line = false;
             }
             Part::Head if self.in_fields => self.read_field(line),
             Part::Head => self.in_fields = true,

@@ -9,10 +9,12 @@ use std::{
 
 use opentelemetry_proto::tonic::{
     collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value},
     metrics::v1::{
         AggregationTemporality, Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
         metric::Data, number_data_point::Value,
     },
+    resource::v1::Resource,
 };
 use prost::Message as _;
 
@@ -158,7 +160,13 @@ fn names_of_two_types(names: usize) -> Vec<u8> {
         })
     });
     let scope = ScopeMetrics { metrics: metrics.collect(), ..ScopeMetrics::default() };
-    let resource = ResourceMetrics { scope_metrics: vec![scope], ..ResourceMetrics::default() };
+    let name = AnyValue { value: Some(any_value::Value::StringValue("shop".to_owned())) };
+    let name = KeyValue { key: "service.name".to_owned(), value: Some(name), ..KeyValue::default() };
+    let resource = ResourceMetrics {
+        resource: Some(Resource { attributes: vec![name], ..Resource::default() }),
+        scope_metrics: vec![scope],
+        ..ResourceMetrics::default()
+    };
     ExportMetricsServiceRequest { resource_metrics: vec![resource] }.encode_to_vec()
 }
 

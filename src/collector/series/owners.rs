@@ -1,6 +1,6 @@
-//! Whose the metrics of a request are: each resource and each scope is looked up once for all of its metrics.
+//! Looks up each resource and each scope once per request.
 //!
-//! What is written for each metric is bounded by its own name, whatever the resource and the scope have.
+//! The key of a metric then depends on its own name only, however long its resource and its scope are.
 
 use std::sync::Arc;
 

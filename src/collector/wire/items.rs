@@ -47,7 +47,7 @@ impl<'a> Items<'a> {
     /// The spans of an `ExportTraceServiceRequest`.
     ///
     /// # Errors
-    /// [`Unusual`]: what it says can be found out of what `prost` writes anew only.
+    /// [`Unusual`]: `prost` must decode the request and write it anew first.
     pub fn spans(wire: &'a [u8]) -> Read<Self> {
         let ids = Ids { trace: 1, span: 2, parent: Some(4), required: true };
         Self::read(wire, &SPAN, &ids)
