@@ -87,6 +87,11 @@ impl Collect {
         self.log.lock().unwrap().clone()
     }
 
+    /// Waits until this is in the log, which is written a moment later.
+    pub(crate) fn logs(&self, text: &str) {
+        eventually(text, || self.log().contains(text).then_some(()));
+    }
+
     /// Where a listener listens, by its name in the ready line.
     pub(crate) fn address(&self, listener: &str) -> &str {
         self.ready[listener].as_str().unwrap()

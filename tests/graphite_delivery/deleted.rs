@@ -121,7 +121,7 @@ fn a_lock_that_another_process_took_ends_this_one() {
     collect.take(&Batch::new(0, SERIES));
     renameat_with(CWD, &folder, CWD, &other, RenameFlags::EXCHANGE).unwrap();
     assert_eq!(collect.ended().code(), Some(1), "{}", collect.log());
-    assert!(collect.log().contains("stop one of the two"), "{}", collect.log());
+    collect.logs("stop one of the two");
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, ["lock"], "nothing of the other's is touched");
 }

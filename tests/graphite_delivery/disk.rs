@@ -44,8 +44,8 @@ fn a_full_disk_makes_senders_wait_and_is_used_again_once_there_is_room() {
     let refused = fill(&collect, 0);
     assert!(refused > 0);
     assert_eq!(collect.get("/readyz").0, 503);
-    let said = collect.log();
-    assert!(said.contains("the spool has no room") && said.contains("No space left on device"), "{said}");
+    collect.logs("the spool has no room");
+    collect.logs("No space left on device");
     let before = collect.get("/metrics").1;
     assert_eq!(collect.send(&Batch::new(refused, SERIES)), Some(503));
     let of_senders = |text: &str| {
@@ -58,7 +58,7 @@ fn a_full_disk_makes_senders_wait_and_is_used_again_once_there_is_room() {
     taken_at_last(&collect, refused);
     let (status, ready) = collect.get("/readyz");
     assert_eq!(status, 200, "{ready}");
-    assert!(collect.log().contains("the spool has room again"), "{}", collect.log());
+    collect.logs("the spool has room again");
 
     // Carbon makes room in the spool.
     let refused = fill(&collect, refused + 1);
@@ -147,7 +147,7 @@ fn series_whose_totals_would_not_fit_are_refused_and_the_others_go_on() {
     }
     let refused = collect.own("refused_total", "spool_state");
     assert!((1..10_000).contains(&refused), "{refused}: {}", collect.log());
-    assert!(collect.log().contains("spool_state"), "{}", collect.log());
+    collect.logs("spool_state");
     // Those that it has go on, and so they do after a restart.
     let last = send(&collect, 0..500);
     carbon.until(&total(last, 2));
@@ -178,8 +178,8 @@ fn a_record_that_is_written_by_half_is_written_whole_once_there_is_room() {
     // In the middle of the next record but one.
     collect.limit_files("50000");
     let refused = fill(&collect, 3);
-    let said = collect.log();
-    assert!(said.contains("kept in memory until it can") && said.contains("File too large"), "{said}");
+    collect.logs("kept in memory until it can");
+    collect.logs("File too large");
     assert_eq!(fill(&collect, refused), refused, "nothing more is taken");
     collect.limit_files("unlimited");
     taken_at_last(&collect, refused);
@@ -239,7 +239,7 @@ fn segments_that_are_missing_take_no_memory_however_much_they_held() {
     let collect = Collect::start(&spooling(folder.path(), carbon.address()));
     carbon.until(&lines.map(str::to_owned).into());
     eventually("the gap is counted", || (collect.own("spool_damaged_total", "damaged") == 1).then_some(()));
-    assert!(collect.log().contains("a part of the spool cannot be read"), "{}", collect.log());
+    collect.logs("a part of the spool cannot be read");
     collect.take(&Batch::new(1, 1));
     carbon.until(&lines_of([1], 1));
 }
