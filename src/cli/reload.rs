@@ -1,6 +1,6 @@
-//! What `pushpull collect` reads again at SIGHUP: the files of TLS, and the console's token.
+//! Reads the TLS files and the console's token again when `pushpull collect` receives SIGHUP.
 //!
-//! It must not end what runs: where a file is of no use, what was read before stays.
+//! A file that cannot be used changes nothing: the program goes on with what it had.
 
 use std::{path::PathBuf, sync::Arc};
 

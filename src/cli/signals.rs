@@ -1,6 +1,7 @@
 //! When the user or the system asks the process to stop, or to read its files again, and when they will not wait.
 //!
-//! A thread of its own hears them: whatever senders, disks and readers of the log hold up, the process ends in time.
+//! A thread of its own receives signals, so that the process ends in time even where senders, disks or readers of the log
+//! block.
 
 use std::{
     fs, io,
@@ -27,11 +28,11 @@ const HELD_UP: Duration = Duration::from_secs(1);
 /// How long the end of a process that does not wait may take: for the last lines, and for its temporary files.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// What is done at SIGHUP. Where it was ignored at the start, as by `nohup`, it stays so.
+/// What the program does at SIGHUP. Where the signal was ignored at the start, as by `nohup`, it stays ignored.
 pub(super) enum Hangup {
     /// It stops the process as SIGTERM does.
     Stop,
-    /// It ends the process as the system has it.
+    /// The system's default: the process ends.
     Default,
     /// This is called, each time on a thread of its own.
     Reload(Arc<dyn Fn() + Send + Sync>),

@@ -27,7 +27,7 @@ const TIME: u64 = 0xf1e2_d3c4_b5a6_9788;
 const TOTAL: u64 = 0x5a6b_7c8d_9eaf_b0c1;
 const EACH_BUCKET: u64 = 0x6d5e_4f30_2112_0304;
 
-/// What a body holds.
+/// The kind of the items in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Counter,
@@ -206,7 +206,7 @@ fn log_records(number: usize, count: usize) -> ExportLogsServiceRequest {
         observed_time_unix_nano: TOTAL,
         severity_number: 9,
         severity_text: "INFO".to_owned(),
-        body: Some(text("an order was taken, and its customer was told so")),
+        body: Some(text("an order was taken, and its customer was informed")),
         attributes: of_a_request(number, at),
         trace_id: ids::<16>(number, at),
         span_id: ids::<8>(number, at),

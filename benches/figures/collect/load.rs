@@ -39,7 +39,7 @@ impl Sent {
     }
 }
 
-/// Sends each connection's bodies in turn for as long as it is told, and waits until the last of it is with the peer.
+/// Sends each connection's bodies one after another for `time`, and waits until the peer has the last of them.
 pub(crate) fn run(collector: &Collector, bodies: Vec<Vec<Body>>, time: Duration, peer: Peer<'_>) -> Sent {
     let kind = bodies[0][0].kind;
     let (start, before) = (Instant::now(), collector.process().processor_seconds());
