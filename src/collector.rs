@@ -40,7 +40,7 @@ use self::{
     queue::Queue,
     receive::{Accept, otlp_grpc, otlp_http, statsd},
     series::Table,
-    stats::{Event, Stats},
+    stats::{Event, OfListeners, Stats},
 };
 use crate::{
     config::{CollectorSettings, ForwardTemporality, GraphiteNames, GraphiteTarget},
@@ -101,9 +101,11 @@ impl Collector {
     /// [`StartError`]
     pub fn start(settings: &CollectorSettings, sockets: Sockets) -> Result<Self, StartError> {
         let stats = Arc::new(Stats::default());
-        stats.show_evicted_connections(sockets.terms.places.evicted());
         let hosts = AllowedHosts::new(&settings.allowed_hosts);
-        stats.show_misdirected_requests(hosts.refused());
+        stats.show_listeners(OfListeners {
+            evicted_connections: sockets.terms.places.evicted(),
+            misdirected_requests: hosts.refused(),
+        });
         let mut exporters = JoinSet::new();
         let mut sinks = Vec::new();
         let graphite = start_graphite(settings, &stats, &mut exporters, &mut sinks)?;

@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use axum::{
@@ -30,8 +30,8 @@ use tokio_util::either::Either;
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// How far two log lines of a listener are apart.
-const LOGS_APART: Duration = Duration::from_secs(60);
+use crate::net::Unlogged;
+
 /// The longest part of a name that is repeated: the longest name of the DNS.
 const LONGEST: usize = 253;
 
@@ -71,7 +71,7 @@ impl AllowedHosts {
             return Hosts(None);
         }
         let Self { names, refused } = self.clone();
-        Hosts(Some(Arc::new(Checked { bound, names, refused, log: Mutex::default() })))
+        Hosts(Some(Arc::new(Checked { bound, names, refused, unlogged: Mutex::default() })))
     }
 
     /// The names that a listener on 127.0.0.1 answers to.
@@ -90,14 +90,7 @@ struct Checked {
     bound: SocketAddr,
     names: Arc<[String]>,
     refused: Arc<AtomicU64>,
-    log: Mutex<Log>,
-}
-
-/// Refusals since the last log line, and when that was.
-#[derive(Debug, Default)]
-struct Log {
-    unlogged: u64,
-    logged: Option<Instant>,
+    unlogged: Mutex<Unlogged>,
 }
 
 impl Hosts {
@@ -159,22 +152,13 @@ impl Checked {
         }
     }
 
-    /// Counts a refusal and logs it, at most once within [`LOGS_APART`]; returns the text of the answer.
+    /// Counts a refusal and logs it, at most once a minute; returns the text of the answer.
     fn refuse(&self, stranger: &str) -> String {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let shown: String = host(stranger).unwrap_or(stranger).chars().take(LONGEST).collect();
         let shown = shown.escape_debug().to_string();
-        let now = Instant::now();
-        let unlogged = {
-            let mut log = self.log.lock();
-            log.unlogged += 1;
-            let is_due = log.logged.is_none_or(|logged| now.duration_since(logged) >= LOGS_APART);
-            is_due.then(|| {
-                log.logged = Some(now);
-                std::mem::take(&mut log.unlogged)
-            })
-        };
-        if let Some(requests) = unlogged {
+        let due = self.unlogged.lock().add(Instant::now());
+        if let Some(requests) = due {
             tracing::warn!(
                 listener = %self.bound,
                 host = shown,

@@ -11,6 +11,7 @@ mod listener;
 mod open_files;
 mod places;
 mod tls;
+mod unlogged;
 mod watched;
 
 use std::{
@@ -44,6 +45,7 @@ use tokio::{
 use tokio_util::{either::Either, sync::CancellationToken};
 use tower_service::Service;
 
+pub(crate) use self::unlogged::Unlogged;
 use self::{
     activity::{Activity, Exchange, Overdue},
     places::Place,

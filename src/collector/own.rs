@@ -2,7 +2,10 @@
 //!
 //! It must not count anything itself.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use rustix::system::uname;
 use tokio::time::Instant;
@@ -41,6 +44,7 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, exposed: Option<&
         });
         family(name, help, Kind::Counter, samples.collect())
     };
+    let of_listeners = pipeline.stats().of_listeners();
     let queues = pipeline.queues();
     let queued = |name: &str, help: &str, of: fn(&(&str, usize, usize)) -> usize| {
         let samples = queues.iter().map(|queue| gauge(&[("sink", queue.0)], of(queue)));
@@ -93,13 +97,13 @@ pub(super) fn families(pipeline: &Pipeline, max_series: usize, exposed: Option<&
             "evicted_connections_total",
             "Connections that were closed to make room for others",
             Kind::Counter,
-            pipeline.stats().evicted_connections().map(counter).into_iter().collect(),
+            of_listeners.map(|counts| counter(&counts.evicted_connections)).into_iter().collect(),
         ),
         family(
             "misdirected_requests_total",
             "Requests that were refused since they name a host that the listener does not answer to",
             Kind::Counter,
-            pipeline.stats().misdirected_requests().map(counter).into_iter().collect(),
+            of_listeners.map(|counts| counter(&counts.misdirected_requests)).into_iter().collect(),
         ),
         family("series", "Series in the table", Kind::Gauge, vec![gauge(&[], pipeline.series_count())]),
         family(
@@ -140,8 +144,9 @@ fn family(name: &str, help: &str, kind: Kind, samples: Vec<Sample>) -> Family {
     Family { name: format!("{OWN_PREFIX}{name}"), help: help.to_owned(), kind, samples }
 }
 
-fn counter(value: u64) -> Sample {
-    Sample { labels: Labels::new([]), value: Value::Number(Number::Uint(value)) }
+fn counter(count: &AtomicU64) -> Sample {
+    let value = Number::Uint(count.load(Ordering::Relaxed));
+    Sample { labels: Labels::new([]), value: Value::Number(value) }
 }
 
 fn gauge(labels: &[(&str, &str)], value: usize) -> Sample {

@@ -56,7 +56,7 @@ use self::{
     target::Scope,
 };
 use super::{
-    export::{self},
+    export,
     refusals::Named,
     wire::{Point, Receiver},
 };

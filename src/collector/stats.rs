@@ -4,10 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicU64},
 };
 
 use super::batch::Signal;
@@ -50,8 +47,16 @@ pub struct Count {
 #[derive(Debug, Default)]
 pub struct Stats {
     counts: Mutex<BTreeMap<Count, u64>>,
-    evicted_connections: OnceLock<Arc<AtomicU64>>,
-    misdirected_requests: OnceLock<Arc<AtomicU64>>,
+    of_listeners: OnceLock<OfListeners>,
+}
+
+/// What the listeners of the process count, which are not the collector's alone.
+#[derive(Clone, Debug, Default)]
+pub struct OfListeners {
+    /// Connections that were closed to make room for others.
+    pub evicted_connections: Arc<AtomicU64>,
+    /// Requests that were refused for the host that they name.
+    pub misdirected_requests: Arc<AtomicU64>,
 }
 
 impl Stats {
@@ -61,26 +66,15 @@ impl Stats {
         *counts.entry(Count { event, place: place.to_owned(), signal, reason }).or_default() += items;
     }
 
-    /// Shows a count of connections that were closed to make room for others; the first one that is given.
-    pub fn show_evicted_connections(&self, evicted: Arc<AtomicU64>) {
-        let _first = self.evicted_connections.set(evicted);
+    /// Shows what the listeners count; the first that is given.
+    pub fn show_listeners(&self, counts: OfListeners) {
+        let _first = self.of_listeners.set(counts);
     }
 
-    /// How many connections were closed to make room for others; `None` where nobody counts them.
+    /// What the listeners count; `None` where it was not given.
     #[must_use]
-    pub fn evicted_connections(&self) -> Option<u64> {
-        self.evicted_connections.get().map(|evicted| evicted.load(Ordering::Relaxed))
-    }
-
-    /// Shows a count of requests that were refused for the host that they name; the first one that is given.
-    pub fn show_misdirected_requests(&self, refused: Arc<AtomicU64>) {
-        let _first = self.misdirected_requests.set(refused);
-    }
-
-    /// How many requests were refused for the host that they name; `None` where nobody counts them.
-    #[must_use]
-    pub fn misdirected_requests(&self) -> Option<u64> {
-        self.misdirected_requests.get().map(|refused| refused.load(Ordering::Relaxed))
+    pub fn of_listeners(&self) -> Option<&OfListeners> {
+        self.of_listeners.get()
     }
 
     /// All counts that were ever added to, in a stable order.

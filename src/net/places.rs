@@ -20,6 +20,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Unlogged;
 use super::activity::{Activity, Eviction, FIRST_BYTE, Standing};
 
 /// The most connections that are open at once, whatever the limit of open files: each takes memory.
@@ -35,8 +36,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// are.
 const HURRY: Duration = Duration::from_millis(250);
 const MOST_HURRY: u32 = 4;
-/// How far two log lines about evictions are apart.
-const LOGS_APART: Duration = Duration::from_secs(60);
 
 /// Places that listeners share; clones are the same places.
 #[derive(Clone, Debug)]
@@ -65,9 +64,7 @@ struct Taken {
     next: u64,
     /// When newcomers began to wait for connections whose time is not over, and when one waited last.
     pressed: Option<(Instant, Instant)>,
-    /// Evictions since the last log line, and when that was.
-    unlogged: u64,
-    logged: Option<Instant>,
+    unlogged: Unlogged,
 }
 
 /// Connections by the time that counts for them, and by their number.
@@ -151,10 +148,7 @@ impl Places {
             return again;
         }
         self.0.evicted.fetch_add(1, Ordering::Relaxed);
-        taken.unlogged += 1;
-        if taken.logged.is_none_or(|logged| now - logged >= LOGS_APART) {
-            taken.logged = Some(now);
-            let closed = std::mem::take(&mut taken.unlogged);
+        if let Some(closed) = taken.unlogged.add(now) {
             drop(taken);
             tracing::warn!(
                 places = self.0.count,

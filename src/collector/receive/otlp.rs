@@ -38,6 +38,7 @@ mod refusal;
 mod schema;
 mod sender;
 mod size;
+mod walk;
 
 pub(super) use self::{
     compression::Compression,

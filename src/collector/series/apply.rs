@@ -140,10 +140,9 @@ impl Table {
         applying: &mut Applying,
     ) {
         let Some(slot) = plan.slots.get(index).copied().flatten() else { return };
-        let is_live = |table: &Self| table.streams.get(slot).is_some_and(Stream::is_live);
-        let was_live = is_live(self);
+        let was_live = self.streams.get(slot).is_some_and(Stream::is_live);
         self.apply_to(slot, metrics, (metric, point, index), plan, applying);
-        if let Some(stream) = self.streams.get(slot).filter(|_| is_live(self) != was_live) {
+        if let Some(stream) = self.streams.get(slot).filter(|stream| stream.is_live() != was_live) {
             self.changes += 1;
             match was_live {
                 true => stream.descriptor.named.remove_live(),

@@ -179,9 +179,7 @@ impl Descriptor {
     ) -> Shown {
         let values: Vec<_> =
             attributes.iter().map(|attribute| (attribute.key, attribute.value.text())).collect();
-        let mut typed: Vec<&Attribute<'_>> = attributes.iter().collect();
-        typed.sort_by_key(|attribute| attribute.key);
-        let types = types(typed.into_iter());
+        let types = types(attributes);
         let attributes: Vec<_> = values.iter().map(|(key, value)| (*key, value.as_ref())).collect();
         let target = [("job", self.resource.job.as_str()), ("instance", self.resource.instance.as_str())];
         let added = self.resource.labels.iter().chain(self.scope_labels(exposition));
@@ -361,17 +359,18 @@ fn write_key(id: u32, attributes: &[Attribute<'_>], key: &mut Vec<u8>) {
     key.extend(id.to_le_bytes());
     if attributes.is_sorted_by(|a, b| a.key <= b.key) {
         attributes.iter().for_each(|attribute| push_attribute(attribute, key));
-        push_types(attributes.iter(), key);
     } else {
         let mut sorted: Vec<&Attribute<'_>> = attributes.iter().collect();
         sorted.sort_by_key(|attribute| attribute.key);
-        sorted.iter().for_each(|attribute| push_attribute(attribute, key));
-        push_types(sorted.into_iter(), key);
+        sorted.into_iter().for_each(|attribute| push_attribute(attribute, key));
     }
+    // Behind all keys and values, so that those are found as they were before there were types.
+    types(attributes).into_iter().for_each(|types| push(&types, key));
 }
 
-/// The types of these attributes, a letter each, where one is no string: `1` and `"1"` are two values with one text.
-pub(super) fn types<'a>(attributes: impl Iterator<Item = &'a Attribute<'a>> + Clone) -> Option<String> {
+/// The types of these attributes in the order of their keys, a letter each, where one is no string: `1` and `"1"` are two
+/// values with one text.
+pub(super) fn types(attributes: &[Attribute<'_>]) -> Option<String> {
     let letter = |attribute: &Attribute<'_>| match attribute.value {
         AttributeValue::Empty | AttributeValue::Text(_) => 's',
         AttributeValue::Bool(_) => 'b',
@@ -380,12 +379,11 @@ pub(super) fn types<'a>(attributes: impl Iterator<Item = &'a Attribute<'a>> + Cl
         AttributeValue::Bytes(_) => 'y',
         AttributeValue::Nested(_) => 'n',
     };
-    attributes.clone().any(|attribute| letter(attribute) != 's').then(|| attributes.map(letter).collect())
-}
-
-/// Behind all keys and values, so that those are found as they were before there were types.
-fn push_types<'a>(attributes: impl Iterator<Item = &'a Attribute<'a>> + Clone, key: &mut Vec<u8>) {
-    types(attributes).into_iter().for_each(|types| push(&types, key));
+    attributes.iter().any(|attribute| letter(attribute) != 's').then(|| {
+        let mut sorted: Vec<&Attribute<'_>> = attributes.iter().collect();
+        sorted.sort_by_key(|attribute| attribute.key);
+        sorted.into_iter().map(letter).collect()
+    })
 }
 
 fn push_attribute(attribute: &Attribute<'_>, key: &mut Vec<u8>) {

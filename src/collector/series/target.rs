@@ -163,9 +163,7 @@ impl Scope {
             .map(|attribute| (attribute.key.to_owned(), attribute.value.text().into_owned()))
             .collect();
         attributes.sort();
-        let mut typed: Vec<_> = metrics.attributes(scope.attributes).iter().collect();
-        typed.sort_by_key(|attribute| attribute.key);
-        let types = types(typed.into_iter());
+        let types = types(metrics.attributes(scope.attributes));
         let of_scope = attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let labels = scope_labels(scope.name, scope.version, scope.schema_url, of_scope);
         let shown = Labels::new(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));

@@ -324,6 +324,25 @@ fn request() -> impl Strategy<Value = ExportMetricsServiceRequest> {
     vec(resource_metrics, 0..3).prop_map(|resource_metrics| ExportMetricsServiceRequest { resource_metrics })
 }
 
+/// One to three bytes changed or inserted.
+pub(super) type Edits = Vec<(Index, u8, bool)>;
+
+pub(super) fn edits() -> impl Strategy<Value = Edits> {
+    vec((any::<Index>(), any::<u8>(), any::<bool>()), 1..4)
+}
+
+pub(super) fn edited(mut wire: Vec<u8>, edits: Edits) -> Vec<u8> {
+    for (at, byte, insert) in edits {
+        if wire.is_empty() || insert {
+            wire.insert(at.index(wire.len() + 1), byte);
+        } else {
+            let at = at.index(wire.len());
+            wire[at] = byte;
+        }
+    }
+    wire
+}
+
 proptest! {
     #[test]
     fn what_prost_writes_is_read_alike(request in request()) {
@@ -337,19 +356,11 @@ proptest! {
     #[test]
     fn what_is_read_of_anything_is_what_prost_reads(
         request in request(),
-        edits in vec((any::<Index>(), any::<u8>(), any::<bool>()), 1..4),
+        edits in edits(),
         end in any::<Index>(),
         cut in any::<bool>(),
     ) {
-        let mut wire = request.encode_to_vec();
-        for (at, byte, insert) in edits {
-            if wire.is_empty() || insert {
-                wire.insert(at.index(wire.len() + 1), byte);
-            } else {
-                let at = at.index(wire.len());
-                wire[at] = byte;
-            }
-        }
+        let mut wire = edited(request.encode_to_vec(), edits);
         if cut {
             wire.truncate(end.index(wire.len() + 1));
         }

@@ -2,20 +2,17 @@
 //!
 //! It must not decode: it walks the encoding, and copies what stays. An encoding that it cannot follow is left as it is.
 
-use bytes::Buf as _;
-use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_key, encode_varint};
 
 use super::{
     check::Findings,
     schema::{self, Kind, Message},
-    sender,
+    sender, walk,
 };
 use crate::collector::{batch::Signal, wire::MAX_DEPTH};
 
-/// The request cannot be followed.
-struct Lost;
-
-type Walked<T> = Result<T, Lost>;
+/// What was found, or why the request cannot be followed.
+type Walked<T> = Result<T, String>;
 
 /// The same request without the items that nest deeper than [`MAX_DEPTH`], or whose metric, scope or resource does;
 /// `None` where there is none.
@@ -33,7 +30,7 @@ pub(super) fn without_deep(signal: Signal, wire: &[u8]) -> Option<(Vec<u8>, Find
     let mut kept = Vec::new();
     match pruning.children(message, wire, &mut kept) {
         Ok(()) => Some((kept, pruning.findings)),
-        Err(Lost) => None,
+        Err(_) => None,
     }
 }
 
@@ -68,7 +65,9 @@ impl Pruning {
                 kept.extend_from_slice(raw);
                 return Ok(());
             };
-            let Kind::Message(child) = field.kind else { return Err(Lost) };
+            let Kind::Message(child) = field.kind else {
+                return Err("a list of items is no message".to_owned());
+            };
             self.path.push((field.name, field.repeated.then_some(index)));
             index += 1;
             if level == 0 {
@@ -157,28 +156,13 @@ fn is_within(message: &'static Message, wire: &[u8], level: usize) -> Walked<boo
     Ok(is_all)
 }
 
-/// Hands on each field of a message: its number, what is in it where that has a length, and all of its bytes.
+/// Hands on each field of a message: its number, its payload where it has a length, and all of its bytes.
 fn each<'w>(
-    mut wire: &'w [u8],
+    wire: &'w [u8],
     mut hand_on: impl FnMut(u32, Option<&'w [u8]>, &'w [u8]) -> Walked<()>,
 ) -> Walked<()> {
-    while !wire.is_empty() {
-        let whole = wire;
-        let (number, wire_type) = decode_key(&mut wire).map_err(|_| Lost)?;
-        let length = match wire_type {
-            WireType::Varint => {
-                decode_varint(&mut wire).map_err(|_| Lost)?;
-                0
-            }
-            WireType::SixtyFourBit => 8,
-            WireType::ThirtyTwoBit => 4,
-            WireType::LengthDelimited => decode_varint(&mut wire).map_err(|_| Lost)?,
-            WireType::StartGroup | WireType::EndGroup => return Err(Lost),
-        };
-        let content = usize::try_from(length).ok().and_then(|length| wire.get(..length)).ok_or(Lost)?;
-        wire.advance(content.len());
-        let payload = (wire_type == WireType::LengthDelimited).then_some(content);
-        hand_on(number, payload, &whole[..whole.len() - wire.len()])?;
-    }
-    Ok(())
+    walk::each(wire, |field| match field.wire_type {
+        WireType::StartGroup | WireType::EndGroup => Err("a group".to_owned()),
+        _ => hand_on(field.number, field.payload(), field.raw),
+    })
 }

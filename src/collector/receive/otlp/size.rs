@@ -3,10 +3,12 @@
 //! Two bytes on the wire can become a struct of 150, so a bound on the body alone bounds nothing. It must
 //! not decode: the answer is an estimate from above, and an encoding that it cannot follow is malformed.
 
-use bytes::Buf as _;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::WireType;
 
-use super::schema::{Kind, Message};
+use super::{
+    schema::{Kind, Message},
+    walk::{self, Field},
+};
 
 /// Messages within messages; the decoder itself stops at 100.
 const MAX_DEPTH: usize = 100;
@@ -21,53 +23,32 @@ pub(super) fn decoded(message: &'static Message, wire: &[u8]) -> Result<usize, S
     Ok(message.size + content(message, wire, 0)?)
 }
 
-fn content(message: &'static Message, mut wire: &[u8], depth: usize) -> Result<usize, String> {
+fn content(message: &'static Message, wire: &[u8], depth: usize) -> Result<usize, String> {
     if depth == MAX_DEPTH {
         return Err(format!("more than {MAX_DEPTH} messages within each other"));
     }
     let mut bytes = 0;
-    while !wire.is_empty() {
-        let (number, wire_type) = decode_key(&mut wire).map_err(|error| error.to_string())?;
-        match wire_type {
-            WireType::Varint => {
-                decode_varint(&mut wire).map_err(|error| error.to_string())?;
-                bytes += GROWTH * size_of::<u64>();
-            }
-            WireType::SixtyFourBit => {
-                take(&mut wire, 8, number)?;
-                bytes += GROWTH * size_of::<u64>();
-            }
-            WireType::ThirtyTwoBit => {
-                take(&mut wire, 4, number)?;
-            }
-            WireType::LengthDelimited => {
-                let length = decode_varint(&mut wire).map_err(|error| error.to_string())?;
-                let part = take(&mut wire, length, number)?;
-                bytes += match message.field(number).map(|field| field.kind) {
-                    Some(Kind::Message(child)) => {
-                        GROWTH * child.size
-                            + content(child, part, depth + 1)
-                                .map_err(|reason| format!("{}: {reason}", name(message, number)))?
-                    }
-                    Some(Kind::Text | Kind::Id | Kind::Bytes) => part.len() + GROWTH * size_of::<String>(),
-                    Some(_) => GROWTH * size_of::<u64>() * part.len(),
-                    None => 0,
-                };
-            }
+    walk::each(wire, |Field { number, wire_type, content: part, .. }| {
+        bytes += match wire_type {
+            WireType::Varint | WireType::SixtyFourBit => GROWTH * size_of::<u64>(),
+            WireType::ThirtyTwoBit => 0,
+            WireType::LengthDelimited => match message.field(number).map(|field| field.kind) {
+                Some(Kind::Message(child)) => {
+                    GROWTH * child.size
+                        + content(child, part, depth + 1)
+                            .map_err(|reason| format!("{}: {reason}", name(message, number)))?
+                }
+                Some(Kind::Text | Kind::Id | Kind::Bytes) => part.len() + GROWTH * size_of::<String>(),
+                Some(_) => GROWTH * size_of::<u64>() * part.len(),
+                None => 0,
+            },
             WireType::StartGroup | WireType::EndGroup => {
                 return Err(format!("{} is a group, which OTLP has none of", name(message, number)));
             }
-        }
-    }
-    Ok(bytes)
-}
-
-fn take<'w>(wire: &mut &'w [u8], length: u64, number: u32) -> Result<&'w [u8], String> {
-    let part = usize::try_from(length).ok().and_then(|length| wire.get(..length)).ok_or_else(|| {
-        format!("field {number} has {length} bytes by its length, but only {} follow", wire.len())
+        };
+        Ok(())
     })?;
-    wire.advance(part.len());
-    Ok(part)
+    Ok(bytes)
 }
 
 fn name(message: &'static Message, number: u32) -> String {

@@ -5,10 +5,13 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span},
 };
-use proptest::{collection::vec, prelude::*, sample::Index};
+use proptest::{collection::vec, prelude::*};
 use prost::Message as _;
 
-use super::*;
+use super::{
+    super::tests::{edited, edits},
+    *,
+};
 
 fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     let value = prop_oneof![
@@ -92,25 +95,6 @@ fn logs() -> impl Strategy<Value = ExportLogsServiceRequest> {
             ..ResourceLogs::default()
         });
     vec(resource_logs, 0..3).prop_map(|resource_logs| ExportLogsServiceRequest { resource_logs })
-}
-
-/// One to three bytes changed or inserted.
-type Edits = Vec<(Index, u8, bool)>;
-
-fn edits() -> impl Strategy<Value = Edits> {
-    vec((any::<Index>(), any::<u8>(), any::<bool>()), 1..4)
-}
-
-fn edited(mut wire: Vec<u8>, edits: Edits) -> Vec<u8> {
-    for (at, byte, insert) in edits {
-        if wire.is_empty() || insert {
-            wire.insert(at.index(wire.len() + 1), byte);
-        } else {
-            let at = at.index(wire.len());
-            wire[at] = byte;
-        }
-    }
-    wire
 }
 
 /// The text of the resource's `service.name`, and its items, as bytes that prost writes.
